@@ -1,0 +1,1 @@
+"""What exists and under which name: samples, identity, features, encoders, predictions."""

@@ -1,0 +1,139 @@
+"""Trained encoders: weights, recipe, and everyone they were trained on.
+
+`encoders/<encoder id>/` holds `weights.safetensors`, `trained_on.parquet`, `curves.parquet` and, written last,
+`encoder.json`: an encoder without it does not exist. The first finished training of a recipe wins.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from stores.errors import NotFound
+from stores.identity import canonical, short_id, tensors_digest
+from stores.root import Root
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trainee:
+    """A sample an encoder is fitted on (`use` = fit) or stops on (`use` = stop)."""
+
+    sample_id: str
+    key: str
+    label: str
+    use: str
+    groups: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderRecipe:
+    """All that decides a training; its id can be computed before training starts.
+
+    `config` holds every default and no path; `initial` is the digest of the weights it starts from, if any.
+    Groups are kept for the leakage rule and are not part of the id.
+    """
+
+    extractor: str
+    version: int
+    config: Mapping[str, Any]
+    seed: int
+    classes: tuple[str, ...]
+    trainees: tuple[Trainee, ...]
+    upstream: str | None = None
+    initial: str | None = None
+
+    @property
+    def id(self) -> str:
+        """`<extractor>-<12 hex>`; relabelling one trainee changes it, a new group name does not."""
+        trained_on = sorted([t.sample_id, t.key, t.label, t.use] for t in self.trainees)
+        return short_id(self.extractor, {**self.settings(), "trained_on": trained_on})
+
+    def settings(self) -> dict[str, Any]:
+        names = ("extractor", "version", "config", "seed", "classes", "upstream", "initial")
+        return {name: canonical(getattr(self, name)) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One line of a training curve; `seconds` is the time the epoch took."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+class EncoderStore:
+    """All trained encoders under a root."""
+
+    def __init__(self, root: Root) -> None:
+        self.root = root
+
+    def __contains__(self, encoder_id: str) -> bool:
+        return self.root.exists("encoders", encoder_id, "encoder.json")
+
+    def seal(
+        self,
+        recipe: EncoderRecipe,
+        weights: Mapping[str, np.ndarray],
+        curves: Sequence[Epoch],
+        best_epoch: int,
+    ) -> str:
+        """Store a finished training and return its id; an encoder that exists already is left as it is."""
+        encoder_id = recipe.id
+        if encoder_id in self:
+            return encoder_id
+        folder = f"encoders/{encoder_id}"
+        self.root.put(save_tensors(dict(weights)), folder, "weights.safetensors")
+        self.root.put_table(_trained_on(recipe), folder, "trained_on.parquet")
+        self.root.put_table(pa.Table.from_pylist([vars(epoch) for epoch in curves]), folder, "curves.parquet")
+        content = {
+            "format_version": FORMAT,
+            "id": encoder_id,
+            "recipe": recipe.settings(),
+            "weights": tensors_digest(weights.items()),
+            "best_epoch": best_epoch,
+            "fitted_on": sum(t.use == "fit" for t in recipe.trainees),
+            "stopped_on": sum(t.use == "stop" for t in recipe.trainees),
+        }
+        self.root.put((json.dumps(content, indent=1, sort_keys=True) + "\n").encode(), folder, "encoder.json")
+        return encoder_id
+
+    def describe(self, encoder_id: str) -> dict[str, Any]:
+        """Return `encoder.json`. Raises NotFound."""
+        if encoder_id not in self:
+            raise NotFound(f"no trained encoder {encoder_id!r} under {self.root.address}: run `affuse train` first")
+        content: dict[str, Any] = json.loads(self.root.read("encoders", encoder_id, "encoder.json"))
+        return content
+
+    def weights(self, encoder_id: str) -> dict[str, np.ndarray]:
+        """Return the weights by name. Raises NotFound."""
+        self.describe(encoder_id)
+        return dict(load_tensors(self.root.read("encoders", encoder_id, "weights.safetensors")))
+
+    def trained_on(self, encoder_id: str) -> list[Trainee]:
+        """Return everyone the encoder was fitted or stopped on."""
+        table = self.root.read_table("encoders", encoder_id, "trained_on.parquet")
+        return [Trainee(**{**row, "groups": json.loads(row["groups"])}) for row in table.to_pylist()]
+
+    def curves(self, encoder_id: str) -> list[Epoch]:
+        """Return the training curve, one entry an epoch."""
+        return [Epoch(**row) for row in self.root.read_table("encoders", encoder_id, "curves.parquet").to_pylist()]
+
+
+def _trained_on(recipe: EncoderRecipe) -> pa.Table:
+    rows = [
+        {"sample_id": t.sample_id, "key": t.key, "label": t.label, "use": t.use, "groups": json.dumps(dict(t.groups))}
+        for t in recipe.trainees
+    ]
+    return pa.Table.from_pylist(rows)

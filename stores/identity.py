@@ -1,0 +1,115 @@
+"""Fingerprints: canonical typed JSON, and the keys and ids derived from it (DESIGN section 3).
+
+The algorithm is version 1; `tests/stores/test_identity.py` pins literal ids, so a change of algorithm
+cannot pass unnoticed.
+"""
+
+import hashlib
+import json
+import math
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from stores.errors import IdentityError
+
+ALGORITHM = 1
+_BLOCK = 1 << 20
+
+
+def canonical(value: object) -> object:
+    """Return `value` as plain JSON types, or raise IdentityError for a type with no canonical form.
+
+    Dataclasses become mappings with every default inside. `1`, `1.0`, `"1"` and `True` stay different.
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise IdentityError(f"expected a finite number, got {value}: it has no canonical form")
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: canonical(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        if bad := [key for key in value if not isinstance(key, str)]:
+            raise IdentityError(f"expected text keys in an identity, got {bad[0]!r}")
+        return {key: canonical(value[key]) for key in sorted(value)}
+    if isinstance(value, Sequence):
+        return [canonical(item) for item in value]
+    raise IdentityError(
+        f"expected JSON types or a dataclass, got {type(value).__name__} ({value!r}): "
+        "convert it before it becomes part of an identity"
+    )
+
+
+def canonical_json(value: object) -> str:
+    """Return the one JSON text of `value`: sorted keys, no spaces, UTF-8 kept."""
+    return json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def fingerprint(value: object) -> str:
+    """Return the sha256 of the canonical JSON of `value`, 64 hex characters."""
+    return hashlib.sha256(f"affuse-{ALGORITHM}\0{canonical_json(value)}".encode()).hexdigest()
+
+
+def short_id(name: str, value: object) -> str:
+    """Return `<name>-<first 12 hex>`, the form of feature, encoder, study and run ids."""
+    return f"{name}-{fingerprint(value)[:12]}"
+
+
+def text_key(text: str) -> str:
+    """Return the key of an utterance: its NFC-normalised string, nothing else of it."""
+    return hashlib.sha256(_header("text") + unicodedata.normalize("NFC", text).encode()).hexdigest()
+
+
+def media_key(modality: str, path: Path, start_ms: int | None = None, end_ms: int | None = None) -> str:
+    """Return the key of a recording: its bytes and, for a segment, start and end in ms.
+
+    Raises OSError if the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return _stream_key(modality, file, start_ms, end_ms)
+
+
+def _stream_key(modality: str, file: BinaryIO, start_ms: int | None, end_ms: int | None) -> str:
+    segment = "" if start_ms is None and end_ms is None else f"{start_ms}:{end_ms}"
+    digest = hashlib.sha256(_header(modality, segment))
+    while block := file.read(_BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _header(*parts: str) -> bytes:
+    return "\0".join((f"affuse-{ALGORITHM}", *parts, "")).encode()
+
+
+def row_digest(row: np.ndarray) -> str:
+    """Return 32 hex characters over dtype, shape and bytes of one stored row."""
+    array = np.ascontiguousarray(row)
+    digest = hashlib.blake2b(f"{array.dtype.str}{array.shape}".encode(), digest_size=16)
+    digest.update(array.data)
+    return digest.hexdigest()
+
+
+def tensors_digest(tensors: Iterable[tuple[str, np.ndarray]]) -> str:
+    """Return the sha256 over (name, dtype, shape, bytes) of tensors sorted by name.
+
+    The digest is of the weights, not of the file they came in: the same tensors in another
+    container have the same digest.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors, key=lambda item: item[0]):
+        array = np.ascontiguousarray(tensor)
+        digest.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

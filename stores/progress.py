@@ -1,0 +1,26 @@
+"""How long work tells of itself; `flows` draws it, tests stay silent."""
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """A named amount of work: its total is known at the start, its rate and ETA follow from `advance`."""
+
+    def start(self, name: str, total: int, unit: str) -> None: ...
+
+    def advance(self, name: str, n: int = 1) -> None: ...
+
+    def finish(self, name: str) -> None: ...
+
+
+class Silent:
+    """A Progress that says nothing."""
+
+    def start(self, name: str, total: int, unit: str) -> None:
+        pass
+
+    def advance(self, name: str, n: int = 1) -> None:
+        pass
+
+    def finish(self, name: str) -> None:
+        pass

@@ -1,0 +1,70 @@
+"""Samples that could not be turned into a row: who, at which stage, why, how often."""
+
+from dataclasses import asdict, dataclass
+
+import pyarrow as pa
+
+from stores.errors import MediaError
+
+STAGES = ("read", "decode", "embed", "validate")
+REASONS = (
+    "missing_file",
+    "unreadable_file",
+    "empty_text",
+    "undecodable",
+    "empty_media",
+    "no_audio_track",
+    "no_video_track",
+    "not_finite",
+    "wrong_shape",
+    "upstream",
+    "embed_failed",
+)
+SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("key", pa.string()),
+        ("stage", pa.string()),
+        ("reason", pa.string()),
+        ("message", pa.string()),
+        ("attempts", pa.int32()),
+        ("time", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """One failure. `key` is None when the file could not even be read; `time` is ISO 8601 in UTC."""
+
+    sample_id: str
+    key: str | None
+    stage: str
+    reason: str
+    message: str
+    attempts: int
+    time: str
+
+    def __post_init__(self) -> None:
+        if self.stage not in STAGES or self.reason not in REASONS:
+            raise ValueError(f"unknown stage or reason: {self.stage}, {self.reason}; see stores/quarantine.py")
+
+    @classmethod
+    def of(cls, error: MediaError, *, sample_id: str, key: str | None, attempts: int, time: str) -> "Quarantined":
+        return cls(
+            sample_id=sample_id,
+            key=key,
+            stage=error.stage,
+            reason=error.reason,
+            message=str(error),
+            attempts=attempts,
+            time=time,
+        )
+
+
+def to_table(rows: list[Quarantined]) -> pa.Table:
+    return pa.Table.from_pylist([asdict(row) for row in rows], SCHEMA)
+
+
+def from_table(table: pa.Table) -> list[Quarantined]:
+    return [Quarantined(**row) for row in table.to_pylist()]
