@@ -69,7 +69,7 @@ def gather(
         found: dict[str, Location] = {key: index[key] for key in keys if key is not None and key in index}
         number = {key: offset + i for i, key in enumerate(found)}
         rows[repeat] = [ABSENT if key is None else number.get(key, ABSENT) for key in keys]
-        digests.append([found[key].digest if key in found else None for key in keys])  # type: ignore[index]
+        digests.append([found[key].digest if key in found else None for key in keys])
         spec = store.identity.spec
         values = read_rows(store, list(found.values()))
         blocks.append(np.stack(values) if values else np.empty((0, spec.dim), spec.dtype))

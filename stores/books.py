@@ -1,6 +1,7 @@
 """The books of a run: every sample is absent, cached, extracted or quarantined, and the sum is checked."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
 
 from stores.errors import BooksError
 
@@ -26,6 +27,12 @@ class Books:
                 f"the books do not balance: {self.samples} samples, but {self.absent} absent + {self.cached} cached "
                 f"+ {self.extracted} extracted + {self.quarantined} quarantined = {total}; please report this"
             )
+
+    @classmethod
+    def total(cls, books: Iterable["Books"]) -> "Books":
+        """Return the sum of several books: one feature extracted once a repeat, for instance."""
+        rows = [book.as_dict() for book in books]
+        return cls(**{field.name: sum(row[field.name] for row in rows) for field in fields(cls)})
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)

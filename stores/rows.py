@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import zarr
@@ -41,10 +41,10 @@ def read_rows(store: "FeatureStore", locations: Sequence[Location]) -> list[np.n
     rows: list[np.ndarray | None] = [None] * len(locations)
     for part, positions in by_part.items():
         group = zarr.open_group(store.root.zarr(store.folder, "parts", f"{part}.zarr"), mode="r")
-        values = cast(zarr.Array, group["values"])
+        values = cast("zarr.Array[Any]", group["values"])
         numbers = [locations[position].row for position in positions]
         if store.identity.spec.layout == "ragged":
-            offsets = np.asarray(cast(zarr.Array, group["offsets"])[:])
+            offsets = np.asarray(cast("zarr.Array[Any]", group["offsets"])[:])
             found = [np.asarray(values[offsets[n] : offsets[n + 1]]) for n in numbers]
         else:
             block = np.asarray(values[:])

@@ -1,0 +1,201 @@
+"""From rows of text cells to a Manifest: the column mapping that `table` and `folder` share."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from corpora.corpus import CorpusConfig
+from stores.errors import ConfigError, ManifestError
+from stores.manifest import PAIRINGS, Manifest, confined
+from stores.plugins import nearest
+from stores.samples import Sample
+
+MEDIA = ("text", "audio", "image", "video")
+_FILES = ("audio", "image", "video")
+_PLAIN = ("gender", "age", "culture")
+COLUMNS = ("id", "corpus", *MEDIA, "start_ms", "end_ms", "split", *_PLAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One source row: `place` names it in messages, `cells` maps every column to text, '' if blank."""
+
+    place: str
+    cells: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsConfig(CorpusConfig):
+    """How source columns become manifest columns.
+
+    columns: manifest column -> source column (id, corpus, text, audio, image, video, start_ms, end_ms, split,
+        gender, age, culture). labels, scores, groups: scheme, score or kind -> source column.
+    classes: scheme -> its labels in order; the labels found, sorted, if left out.
+    label_map: scheme -> source label -> class; "" drops the row. split_map: source split -> split.
+    where: source column -> the value, or the values, of the rows to keep.
+    limit: at most this many rows of each class of the first scheme, chosen by `seed` whatever the order of rows.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    label_map: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    scores: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
+    split_map: Mapping[str, str] = field(default_factory=dict)
+    where: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    limit: int | None = None
+    seed: int = 0
+    pairing: str = "recorded"
+    source: str = ""
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in self.columns:
+            if key not in COLUMNS:
+                hint = nearest(key, list(COLUMNS))
+                raise ConfigError(f"columns has an unknown manifest column {key!r}{hint}; known: {', '.join(COLUMNS)}")
+        for scheme in (*self.classes, *self.label_map):
+            if scheme not in self.labels:
+                raise ConfigError(f"scheme {scheme!r} has classes or a label_map but no column: add it to labels")
+        for scheme, classes in self.classes.items():
+            targets = {target for target in self.label_map.get(scheme, {}).values() if target}
+            if wrong := sorted(targets - set(classes)):
+                raise ConfigError(f"label_map.{scheme} maps to {wrong[0]!r}, which is not in classes.{scheme}")
+        if self.limit is not None and (self.limit < 1 or not self.labels):
+            raise ConfigError(f"limit should be at least 1 and needs a label scheme, got {self.limit}")
+        if self.pairing not in PAIRINGS:
+            raise ConfigError(f"pairing should be one of {', '.join(PAIRINGS)}, got {self.pairing!r}")
+
+    def label(self, scheme: str, cells: Mapping[str, str]) -> str:
+        """Return the class of a row in a scheme, '' if it has none or is to be dropped."""
+        cell = cells[self.labels[scheme]]
+        return self.label_map.get(scheme, {}).get(cell, cell)
+
+    def named_columns(self) -> Iterator[tuple[str, str]]:
+        """Yield (setting, source column) for every column the settings name."""
+        for setting in ("columns", "labels", "scores", "groups"):
+            for key, column in getattr(self, setting).items():
+                yield f"{setting}.{key}", column
+        for column in self.where:
+            yield "where", column
+
+
+def build_manifest(
+    config: RowsConfig, rows: Sequence[Row], *, columns: Mapping[str, str], media: Path, dropped: Mapping[str, int]
+) -> Manifest:
+    """Return the manifest of `rows`; media paths are relative to `media` and may not leave it.
+
+    `columns` maps manifest columns to cells. `dropped` counts what was left out before, by reason. Raises ManifestError naming the rows that are wrong.
+    """
+    counts = Counter(dropped)
+    samples = []
+    for row in rows:
+        if reason := _left_out(config, row.cells):
+            counts[reason] += 1
+        else:
+            samples.append(_sample(config, row, columns, media))
+    if not samples:
+        why = "".join(f"; left out: {count} ({reason})" for reason, count in counts.items())
+        raise ManifestError(f"corpus {config.name} has no samples left of {len(rows)} rows{why}")
+    kept = _limited(config, samples)
+    if len(kept) < len(samples):
+        counts[f"over the limit of {config.limit} a class"] = len(samples) - len(kept)
+    return Manifest(
+        name=config.name,
+        samples=tuple(kept),
+        labels={scheme: config.classes.get(scheme) or _found(samples, scheme) for scheme in config.labels},
+        pairing=config.pairing,
+        source=config.source,
+        licence=config.licence,
+        dropped=dict(counts),
+    )
+
+
+def check_columns(config: RowsConfig, header: Sequence[str], *, what: str) -> None:
+    """Raise ConfigError if the settings name a column that `header` lacks, naming the nearest it has."""
+    for setting, column in config.named_columns():
+        if column not in header:
+            hint = nearest(column, list(header))
+            raise ConfigError(f"{setting} names column {column!r}, which {what} lacks{hint}; it has: {', '.join(header)}")
+
+
+def _left_out(config: RowsConfig, cells: Mapping[str, str]) -> str | None:
+    for column, wanted in config.where.items():
+        if cells[column] not in ((wanted,) if isinstance(wanted, str) else wanted):
+            return f"not selected by {column}"
+    for scheme, column in config.labels.items():
+        if cells[column] and not config.label(scheme, cells):
+            return f"{scheme} {cells[column]} dropped"
+    return None
+
+
+def _sample(config: RowsConfig, row: Row, columns: Mapping[str, str], media: Path) -> Sample:
+    cells = {key: row.cells[column] for key, column in columns.items()}
+    if not cells["id"]:
+        raise ManifestError(f"{row.place}: column {columns['id']!r} is blank: give every row an id")
+    corpus = cells.get("corpus") or config.name
+    text = cells.get("text")
+    only_text = not any(name in cells for name in _FILES)
+    split = cells.get("split", "")
+    start, end = (_milliseconds(cells, name, row) for name in ("start_ms", "end_ms"))
+    if end is not None and end <= (start or 0):
+        raise ManifestError(f"{row.place}: end_ms should be after start_ms, got {start} to {end}")
+    return Sample(
+        id=f"{corpus}/{cells['id']}",
+        corpus=corpus,
+        text=text if text or only_text else None,
+        **{name: _media_path(cells, name, row, media) for name in _FILES},
+        start_ms=start,
+        end_ms=end,
+        split=config.split_map.get(split, split) or None,
+        labels={scheme: label for scheme in config.labels if (label := config.label(scheme, row.cells))},
+        scores={name: _number(row, column) for name, column in config.scores.items() if row.cells[column]},
+        groups={kind: row.cells[column] for kind, column in config.groups.items() if row.cells[column]},
+        **{name: cells.get(name) or None for name in _PLAIN},
+    )
+
+
+def _media_path(cells: Mapping[str, str], name: str, row: Row, media: Path) -> Path | None:
+    return confined(media, cells[name], what=row.place) if cells.get(name) else None
+
+
+def _milliseconds(cells: Mapping[str, str], name: str, row: Row) -> int | None:
+    if not cells.get(name):
+        return None
+    try:
+        value = float(cells[name])
+    except ValueError:
+        value = -1.0
+    if value < 0 or value != int(value):
+        raise ManifestError(f"{row.place}: {name} should be whole milliseconds, got {cells[name]!r}")
+    return int(value)
+
+
+def _number(row: Row, column: str) -> float:
+    try:
+        return float(row.cells[column])
+    except ValueError:
+        raise ManifestError(f"{row.place}: {column} should be a number, got {row.cells[column]!r}") from None
+
+
+def _limited(config: RowsConfig, samples: list[Sample]) -> list[Sample]:
+    if config.limit is None:
+        return samples
+    scheme = next(iter(config.labels))
+    by_class = defaultdict(list)
+    for sample in samples:
+        by_class[sample.labels.get(scheme)].append(sample.id)
+    chosen = {i for ids in by_class.values() for i in sorted(ids, key=lambda i: _rank(config.seed, i))[: config.limit]}
+    return [sample for sample in samples if sample.id in chosen]
+
+
+def _rank(seed: int, name: str) -> str:
+    return hashlib.sha256(f"{seed} {name}".encode()).hexdigest()
+
+
+def _found(samples: Sequence[Sample], scheme: str) -> tuple[str, ...]:
+    return tuple(sorted({sample.labels[scheme] for sample in samples if scheme in sample.labels}))

@@ -1,0 +1,35 @@
+"""Where a network runs and in which precision: asked of the machine, never assumed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stores.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of that name; `auto` is the GPU if there is one. Raises ConfigError."""
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"expected a device such as auto, cpu, cuda or cuda:1, got {name!r}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {name!r} was asked for, but torch finds no GPU: use device = 'auto' or 'cpu'")
+    return device
+
+
+def pick_dtype(device: torch.device, numerics: str) -> torch.dtype:
+    """Return bfloat16 for class `standard` where the device computes it natively, else float32."""
+    import torch
+
+    if numerics == "exact":
+        return torch.float32
+    native = torch.cuda.is_bf16_supported(False) if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if native else torch.float32

@@ -1,0 +1,197 @@
+"""What an extractor is: one sample in, one row out; the loop around it lives in `run`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from importlib.metadata import version as package_version
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+
+from stores.errors import ConfigError
+from stores.features import FeatureStore
+from stores.plugins import find_plugin
+from stores.root import Root
+from stores.samples import Sample
+from stores.spec import FeatureIdentity, FeatureSpec
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """How extraction is run; none of it is part of an identity.
+
+    `workers` are decoding threads, `queue` the items decoded ahead (batches are formed by length among them),
+    `block_size` the samples of a block, the unit of work and of retry.
+    """
+
+    device: str = "auto"
+    batch_size: int = 32
+    workers: int = 2
+    queue: int = 256
+    block_size: int = 1024
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "workers", "queue", "block_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} should be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What an extractor reads besides the sample: an upstream feature, a trained encoder (by id)."""
+
+    root: Root
+    numerics: str = "standard"
+    upstream: FeatureStore | None = None
+    encoder: str | None = None
+
+
+class Extractor(ABC, Generic[Item]):
+    """Turns samples of one modality into rows. Constructing one is cheap; `open` loads the model.
+
+    `version` is raised by hand when the maths changes, `preprocessing` when decoding does. `replaced` names the
+    settings that say where weights lie: digests stand in their place. `packages` are named in the receipt.
+    """
+
+    modality: ClassVar[str]
+    version: ClassVar[int]
+    preprocessing: ClassVar[int] = 1
+    config_type: ClassVar[type]
+    upstream: ClassVar[str | None] = None
+    trainable: ClassVar[bool] = False
+    replaced: ClassVar[frozenset[str]] = frozenset()
+    packages: ClassVar[tuple[str, ...]] = ("numpy",)
+
+    def __init__(self, config: Any, inputs: Inputs) -> None:
+        if not isinstance(config, self.config_type):
+            raise ConfigError(f"{self.name} expects a {self.config_type.__name__}, got {type(config).__name__}")
+        if self.upstream and inputs.upstream is None:
+            raise ConfigError(f"{self.name} reads the feature {self.upstream!r}: pass its store as `upstream`")
+        self.config = config
+        self.inputs = inputs
+        self.computed_on = ("cpu", "float32")
+
+    @property
+    def name(self) -> str:
+        """The name of the plug-in: that of its module."""
+        return extractor_name(type(self))
+
+    @cached_property
+    def identity(self) -> FeatureIdentity:
+        """Everything that decides what a row is; known before the model is loaded."""
+        return FeatureIdentity(
+            extractor=self.name,
+            version=self.version,
+            modality=self.modality,
+            preprocessing=self.preprocessing,
+            config=settings(self.config, self.replaced),
+            spec=self.spec(),
+            numerics=self.inputs.numerics,
+            weights=self.weights_digest(),
+            tokenizer=self.tokenizer_digest(),
+            upstream=self.inputs.upstream.id if self.inputs.upstream else None,
+            encoder=self.inputs.encoder,
+        )
+
+    @abstractmethod
+    def spec(self) -> FeatureSpec:
+        """Return the form of a row."""
+
+    @abstractmethod
+    def decode(self, sample: Sample, key: str) -> Item:
+        """Read one sample into memory; runs on CPU threads. Raises MediaError."""
+
+    @abstractmethod
+    def embed(self, items: Sequence[Item]) -> Iterator[np.ndarray]:
+        """Yield one row an item, in order; a row does not depend on its neighbours."""
+
+    def open(self, runtime: Runtime) -> None:  # noqa: B027
+        """Load the model, once, and set `computed_on` to (device, dtype)."""
+
+    def length(self, item: Item) -> int:
+        """Return how long an item is: batches are formed of items alike in length."""
+        return 1
+
+    def remarks(self, item: Item) -> Sequence[str]:
+        """Return what the receipt should count about an item, for instance `truncated`."""
+        return ()
+
+    def weights_digest(self) -> str | None:
+        """Return the digest of the weights, if it has any that were not trained here."""
+        return None
+
+    def tokenizer_digest(self) -> str | None:
+        return None
+
+    def weights_note(self) -> str:
+        """Return what the report says of the weights."""
+        return "no weights"
+
+    @property
+    def is_random(self) -> bool:
+        """True if the weights were never trained; the report then carries a banner."""
+        return False
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the packages that made the rows."""
+        return {name: package_version(name) for name in self.packages}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """An extractor in plain words: cheap to send to another process, which builds it again."""
+
+    modality: str
+    name: str
+    config: Any
+    numerics: str
+    root: str
+    upstream: str | None
+    encoder: str | None
+    feature: str
+
+    @classmethod
+    def of(cls, extractor: Extractor[Any]) -> "Description":
+        inputs = extractor.inputs
+        return cls(
+            modality=extractor.modality,
+            name=extractor.name,
+            config=extractor.config,
+            numerics=inputs.numerics,
+            root=inputs.root.address,
+            upstream=inputs.upstream.id if inputs.upstream else None,
+            encoder=inputs.encoder,
+            feature=extractor.identity.id,
+        )
+
+    def build(self) -> Extractor[Any]:
+        """Return the extractor. Raises ConfigError if here it would make another feature (other weights)."""
+        root = Root(self.root)
+        upstream = FeatureStore.open(root, self.modality, self.upstream) if self.upstream else None
+        inputs = Inputs(root=root, numerics=self.numerics, upstream=upstream, encoder=self.encoder)
+        extractor = find_extractor(self.modality, self.name)(self.config, inputs)
+        if extractor.identity.id != self.feature:
+            raise ConfigError(
+                f"expected feature {self.feature}, but this process would make {extractor.identity.id}: "
+                "its weights differ; put the same weights on every machine"
+            )
+        return extractor
+
+
+def find_extractor(modality: str, name: str) -> type[Extractor[Any]]:
+    """Return the extractor class of that name. Raises NotFound naming the nearest."""
+    found: type[Extractor[Any]] = find_plugin(f"extractors.{modality}", name, Extractor)  # type: ignore[type-abstract]
+    return found
+
+
+def extractor_name(extractor_type: type[Extractor[Any]]) -> str:
+    return extractor_type.__module__.rpartition(".")[2]
+
+
+def settings(config: Any, without: frozenset[str] = frozenset()) -> Mapping[str, Any]:
+    """Return every field of a config, whole numbers given for a float coerced to it."""
+    found = {f.name: (f.type, getattr(config, f.name)) for f in fields(config) if f.name not in without}
+    return {name: float(value) if kind in (float, "float") else value for name, (kind, value) in found.items()}

@@ -1,0 +1,243 @@
+"""The one extraction loop: decode on threads, embed on the device, write behind; all three overlap.
+
+A block of about a thousand keys is the unit of work. In this process the blocks run as one stream, so that decoding
+never pauses between them; `map_blocks` sends whole blocks to other processes instead.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+
+from extractors.extractor import Description, Extractor, Runtime
+from extractors.plan import Pending, now, plan, shared
+from stores.books import Books
+from stores.errors import MediaError
+from stores.features import FeatureStore
+from stores.progress import Progress, Silent
+from stores.quarantine import Quarantined
+from stores.root import Root
+from stores.samples import Sample
+from stores.spec import Receipt
+
+Block = tuple[Pending, ...]
+MapBlocks = Callable[[Callable[[Block], "Outcome"], Sequence[Block]], Iterable["Outcome"]]
+PART_BYTES = 256 << 20  # long recordings fill more than one part a block
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a block: number of rows sealed, and of samples with a row and without."""
+
+    rows: int
+    extracted: int
+    quarantined: int
+
+
+def extract(
+    extractor: Extractor[Any],
+    samples: Sequence[Sample],
+    root: Root,
+    runtime: Runtime,
+    *,
+    report: Progress,
+    map_blocks: MapBlocks | None = None,
+    retry_quarantined: bool = False,
+) -> Books:
+    """Make every row that is missing and return the balanced books.
+
+    `map_blocks(function, blocks)` runs a picklable function over blocks elsewhere and yields its outcomes in any
+    order; without it they run here. Raises FeatureMismatch if another identity lies under the feature's id.
+    """
+    store = FeatureStore.create(root, extractor.identity)
+    todo = plan(extractor, samples, root, retry_quarantined=retry_quarantined)
+    store.quarantine(todo.news)
+    blocks = [tuple(todo.todo[i : i + runtime.block_size]) for i in range(0, len(todo.todo), runtime.block_size)]
+    rows = extracted = failed = 0
+    if blocks:
+        description = Description.of(extractor)
+        report.start(extractor.identity.id, todo.pending, "samples")
+        if map_blocks is None:
+            outcomes = _stream(_opened(description, runtime.device), store, blocks, runtime, report)
+        else:
+            outcomes = _advancing(map_blocks(partial(extract_block, description, runtime), blocks), description, report)
+        for outcome in outcomes:
+            rows += outcome.rows
+            extracted += outcome.extracted
+            failed += outcome.quarantined
+        report.finish(extractor.identity.id)
+    return Books(
+        samples=len(samples),
+        absent=len(todo.absent),
+        cached=len(todo.cached),
+        extracted=extracted,
+        quarantined=len(todo.quarantined) + failed,
+        distinct=len({key for _, key in todo.cached}) + rows,
+    )
+
+
+def extract_block(description: Description, runtime: Runtime, block: Block) -> Outcome:
+    """Extract and seal one block; what a worker process is sent. The model is opened once a process."""
+    extractor = _opened(description, runtime.device)
+    store = FeatureStore.create(extractor.inputs.root, extractor.identity)
+    return next(_stream(extractor, store, [block], runtime, Silent()))
+
+
+@lru_cache(maxsize=4)
+def _opened(description: Description, device: str) -> Extractor[Any]:
+    extractor = description.build()
+    extractor.open(Runtime(device=device))
+    return extractor
+
+
+def _advancing(outcomes: Iterable[Outcome], description: Description, report: Progress) -> Iterator[Outcome]:
+    for outcome in outcomes:
+        report.advance(description.feature, outcome.extracted + outcome.quarantined)
+        yield outcome
+
+
+def _stream(
+    extractor: Extractor[Any], store: FeatureStore, blocks: Sequence[Block], runtime: Runtime, report: Progress
+) -> Iterator[Outcome]:
+    """Yield the outcome of each block once it is sealed, while the next one is being decoded and embedded."""
+    with ThreadPoolExecutor(1) as writer, ThreadPoolExecutor(runtime.workers) as decoders:
+        decoded = _ahead(partial(_decode, extractor), chain.from_iterable(blocks), decoders, runtime.queue)
+        behind: Future[Outcome] | None = None
+        try:
+            for block in blocks:
+                part = _Part(extractor, store, writer, report)
+                remaining = islice(decoded, len(block))
+                while window := list(islice(remaining, runtime.queue)):
+                    _embed_window(extractor, window, runtime.batch_size, part)
+                sealed = part.close()
+                if behind is not None:
+                    yield behind.result()
+                behind = sealed
+            if behind is not None:
+                yield behind.result()
+        finally:
+            decoders.shutdown(wait=False, cancel_futures=True)
+
+
+def _ahead(
+    function: Callable[[Pending], Any], items: Iterable[Pending], pool: ThreadPoolExecutor, depth: int
+) -> Iterator[tuple[Pending, Any]]:
+    """Yield (item, function(item)) in order, never more than `depth` of them decoded and waiting."""
+    waiting: deque[tuple[Pending, Future[Any]]] = deque()
+    for item in items:
+        waiting.append((item, pool.submit(function, item)))
+        if len(waiting) >= depth:
+            done, future = waiting.popleft()
+            yield done, future.result()
+    while waiting:
+        done, future = waiting.popleft()
+        yield done, future.result()
+
+
+def _decode(extractor: Extractor[Any], pending: Pending) -> Any:
+    sample = pending.samples[0]
+    try:
+        return extractor.decode(sample, pending.key)
+    except MediaError as error:
+        return error
+    except Exception as error:  # decoders raise anything at all on hostile files
+        return MediaError(f"{sample.id}: {type(error).__name__}: {error}", reason="undecodable")
+
+
+def _embed_window(
+    extractor: Extractor[Any], window: Sequence[tuple[Pending, Any]], batch_size: int, part: "_Part"
+) -> None:
+    """Embed what has been decoded, in batches alike in length."""
+    good = []
+    for pending, item in window:
+        if isinstance(item, MediaError):
+            part.fail(pending, item)
+        else:
+            good.append((pending, item))
+            part.remarks.update(extractor.remarks(item))
+    good.sort(key=lambda pair: extractor.length(pair[1]))
+    for start in range(0, len(good), batch_size):
+        batch = good[start : start + batch_size]
+        for (pending, _), row in zip(batch, _embed(extractor, [item for _, item in batch]), strict=True):
+            part.add(pending, row)
+
+
+def _embed(extractor: Extractor[Any], items: Sequence[Any]) -> list[np.ndarray | MediaError]:
+    """Embed a batch; if that fails, each item alone, so that only the guilty one goes to quarantine."""
+    try:
+        return list(extractor.embed(items))
+    except Exception as error:
+        if len(items) > 1:
+            return [row for item in items for row in _embed(extractor, [item])]
+        return [MediaError(f"{type(error).__name__}: {error}", reason="embed_failed", stage="embed")]
+
+
+class _Part:
+    """The rows and failures of a block on their way to disk; sealed behind by the writer thread."""
+
+    def __init__(
+        self, extractor: Extractor[Any], store: FeatureStore, writer: ThreadPoolExecutor, report: Progress
+    ) -> None:
+        self.extractor, self.store, self.writer, self.report = extractor, store, writer, report
+        self.rows: dict[str, np.ndarray] = {}
+        self.failures: list[Quarantined] = []
+        self.remarks: Counter[str] = Counter()
+        self.sealed = self.extracted = self.bytes = 0
+        self.started = time.perf_counter()
+        self.writing: Future[str] | None = None
+
+    def add(self, pending: Pending, row: np.ndarray | MediaError) -> None:
+        if isinstance(row, MediaError):
+            return self.fail(pending, row)
+        try:
+            checked = self.extractor.identity.spec.checked(row, sample_id=pending.samples[0].id)
+        except MediaError as error:
+            return self.fail(pending, error)
+        self.rows[pending.key] = checked
+        self.extracted += len(pending.samples)
+        self.bytes += checked.nbytes
+        self.report.advance(self.store.id, len(pending.samples))
+        if self.bytes >= PART_BYTES:
+            self._seal()
+        return None
+
+    def fail(self, pending: Pending, error: MediaError) -> None:
+        first = pending.samples[0]
+        row = Quarantined.of(
+            error, sample_id=first.id, key=pending.key, attempts=pending.attempts + 1, time=now()
+        )
+        self.failures += [shared(row, sample) for sample in pending.samples]
+        self.report.advance(self.store.id, len(pending.samples))
+
+    def close(self) -> Future[Outcome]:
+        """Hand the rest to the writer and return the outcome to come."""
+        if self.rows:
+            self._seal()
+        return self.writer.submit(self._finish)
+
+    def _finish(self) -> Outcome:
+        self.store.quarantine(self.failures)
+        if self.writing is not None:
+            self.writing.result()
+        return Outcome(rows=self.sealed, extracted=self.extracted, quarantined=len(self.failures))
+
+    def _seal(self) -> None:
+        device, dtype = self.extractor.computed_on
+        receipt = Receipt(
+            device=device,
+            dtype=dtype,
+            seconds=round(time.perf_counter() - self.started, 3),
+            versions=self.extractor.versions(),
+            counts={"rows": len(self.rows), **self.remarks},
+        )
+        if self.writing is not None:
+            self.writing.result()  # at most one part waits to be written
+        self.writing = self.writer.submit(self.store.write_part, self.rows, receipt)
+        self.sealed += len(self.rows)
+        self.rows, self.remarks, self.bytes, self.started = {}, Counter(), 0, time.perf_counter()

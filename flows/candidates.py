@@ -1,0 +1,95 @@
+"""Who takes part in a study: labelled samples with every modality, and why the others do not."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from flows.study_config import StudyConfig
+from fusion.splits import Split, make_splits, merge_groups
+from stores.errors import ConfigError
+from stores.manifest import Manifest
+from stores.plugins import nearest
+from stores.samples import Sample
+
+ENCODER = "encoder"
+RESERVED_REASON = "reserved for encoders"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """The samples a study may use. `labels` is (n,) int64 into `classes`; `groups` is (n,) str.
+
+    `excluded` maps the other sample ids to a reason.
+    """
+
+    samples: tuple[Sample, ...]
+    labels: np.ndarray
+    groups: np.ndarray
+    classes: tuple[str, ...]
+    excluded: Mapping[str, str]
+
+    def splits(self, config: StudyConfig) -> list[Split]:
+        """Return the splits every head shares; they depend on labels, groups and the seed alone."""
+        return make_splits(
+            self.labels,
+            self.groups,
+            len(self.classes),
+            config.protocol,
+            config.seed,
+            fixed=[sample.split for sample in self.samples],
+            per_repeat_encoders=config.per_repeat,
+        )
+
+
+def choose(manifest: Manifest, config: StudyConfig) -> Candidates:
+    """Return who takes part. Raises ConfigError if the scheme or a group kind does not exist, or nobody is left."""
+    scheme = config.study.scheme
+    if scheme not in manifest.labels:
+        schemes = list(manifest.labels)
+        raise ConfigError(
+            f"[study] scheme {scheme!r} is not in corpus {manifest.name}{nearest(scheme, schemes)}; "
+            f"it has: {', '.join(schemes) or 'none'}"
+        )
+    kinds = sorted({kind for sample in manifest.samples for kind in sample.groups})
+    for kind in config.study.groups:
+        if kind not in kinds:
+            raise ConfigError(
+                f"[study] groups: no sample of {manifest.name} has a {kind!r}{nearest(kind, kinds)}; "
+                f"there are: {', '.join(kinds) or 'none'}"
+            )
+    reasons = {sample.id: _why_not(sample, config) for sample in manifest.samples}
+    chosen = tuple(sample for sample in manifest.samples if reasons[sample.id] is None)
+    if not chosen:
+        counts = Counter(reasons.values())
+        listed = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+        raise ConfigError(f"no sample of {manifest.name} is left for the study: {listed}")
+    classes = manifest.labels[scheme]
+    number = {name: i for i, name in enumerate(classes)}
+    return Candidates(
+        samples=chosen,
+        labels=np.array([number[sample.labels[scheme]] for sample in chosen], dtype=np.int64),
+        groups=merged_groups(chosen, config.study.groups),
+        classes=classes,
+        excluded={name: reason for name, reason in reasons.items() if reason is not None},
+    )
+
+
+def merged_groups(samples: Sequence[Sample], kinds: Sequence[str]) -> np.ndarray:
+    """Return (n,) str: one group a sample, joined wherever two samples share a value of any kind."""
+    if not kinds:
+        return np.array([sample.id for sample in samples])
+    return merge_groups([[sample.groups.get(kind) for sample in samples] for kind in kinds])
+
+
+def _why_not(sample: Sample, config: StudyConfig) -> str | None:
+    if sample.split == ENCODER:
+        return RESERVED_REASON
+    if sample.labels.get(config.study.scheme) is None:
+        return f"no {config.study.scheme} label"
+    if absent := [m for m in config.modalities if sample.medium(m) is None]:
+        return f"absent: {', '.join(absent)}"
+    if config.protocol.kind == "fixed" and sample.split is None:
+        return "no split in the corpus"
+    return None

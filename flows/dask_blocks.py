@@ -1,0 +1,33 @@
+"""Blocks of work on a Dask cluster: one task a block, one model a worker process."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from extractors.run import MapBlocks
+
+
+@contextmanager
+def block_mapper(address: str | None) -> Iterator[MapBlocks | None]:
+    """Yield how blocks are mapped: in this process, on a scheduler (`tcp://...`), or on `local:N` worker processes.
+
+    Only descriptions and samples travel to a worker, never a model and never an array.
+    """
+    if address is None:
+        yield None
+        return
+    from dask.distributed import Client, LocalCluster, as_completed
+
+    def mapped(function: Callable[..., Any], blocks: Iterable[Any]) -> Iterator[Any]:
+        futures = [client.submit(function, block, pure=False, retries=1) for block in blocks]
+        for future in as_completed(futures):
+            yield future.result()
+
+    if address.startswith("local:"):
+        workers = int(address.removeprefix("local:"))
+        with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster:
+            with Client(cluster) as client:
+                yield mapped
+    else:
+        with Client(address) as client:
+            yield mapped

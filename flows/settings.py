@@ -1,0 +1,51 @@
+"""From a TOML table to a frozen dataclass: strict types, and the nearest valid key for an unknown one."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from stores.errors import ConfigError
+from stores.plugins import nearest
+
+T = TypeVar("T")
+
+
+def build(kind: type[T], table: Mapping[str, Any], *, where: str) -> T:
+    """Return `kind(**table)` with values checked against the declared types.
+
+    Raises ConfigError naming the TOML table `where`, the key, and the nearest valid key or the expected type.
+    """
+    check_keys(table, [field.name for field in fields(kind)], where=where)  # type: ignore[arg-type]
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(dict(table), default=str), strict=True)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_problem(problem, where) for problem in error.errors())) from None
+
+
+def check_keys(table: Mapping[str, Any], allowed: Iterable[str], *, where: str) -> None:
+    """Raise ConfigError for the first key of `table` that is not allowed, naming the nearest that is."""
+    names = list(allowed)
+    for key in table:
+        if key not in names:
+            hint = nearest(key, names)
+            raise ConfigError(f"[{where}] has an unknown key {key!r}{hint}; it takes: {', '.join(sorted(names))}")
+
+
+def table_of(content: Mapping[str, Any], key: str, *, where: str) -> dict[str, Any]:
+    """Return the sub-table `key`, or an empty one. Raises ConfigError if it is something else."""
+    value = content.get(key, {})
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"[{where}] {key} should be a table, got {value!r}")
+    return dict(value)
+
+
+def _problem(problem: Any, where: str) -> str:
+    message = problem["msg"].removeprefix("Value error, ")
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"[{where}] lacks the required key {place!r}"
+    got = f", got {problem['input']!r}" if place else ""
+    return f"[{where}] {place}: {message}{got}" if place else f"[{where}] {message}"

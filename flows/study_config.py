@@ -1,0 +1,191 @@
+"""A study as its TOML file says it: corpus, features, protocol, heads, training, report."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from corpora.corpus import Corpus
+from extractors.extractor import Extractor, extractor_name, find_extractor
+from extractors.training import TrainConfig
+from flows.settings import build, check_keys, table_of
+from fusion.splits import ProtocolConfig
+from fusion.training import TrainingConfig
+from reports.report import ReportConfig
+from stores.errors import ConfigError
+from stores.plugins import find_plugin, plugin_names
+from stores.samples import MODALITIES
+from stores.spec import NUMERICS
+
+TABLES = ("name", "seed", "corpus", "study", "features", "protocol", "heads", "training", "report")
+RESERVED, PER_REPEAT = "reserved", "per-repeat"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyTable:
+    """`[study]`: the label scheme, the kinds of group that may not straddle parts, and who counts as complete."""
+
+    scheme: str = "emotion"
+    groups: tuple[str, ...] = ()
+    missing: str = "complete"
+
+    def __post_init__(self) -> None:
+        if self.missing != "complete":
+            raise ConfigError(f"missing should be 'complete', got {self.missing!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturePlan:
+    """`[features.<modality>]`: which extractor with which settings, and how its encoder is trained, if it has one.
+
+    `train_on` is `reserved` (samples whose split is `encoder`) or `per-repeat` (a share of every training part).
+    """
+
+    modality: str
+    extractor: type[Extractor[Any]]
+    config: Any
+    numerics: str
+    upstream: "FeaturePlan | None" = None
+    train: TrainConfig | None = None
+    train_on: str | None = None
+
+    @property
+    def name(self) -> str:
+        return extractor_name(self.extractor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadTable:
+    """`[heads.<name>]`: the head's own settings and the subsets of modalities it runs on (all that make sense)."""
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    subsets: tuple[tuple[str, ...], ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """Everything a study TOML says; `base` is the folder relative paths in it are relative to."""
+
+    name: str
+    seed: int
+    base: Path
+    corpus: Corpus[Any]
+    study: StudyTable
+    features: Mapping[str, FeaturePlan]
+    protocol: ProtocolConfig
+    heads: Mapping[str, HeadTable]
+    training: TrainingConfig
+    report: ReportConfig
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return tuple(sorted(self.features))
+
+    @property
+    def per_repeat(self) -> bool:
+        """Whether any encoder is trained inside each repeat."""
+        return any(plan.train_on == PER_REPEAT for plan in self.features.values())
+
+
+def load_study(path: Path | str) -> StudyConfig:
+    """Read a study TOML.
+
+    Raises ConfigError saying what is wrong, where, and what to write instead.
+    """
+    path = Path(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no study file {path}: give the path of a TOML file; examples/ has some") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name} is not valid TOML: {error}") from None
+    return parse_study(content, base=path.resolve().parent, default_name=path.stem)
+
+
+def parse_study(content: Mapping[str, Any], *, base: Path, default_name: str = "study") -> StudyConfig:
+    """Return the StudyConfig of parsed TOML. Raises ConfigError."""
+    check_keys(content, TABLES, where="study file")
+    name, seed = content.get("name", default_name), content.get("seed", 0)
+    if not isinstance(name, str) or not isinstance(seed, int):
+        raise ConfigError(f"name should be text and seed an integer, got {name!r} and {seed!r}")
+    features = {
+        modality: _feature(modality, table_of(content["features"], modality, where="features"))
+        for modality in table_of(content, "features", where="study file")
+    }
+    if not features:
+        raise ConfigError("the study has no [features.<modality>] table: name at least one of " + ", ".join(MODALITIES))
+    return StudyConfig(
+        name=name,
+        seed=seed,
+        base=base,
+        corpus=_corpus(table_of(content, "corpus", where="study file"), name),
+        study=build(StudyTable, table_of(content, "study", where="study file"), where="study"),
+        features=features,
+        protocol=build(ProtocolConfig, table_of(content, "protocol", where="study file"), where="protocol"),
+        heads=_heads(table_of(content, "heads", where="study file"), tuple(sorted(features))),
+        training=build(TrainingConfig, table_of(content, "training", where="study file"), where="training"),
+        report=build(ReportConfig, table_of(content, "report", where="study file"), where="report"),
+    )
+
+
+def _corpus(table: dict[str, Any], study: str) -> Corpus[Any]:
+    kind = table.pop("kind", None)
+    if not isinstance(kind, str):
+        raise ConfigError(f"[corpus] lacks the key 'kind': one of {', '.join(plugin_names('corpora'))}")
+    corpus = find_plugin("corpora", kind, Corpus)  # type: ignore[type-abstract]
+    return corpus(build(corpus.config_type, {"name": study, **table}, where="corpus"))
+
+
+def _feature(modality: str, table: dict[str, Any]) -> FeaturePlan:
+    where = f"features.{modality}"
+    if modality not in MODALITIES:
+        raise ConfigError(f"[{where}] should be named after a modality: {', '.join(MODALITIES)}")
+    name = table.pop("extractor", None)
+    if not isinstance(name, str):
+        names = ", ".join(plugin_names(f"extractors.{modality}"))
+        raise ConfigError(f"[{where}] lacks the key 'extractor': one of {names}")
+    numerics = table.pop("numerics", "standard")
+    if numerics not in NUMERICS:
+        raise ConfigError(f"[{where}] numerics should be one of {', '.join(NUMERICS)}, got {numerics!r}")
+    extractor = find_extractor(modality, name)
+    upstream = table_of(table, "upstream", where=where)
+    training = table_of(table, "train", where=where)
+    own = {key: value for key, value in table.items() if key not in ("upstream", "train")}
+    allowed = [f.name for f in fields(extractor.config_type)] + ["extractor", "numerics"]
+    allowed += ["upstream"] * bool(extractor.upstream) + ["train"] * extractor.trainable
+    check_keys(table, allowed, where=where)
+    config = build(extractor.config_type, own, where=where)
+    trained = extractor.trainable and extractor.needs_encoder(config)
+    if training and not trained:
+        raise ConfigError(f"[{where}.train] has no effect: these settings read given weights; set weights = \"trained\"")
+    train_on = training.pop("samples", RESERVED) if trained else None
+    if train_on not in (RESERVED, PER_REPEAT, None):
+        raise ConfigError(f"[{where}.train] samples should be {RESERVED!r} or {PER_REPEAT!r}, got {train_on!r}")
+    return FeaturePlan(
+        modality=modality,
+        extractor=extractor,
+        config=config,
+        numerics=numerics,
+        upstream=_feature(modality, {"extractor": extractor.upstream, **upstream}) if extractor.upstream else None,
+        train=build(TrainConfig, training, where=f"{where}.train") if trained else None,
+        train_on=train_on,
+    )
+
+
+def _heads(table: dict[str, Any], modalities: tuple[str, ...]) -> dict[str, HeadTable]:
+    names = plugin_names("fusion.heads")
+    if not table:
+        table = {"unimodal": {}} | ({"concat": {}, "weighted": {}, "vote": {}} if len(modalities) > 1 else {})
+    check_keys(table, names, where="heads")
+    heads = {}
+    for name in table:
+        own = table_of(table, name, where="heads")
+        subsets = own.pop("subsets", None)
+        if subsets is not None:
+            wanted = [tuple(sorted(subset)) for subset in subsets]
+            if unknown := {m for subset in wanted for m in subset} - set(modalities):
+                raise ConfigError(f"[heads.{name}] subsets name {', '.join(sorted(unknown))}, which has no [features] table")
+            subsets = tuple(wanted)
+        heads[name] = HeadTable(config=own, subsets=subsets)
+    return heads

@@ -1,0 +1,51 @@
+"""Layers with a leading member axis: M members are M independent models that share one batched matrix product."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class StackedLinear(nn.Module):
+    """(M, B, inputs) -> (M, B, outputs), one affine map a member, started as `torch.nn.Linear` starts.
+
+    `fan_in` is the width the start is scaled by, where the map is a block of columns of a wider one.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, generators: Sequence[torch.Generator], fan_in: int | None = None
+    ) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(fan_in or inputs)
+        self.weight = nn.Parameter(_uniform((inputs, outputs), bound, generators))
+        self.bias = nn.Parameter(_uniform((1, outputs), bound, generators))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class StackedDropout(nn.Module):
+    """Dropout that draws each member's mask from that member's own generator, on the CPU, whatever the device."""
+
+    def __init__(self, p: float, generators: Sequence[torch.Generator]) -> None:
+        super().__init__()
+        self.p = p
+        self.generators = generators  # the head's own list, which shrinks as members finish
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        kept = torch.empty(x.shape)
+        for mask, generator in zip(kept, self.generators, strict=True):
+            mask.bernoulli_(1 - self.p, generator=generator)
+        return x * kept.to(x.device).div_(1 - self.p)
+
+
+def layer_norm(x: Tensor) -> Tensor:
+    """Normalise the last axis, without gain or shift: a gain would take back what a modality weight means (A14)."""
+    return nn.functional.layer_norm(x, x.shape[-1:])
+
+
+def _uniform(shape: tuple[int, ...], bound: float, generators: Sequence[torch.Generator]) -> Tensor:
+    return torch.stack([torch.empty(shape).uniform_(-bound, bound, generator=generator) for generator in generators])

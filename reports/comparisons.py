@@ -1,0 +1,188 @@
+"""Which models are set against which, stated before anything is seen, and what came out."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reports.errors import StatisticsError
+from reports.evidence import CHANCE, Evidence, Model
+from reports.measures import Measures
+from reports.metrics import PAPER_METRICS
+from reports.statistics._statistic import AnovaResult, Measured, PairResult
+from reports.statistics.holm import Holm
+from reports.statistics.one_way_anova import OneWayAnova
+from reports.statistics.paired_t import PairedT
+from reports.statistics.repeated_anova import RepeatedAnova
+from stores.errors import ConfigError
+from stores.plugins import nearest
+
+ABOVE, BELOW, UNTOLD = "above", "below", "cannot tell"
+BY_LABEL = "pairs were made by label"
+STRATEGIES, OTHERS, DROPPED, CHANCES = "strategies", "other strategies", "one modality less", "chance"
+HEADS = ("weighted", "concat", "vote")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """Comparisons that are corrected together; `pairs` are (a, b) model names, tested as a - b."""
+
+    name: str
+    question: str
+    pairs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One pair on one metric. `verdict` is above, below or cannot tell (a v b); `reason` says why it cannot.
+
+    `primary` is the protocol's own test, `holm_p` its p corrected over the family, `naive` the paired t as in
+    the reference paper.
+    """
+
+    family: str
+    metric: str
+    a: str
+    b: str
+    primary: PairResult | None
+    holm_p: float | None
+    naive: PairResult | None
+    verdict: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anova:
+    """The analyses of variance of one metric over `models`; None where they are refused, with the reason."""
+
+    metric: str
+    models: tuple[str, ...]
+    one_way: AnovaResult | None
+    repeated: AnovaResult | None
+    reason: str = ""
+
+
+def choose_reference(models: Sequence[Model], wanted: str | None) -> Model:
+    """Return the model everything is compared with: the one asked for, else weighted on most modalities."""
+    real = [model for model in models if model.name != CHANCE]
+    if wanted is None:
+        rank = {head: -i for i, head in enumerate(HEADS)}
+        return max(real, key=lambda model: (len(model.modalities), rank.get(model.head, -len(HEADS))))
+    for model in real:
+        if model.name == wanted:
+            return model
+    names = [model.name for model in real]
+    raise ConfigError(
+        f"[report] reference {wanted!r} was not run{nearest(wanted, names)}; there are: {', '.join(names)}"
+    )
+
+
+def plan_families(models: Sequence[Model], reference: Model) -> tuple[Family, ...]:
+    """Return the comparisons this report makes; they follow from the models alone, never from a score."""
+    full = set(reference.modalities)
+    single = [m for m in models if len(m.modalities) == 1 and set(m.modalities) < full]
+    rivals = [m for m in models if set(m.modalities) == full and m.name != reference.name]
+    less = [m for m in models if m.fused and m.head == reference.head and set(m.modalities) < full]
+    alone = [m for m in models if len(m.modalities) == 1]
+    families = (
+        Family(
+            name=STRATEGIES,
+            question="Is the reference above every single modality and above the other strategies?",
+            pairs=_against(reference, (*single, *rivals)),
+        ),
+        Family(
+            name=OTHERS,
+            question="Are the other strategies above every single modality?",
+            pairs=tuple(pair for rival in rivals if rival.fused for pair in _against(rival, single)),
+        ),
+        Family(
+            name=DROPPED,
+            question="Does the reference lose when a modality is taken away?",
+            pairs=_against(reference, less),
+        ),
+        Family(
+            name=CHANCES,
+            question="Is each model above guessing the most frequent class?",
+            pairs=tuple((m.name, CHANCE) for m in dict.fromkeys((*alone, reference))),
+        ),
+    )
+    return tuple(family for family in families if family.pairs)
+
+
+def _against(model: Model, others: Iterable[Model]) -> tuple[tuple[str, str], ...]:
+    return tuple((model.name, other.name) for other in others)
+
+
+def compare_pair(measures: Measures, metric: str, a: str, b: str) -> tuple[PairResult | None, str]:
+    """Return the primary test of a - b, or None and why it is refused."""
+    first, second = measures.table[a].get(metric), measures.table[b].get(metric)
+    if first is None or second is None:
+        return None, f"{metric} is undefined where a class is absent from a test part"
+    try:
+        return measures.primary.compare(first, second, measures.design), ""
+    except StatisticsError as error:
+        return None, str(error)
+
+
+def run_families(
+    evidence: Evidence, measures: Measures, families: Sequence[Family], metrics: Sequence[str]
+) -> tuple[Comparison, ...]:
+    """Run every family on every metric, Holm within (family, metric)."""
+    single = {model.name: not model.fused for model in evidence.models}
+    done = []
+    for family in families:
+        for metric in metrics:
+            tested = [compare_pair(measures, metric, a, b) for a, b in family.pairs]
+            adjusted = Holm().adjust([result.p if result else None for result, _ in tested])
+            for (a, b), (result, reason), holm_p in zip(family.pairs, tested, adjusted, strict=True):
+                verdict, why = judge(result, holm_p, measures.design.alpha)
+                if evidence.pairing == "composed" and not (single[a] and single[b]):
+                    verdict, why = UNTOLD, BY_LABEL
+                done.append(
+                    Comparison(
+                        family=family.name,
+                        metric=metric,
+                        a=a,
+                        b=b,
+                        primary=result,
+                        holm_p=holm_p,
+                        naive=_naive(measures, measures.table[a].get(metric), measures.table[b].get(metric)),
+                        verdict=verdict,
+                        reason=reason or why,
+                    )
+                )
+    return tuple(done)
+
+
+def judge(result: PairResult | None, holm_p: float | None, alpha: float) -> tuple[str, str]:
+    """Return the verdict on a - b and, where it cannot be told, why."""
+    if result is None or holm_p is None or result.low is None or result.high is None:
+        return UNTOLD, "" if result is None else result.note
+    if holm_p < alpha and result.low * result.high > 0:
+        return (ABOVE if result.difference > 0 else BELOW), ""
+    return UNTOLD, "the interval includes 0" if result.low * result.high <= 0 else "not after Holm's correction"
+
+
+def _naive(measures: Measures, a: Measured | None, b: Measured | None) -> PairResult | None:
+    if a is None or b is None:
+        return None
+    try:
+        return PairedT().compare(a, b, measures.design)
+    except StatisticsError:
+        return None
+
+
+def run_anovas(measures: Measures, families: Sequence[Family]) -> tuple[Anova, ...]:
+    """Return the analyses of variance, as in the paper, over the reference and all it is set against."""
+    pairs = next((family.pairs for family in families if family.name == STRATEGIES), ())
+    models = tuple(dict.fromkeys(name for pair in pairs for name in pair))
+    return tuple(_anova(measures, metric, models) for metric in PAPER_METRICS) if len(models) > 2 else ()
+
+
+def _anova(measures: Measures, metric: str, models: tuple[str, ...]) -> Anova:
+    scores = np.stack([measures.table[name][metric].repeats for name in models], axis=1)
+    try:
+        one_way, repeated = (test.compare(scores, measures.design) for test in (OneWayAnova(), RepeatedAnova()))
+    except StatisticsError as error:
+        return Anova(metric=metric, models=models, one_way=None, repeated=None, reason=str(error))
+    return Anova(metric=metric, models=models, one_way=one_way, repeated=repeated)

@@ -1,0 +1,190 @@
+"""Emotion by emotion: recalls, which modality reads which emotion, what is lost without a modality."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from reports.comparisons import ABOVE, OTHERS, STRATEGIES, UNTOLD, Comparison, compare_pair, judge
+from reports.errors import StatisticsError
+from reports.evidence import Evidence, Model
+from reports.measures import Measures, recall_of
+from reports.metrics import class_scores
+from reports.statistics._statistic import PairResult
+from reports.statistics.holm import Holm
+
+RECOVERED, MISSED = "recovered", "missed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScore:
+    """One model on one emotion. Recall is the mean the intervals belong to; precision and F1 are of summed counts.
+
+    `support` counts test predictions over all repeats.
+    """
+
+    model: str
+    label: str
+    recall: float | None
+    low: float | None
+    high: float | None
+    precision: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Winner:
+    """The modality that alone recalls an emotion best, against the nearest other one.
+
+    `p` is the largest p against any other modality, `holm_p` corrected over the emotions.
+    """
+
+    label: str
+    modality: str
+    recall: float
+    runner_up: str
+    margin: PairResult | None
+    p: float | None
+    holm_p: float | None
+    told: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropOne:
+    """How much recall of an emotion the reference has over the same head without one modality."""
+
+    modality: str
+    label: str
+    without: str
+    result: PairResult | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planted:
+    """An effect the corpus says it holds, and whether this study found it."""
+
+    effect: str
+    verdict: str
+    why: str
+
+
+def score_classes(evidence: Evidence, measures: Measures) -> tuple[ClassScore, ...]:
+    """Return one entry a model and emotion."""
+    rows = []
+    for model in evidence.models:
+        summed = class_scores(measures.confusions[model.name])
+        for k, label in enumerate(evidence.classes):
+            measured = measures.table[model.name].get(recall_of(label))
+            interval = interval_of(measures, model.name, recall_of(label))
+            rows.append(
+                ClassScore(
+                    model=model.name,
+                    label=label,
+                    recall=measured.estimate if measured else None,
+                    low=interval.low if interval else None,
+                    high=interval.high if interval else None,
+                    precision=float(summed["precision"][k]),
+                    f1=float(summed["f1"][k]),
+                    support=int(summed["support"][k]),
+                )
+            )
+    return tuple(rows)
+
+
+def interval_of(measures: Measures, model: str, score: str) -> PairResult | None:
+    """Return the interval of one score; None where it is undefined or refused."""
+    measured = measures.table[model].get(score)
+    try:
+        return measures.primary.interval(measured, measures.design) if measured else None
+    except StatisticsError:
+        return None
+
+
+def find_winners(evidence: Evidence, measures: Measures) -> tuple[Winner, ...]:
+    """Say for every emotion which single modality recalls it best, and whether that can be told."""
+    single = [model for model in evidence.models if len(model.modalities) == 1]
+    labels = [label for label in evidence.classes if recall_of(label) in measures.table[single[0].name]] if single else []
+    if len(single) < 2:
+        return ()
+    found = [_winner(measures, single, label) for label in labels]
+    adjusted = Holm().adjust([winner.p for winner in found])
+    return tuple(_told(winner, p, measures.design.alpha) for winner, p in zip(found, adjusted, strict=True))
+
+
+def _winner(measures: Measures, single: Sequence[Model], label: str) -> Winner:
+    score = recall_of(label)
+    order = sorted(single, key=lambda model: -measures.table[model.name][score].estimate)
+    best, others = order[0], order[1:]
+    tested = [compare_pair(measures, score, best.name, other.name)[0] for other in others]
+    p = [result.p for result in tested if result and result.p is not None]
+    return Winner(
+        label=label,
+        modality=best.modalities[0],
+        recall=measures.table[best.name][score].estimate,
+        runner_up=others[0].modalities[0],
+        margin=tested[0],
+        p=max(p) if len(p) == len(tested) else None,
+        holm_p=None,
+        told=False,
+    )
+
+
+def _told(winner: Winner, holm_p: float | None, alpha: float) -> Winner:
+    verdict, reason = judge(winner.margin, holm_p, alpha)
+    return Winner(**{**vars(winner), "holm_p": holm_p, "told": verdict == ABOVE, "reason": reason})
+
+
+def drop_one(evidence: Evidence, measures: Measures, reference: Model) -> tuple[DropOne, ...]:
+    """Compare the reference with the same head, or the single modality, that is left without each modality."""
+    rows = []
+    for modality in reference.modalities if reference.fused else ():
+        left = tuple(m for m in reference.modalities if m != modality)
+        head = reference.head if len(left) > 1 else "unimodal"
+        for model in evidence.models:
+            if model.modalities == left and model.head == head:
+                rows += [_dropped(measures, reference, model, modality, label) for label in evidence.classes]
+    return tuple(rows)
+
+
+def _dropped(measures: Measures, reference: Model, left: Model, modality: str, label: str) -> DropOne:
+    result, _ = compare_pair(measures, recall_of(label), reference.name, left.name)
+    return DropOne(modality=modality, label=label, without=left.name, result=result)
+
+
+def check_planted(
+    evidence: Evidence, winners: Sequence[Winner], comparisons: Sequence[Comparison]
+) -> tuple[Planted, ...]:
+    """Hold what was found against the effects the corpus says were planted; () if it says nothing."""
+    planted: Mapping[str, Sequence[str]] = evidence.facts["corpus"].get("notes", {}).get("planted") or {}
+    by_label = {winner.label: winner for winner in winners}
+    rows = [
+        _recovered(modality, by_label[label])
+        for modality, labels in sorted(planted.items())
+        for label in labels
+        if label in by_label
+    ]
+    return (*rows, *_above_every_modality(evidence, comparisons)) if rows else ()
+
+
+def _recovered(modality: str, winner: Winner) -> Planted:
+    right = winner.modality == modality
+    why = f"{winner.modality} recalls it best" + ("" if winner.told else f", but it cannot be told: {winner.reason}")
+    verdict = RECOVERED if right and winner.told else MISSED
+    return Planted(effect=f"{modality} alone reads {winner.label} best", verdict=verdict, why=why)
+
+
+def _above_every_modality(evidence: Evidence, comparisons: Sequence[Comparison]) -> list[Planted]:
+    head_of = {model.name: model for model in evidence.models}
+    pairs: dict[str, list[Comparison]] = {}
+    for c in comparisons:
+        if c.metric == comparisons[0].metric and c.family in (STRATEGIES, OTHERS) and not head_of[c.b].fused:
+            pairs.setdefault(c.a, []).append(c)
+    rows = []
+    for name, own in pairs.items():
+        if head_of[name].head not in ("weighted", "concat"):
+            continue
+        not_above = [c.b for c in own if c.verdict != ABOVE]
+        why = f"{UNTOLD} from {', '.join(not_above)}" if not_above else "every difference is above 0 after Holm"
+        verdict = MISSED if not_above else RECOVERED
+        rows.append(Planted(effect=f"{name} is above every single modality", verdict=verdict, why=why))
+    return rows

@@ -1,0 +1,117 @@
+"""Every score of every model, measured once: by repeat, and pooled with bootstrap draws in a clustered design."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from reports.evidence import Evidence
+from reports.metrics import METRICS, RANKED, class_scores, confusion, counted_scores, ranked_scores
+from reports.statistics._statistic import Design, Measured, PairTest
+from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, ClusteredBootstrap, group_weights
+from reports.statistics.corrected_resampled_t import CorrectedResampledT
+
+REPEATED = "repeated"
+
+
+def recall_of(label: str) -> str:
+    """Return the name a class recall is measured under; no metric is called so."""
+    return f"recall of {label}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """`table[model][score]`, the confusion matrices summed over repeats, and how the repeats came about.
+
+    A score that is undefined in some test part (an AUC where a class is absent) is not in the table.
+    """
+
+    table: Mapping[str, Mapping[str, Measured]]
+    confusions: Mapping[str, np.ndarray]
+    design: Design
+    primary: PairTest
+    lacking: Mapping[str, tuple[int, ...]]
+
+
+def measure(evidence: Evidence, *, alpha: float, draws: int, seed: int) -> Measures:
+    """Measure every model; the protocol decides on the primary test and on what is resampled.
+
+    Repeated splits: the corrected resampled t. Leave-one-group-out and fixed split: whole groups are resampled.
+    """
+    parts, classes = evidence.held_out, evidence.classes
+    ratio = sum(len(part.labels) for part in parts) / sum(int(part.trained_on.sum()) for part in parts)
+    matrices = {
+        name: np.stack([confusion(part.labels, p) for part, p in zip(parts, posteriors, strict=True)])
+        for name, posteriors in evidence.posteriors.items()
+    }
+    absent = {
+        label: tuple(part.repeat for part in parts if not (part.labels == k).any()) for k, label in enumerate(classes)
+    }
+    table = {name: _by_repeat(evidence, name, matrix) for name, matrix in matrices.items()}
+    primary: PairTest = CorrectedResampledT()
+    if evidence.protocol != REPEATED:
+        n_groups = len({group for part in parts for group in part.groups})
+        primary = ClusteredBootstrap(n_groups)
+        weights = group_weights(n_groups, draws if n_groups >= FEWEST_GROUPS else 0, seed)
+        table = {name: _pooled(evidence, name, scores, weights) for name, scores in table.items()}
+    return Measures(
+        table=table,
+        confusions={name: matrix.sum(axis=0) for name, matrix in matrices.items()},
+        design=Design(overlap=evidence.protocol != "fixed", ratio=ratio, alpha=alpha),
+        primary=primary,
+        lacking={label: repeats for label, repeats in absent.items() if repeats},
+    )
+
+
+def _by_repeat(evidence: Evidence, model: str, matrices: np.ndarray) -> dict[str, Measured]:
+    scores = {name: Measured(repeats=values) for name, values in counted_scores(matrices).items()}
+    ranked = [
+        ranked_scores(part.labels, posteriors)
+        for part, posteriors in zip(evidence.held_out, evidence.posteriors[model], strict=True)
+    ]
+    for name in RANKED:
+        values = [scores_of[name] for scores_of in ranked]
+        if None not in values:
+            scores[name] = Measured(repeats=np.array(values, dtype=np.float64))
+    recalls = class_scores(matrices)["recall"]
+    for k, label in enumerate(evidence.classes):
+        defined = recalls[np.isfinite(recalls[:, k]), k]
+        if len(defined):
+            scores[recall_of(label)] = Measured(repeats=defined)
+    return {name: scores[name] for name in (*METRICS, *map(recall_of, evidence.classes)) if name in scores}
+
+
+def _pooled(
+    evidence: Evidence, model: str, by_repeat: Mapping[str, Measured], weights: np.ndarray
+) -> dict[str, Measured]:
+    """Add the score of all test parts together; a sample tested in several repeats counts once a round."""
+    counts = _counts_by_group(evidence, model)
+    rounds, groups, classes, _ = counts.shape
+    flat = counts.transpose(1, 0, 2, 3).reshape(groups, -1)
+    drawn = (weights @ flat).reshape(-1, rounds, classes, classes)
+    point, draws = _all_scores(evidence, counts.sum(axis=1)), _all_scores(evidence, drawn)
+    pooled = {
+        name: Measured(repeats=by_repeat[name].repeats, pooled=float(point[name].mean()), draws=draws[name].mean(axis=1))
+        for name in point
+        if name in by_repeat
+    }
+    return {name: pooled.get(name, measured) for name, measured in by_repeat.items()}
+
+
+def _all_scores(evidence: Evidence, matrices: np.ndarray) -> dict[str, np.ndarray]:
+    recalls = class_scores(matrices)["recall"]
+    return counted_scores(matrices) | {recall_of(c): recalls[..., k] for k, c in enumerate(evidence.classes)}
+
+
+def _counts_by_group(evidence: Evidence, model: str) -> np.ndarray:
+    """Return (rounds, groups, K, K) float64 confusion counts; round r holds the r-th test of every sample."""
+    parts = evidence.held_out
+    _, group = np.unique(np.concatenate([part.groups for part in parts]), return_inverse=True)
+    sample_ids = pd.Series(np.concatenate([part.sample_ids for part in parts]))
+    turn = sample_ids.groupby(sample_ids).cumcount().to_numpy()
+    actual = np.concatenate([part.labels for part in parts])
+    predicted = np.concatenate([p.argmax(axis=1) for p in evidence.posteriors[model]])
+    counts = np.zeros((turn.max() + 1, group.max() + 1, len(evidence.classes), len(evidence.classes)))
+    np.add.at(counts, (turn, group, actual, predicted), 1.0)
+    return counts

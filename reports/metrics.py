@@ -1,0 +1,79 @@
+"""Scores from labels and posteriors; every name carries its averaging.
+
+All but the AUCs follow from one confusion matrix, rows actual, columns predicted. A class that is absent from a
+test part has no recall there: macro averages run over the classes that are present, and the absence is flagged.
+"""
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, roc_auc_score
+
+COUNTED = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "weighted_precision",
+    "weighted_recall",
+    "weighted_f1",
+)
+RANKED = ("auc_macro_ovr", "auc_micro_ovr", "auc_weighted_ovr")
+METRICS = COUNTED + RANKED
+PAPER_METRICS = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
+
+
+def confusion(labels: np.ndarray, posteriors: np.ndarray) -> np.ndarray:
+    """Return (K, K) int64, rows actual, columns predicted; the lowest index wins a tie."""
+    counts: np.ndarray = confusion_matrix(labels, posteriors.argmax(axis=1), labels=np.arange(posteriors.shape[1]))
+    return counts
+
+
+def class_scores(matrix: np.ndarray) -> dict[str, np.ndarray]:
+    """Return precision, recall, f1 and support by class, each (..., K), of matrices (..., K, K).
+
+    A class that is absent has recall NaN; one that is never predicted has precision 0.
+    """
+    hits = np.diagonal(matrix, axis1=-2, axis2=-1).astype(np.float64)
+    support, predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
+    return {
+        "precision": _ratio(hits, predicted, 0.0),
+        "recall": _ratio(hits, support, np.nan),
+        "f1": _ratio(2 * hits, support + predicted, 0.0),
+        "support": support,
+    }
+
+
+def counted_scores(matrix: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the scores named in COUNTED, each (...), of confusion matrices (..., K, K)."""
+    by_class = class_scores(matrix)
+    support = by_class["support"].astype(np.float64)
+    present = (support > 0).astype(np.float64)
+    scores = {"accuracy": _ratio(np.trace(matrix, axis1=-2, axis2=-1), matrix.sum(axis=(-2, -1)), np.nan)}
+    for averaging, weights in (("macro", present), ("weighted", support)):
+        for name in ("precision", "recall", "f1"):
+            values = np.nan_to_num(by_class[name])
+            scores[f"{averaging}_{name}"] = _ratio((values * weights).sum(axis=-1), weights.sum(axis=-1), np.nan)
+    scores["balanced_accuracy"] = scores["macro_recall"]
+    return {name: scores[name] for name in COUNTED}
+
+
+def ranked_scores(labels: np.ndarray, posteriors: np.ndarray) -> dict[str, float | None]:
+    """Return the one-vs-rest AUCs named in RANKED; None where a class has no positives or no negatives.
+
+    Macro is the plain mean over classes, weighted the mean by support, micro pools all (sample, class) pairs.
+    """
+    truth = labels[:, None] == np.arange(posteriors.shape[1])
+    micro = float(roc_auc_score(truth.ravel(), posteriors.ravel())) if len(labels) else None
+    if not truth.any(axis=0).all() or truth.all(axis=0).any():
+        return {"auc_macro_ovr": None, "auc_micro_ovr": micro, "auc_weighted_ovr": None}
+    by_class = [roc_auc_score(truth[:, k], posteriors[:, k]) for k in range(posteriors.shape[1])]
+    return {
+        "auc_macro_ovr": float(np.mean(by_class)),
+        "auc_micro_ovr": micro,
+        "auc_weighted_ovr": float(np.average(by_class, weights=truth.sum(axis=0))),
+    }
+
+
+def _ratio(top: np.ndarray, bottom: np.ndarray, otherwise: float) -> np.ndarray:
+    out = np.full(np.broadcast_shapes(np.shape(top), np.shape(bottom)), otherwise)
+    return np.divide(top, bottom, out=out, where=np.asarray(bottom) > 0)

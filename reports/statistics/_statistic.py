@@ -1,0 +1,163 @@
+"""What every statistic shares: its inputs, its frozen results, and the guards before the number."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import gammaln
+
+from reports.errors import StatisticsError
+
+FEWEST_REPEATS = 3
+CONSTANT = "every difference is the same, so its spread is zero and no test is possible"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """How the repeats came about. `ratio` is n2/n1, the test size over the size the weights were fitted on.
+
+    `overlap`: whether repeats share samples, so that they are not independent draws.
+    """
+
+    overlap: bool
+    ratio: float = 0.0
+    alpha: float = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One score of one model: `repeats` (J,) float64, one value a repeat.
+
+    In a clustered design also `pooled`, the score of all test parts together, and `draws` (B,), the same
+    after resampling whole groups; the draws of all models use the same groups, so they are paired.
+    """
+
+    repeats: np.ndarray
+    pooled: float | None = None
+    draws: np.ndarray | None = None
+
+    @property
+    def estimate(self) -> float:
+        return float(self.repeats.mean()) if self.pooled is None else self.pooled
+
+    def zero(self) -> "Measured":
+        """Return the constant 0 beside this score, so that an interval of the score is one of a difference."""
+        draws = None if self.draws is None else np.zeros_like(self.draws)
+        return Measured(repeats=np.zeros_like(self.repeats), pooled=None if draws is None else 0.0, draws=draws)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairResult:
+    """The difference a - b with its interval; p, df and effect size are None where they are undefined.
+
+    `n` counts `unit`s. `independence_violated`: the test takes its units as independent, and they are not.
+    """
+
+    test: str
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    n: int
+    unit: str
+    statistic: float | None = None
+    df: float | None = None
+    d_z: float | None = None
+    hedges_gz: float | None = None
+    independence_violated: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnovaResult:
+    """An analysis of variance over k models and n repeats; undefined figures are None.
+
+    `p_gg` uses Greenhouse-Geisser degrees of freedom. `f_overlap`, `p_overlap` are this project's own
+    extension: F scaled for overlapping repeats, which for k = 2 is the square of the corrected t.
+    """
+
+    test: str
+    k: int
+    n: int
+    f: float | None
+    df1: float
+    df2: float
+    p: float | None
+    eta2: float | None
+    independence_violated: bool
+    partial_eta2: float | None = None
+    omega2: float | None = None
+    gg_epsilon: float | None = None
+    p_gg: float | None = None
+    f_overlap: float | None = None
+    p_overlap: float | None = None
+    note: str = ""
+
+
+class Statistic(ABC):
+    """A plug-in of `reports/statistics`: one module, one public class. `source` says where it comes from."""
+
+    title: ClassVar[str]
+    source: ClassVar[str]
+
+
+class PairTest(Statistic):
+    """Two models measured on the same repeats or groups."""
+
+    @abstractmethod
+    def compare(self, a: Measured, b: Measured, design: Design) -> PairResult:
+        """Return a - b. Raises StatisticsError for NaN, unequal lengths, or too few repeats or groups."""
+
+    def interval(self, a: Measured, design: Design) -> PairResult:
+        """Return the interval of one score; the p it carries is against 0 and means nothing."""
+        return self.compare(a, a.zero(), design)
+
+
+class ModelsTest(Statistic):
+    """Several models measured on the same repeats."""
+
+    @abstractmethod
+    def compare(self, scores: np.ndarray, design: Design) -> AnovaResult:
+        """Return the table of `scores` (n repeats, k models). Raises StatisticsError as PairTest does."""
+
+
+class Correction(Statistic):
+    """A correction of several p values for being several."""
+
+    @abstractmethod
+    def adjust(self, p: Sequence[float | None]) -> list[float | None]:
+        """Return the adjusted values in the order given; None (no test was possible) stays None."""
+
+
+def differences(a: Measured, b: Measured) -> np.ndarray:
+    """Return a - b by repeat, (J,) float64, or refuse."""
+    if a.repeats.shape != b.repeats.shape:
+        raise StatisticsError(
+            f"expected two models measured on the same repeats, got {a.repeats.size} and {b.repeats.size} values: "
+            "pair them by repeat first"
+        )
+    return checked(a.repeats - b.repeats)
+
+
+def checked(scores: np.ndarray) -> np.ndarray:
+    """Return `scores` (repeats first) as float64, or refuse NaN and too few repeats."""
+    scores = np.asarray(scores, dtype=np.float64)
+    if len(scores) < FEWEST_REPEATS:
+        raise StatisticsError(f"expected at least {FEWEST_REPEATS} repeats, got {len(scores)}: raise `repeats`")
+    if not np.isfinite(scores).all():
+        where = np.flatnonzero(~np.isfinite(scores.reshape(len(scores), -1)).all(axis=1)).tolist()
+        raise StatisticsError(f"expected finite scores, got NaN or infinity in repeat {where}: drop or fix them")
+    return scores
+
+
+def is_constant(spread: float, scale: float) -> bool:
+    """Say whether a standard deviation is nothing but rounding."""
+    return spread <= 1e-12 * max(1.0, abs(scale))
+
+
+def hedges_factor(df: float) -> float:
+    """Return the small-sample factor J(df) of Hedges' g."""
+    return math.exp(gammaln(df / 2) - gammaln((df - 1) / 2)) / math.sqrt(df / 2)

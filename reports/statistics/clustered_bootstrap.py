@@ -1,0 +1,59 @@
+"""Paired bootstrap over groups: leave-one-group-out and fixed splits."""
+
+import numpy as np
+
+from reports.errors import StatisticsError
+from reports.statistics._statistic import CONSTANT, Design, Measured, PairResult, PairTest, is_constant
+
+FEWEST_GROUPS = 5
+FEW_GROUPS = 20
+
+
+class ClusteredBootstrap(PairTest):
+    """Percentile interval and p of a - b over draws that resample whole groups, the same for both models.
+
+    p = 2 min(share <= 0, share >= 0), with one draw added to each count, so it is never below 2 / (B + 1).
+    """
+
+    title = "paired bootstrap over groups"
+    source = "Efron & Tibshirani 1993; clusters as in Field & Welsh 2007, JRSS B 69"
+
+    def __init__(self, n_groups: int) -> None:
+        self.n_groups = n_groups
+
+    def compare(self, a: Measured, b: Measured, design: Design) -> PairResult:
+        d = self._differences(a, b)
+        gain, spread = a.estimate - b.estimate, float(d.std(ddof=1))
+        result = {"test": self.title, "difference": gain, "n": self.n_groups, "unit": "groups"}
+        if is_constant(spread, gain):
+            return PairResult(**result, low=None, high=None, p=None, note=CONSTANT)
+        low, high = np.quantile(d, [design.alpha / 2, 1 - design.alpha / 2])
+        tail = 1 + min(int((d <= 0).sum()), int((d >= 0).sum()))
+        few = f"only {self.n_groups} groups: the interval is likely too narrow"
+        return PairResult(
+            **result,
+            low=float(low),
+            high=float(high),
+            p=min(1.0, 2 * tail / (len(d) + 1)),
+            note=few if self.n_groups < FEW_GROUPS else "",
+        )
+
+    def _differences(self, a: Measured, b: Measured) -> np.ndarray:
+        if self.n_groups < FEWEST_GROUPS:
+            raise StatisticsError(
+                f"expected at least {FEWEST_GROUPS} groups to resample, got {self.n_groups}: "
+                "an interval over so few would be fiction; collect more groups"
+            )
+        if a.draws is None or b.draws is None:
+            raise StatisticsError("expected bootstrap draws of both scores, got none: this score has no interval here")
+        d = a.draws - b.draws
+        d = d[np.isfinite(d)]
+        if len(d) < 2 or not np.isfinite([a.estimate, b.estimate]).all():
+            raise StatisticsError("expected finite scores, got NaN: a class or group is missing from the test parts")
+        return d
+
+
+def group_weights(n_groups: int, draws: int, seed: int) -> np.ndarray:
+    """Return (draws, n_groups) float64: how often each group is drawn when n_groups are drawn with replacement."""
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=draws).astype(np.float64)

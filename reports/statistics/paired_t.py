@@ -1,0 +1,15 @@
+"""Naive paired t test, as in the reference paper."""
+
+from reports.statistics._statistic import Design, Measured, PairResult, PairTest
+from reports.statistics._student import student
+
+
+class PairedT(PairTest):
+    """t = mean / (s / sqrt J), df J - 1. Flagged where repeats overlap: it then errs far above its nominal rate."""
+
+    title = "naive paired t"
+    source = "Student 1908; reference paper, section 3.1.4"
+
+    def compare(self, a: Measured, b: Measured, design: Design) -> PairResult:
+        factor = 1 / max(len(a.repeats), 1)
+        return student(a, b, design, test=self.title, factor=factor, violated=design.overlap)
