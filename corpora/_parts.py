@@ -26,7 +26,7 @@ def divide(
     names = list(shares)
     target = np.outer([shares[name] for name in names], held.sum(axis=0))
     have = np.zeros_like(target)
-    part_of = {}
+    part_of: dict[str, str] = {}
     shuffled = rng.permutation(len(members))
     for index in shuffled[np.argsort(-held.sum(axis=1)[shuffled], kind="stable")]:
         part = int(np.argmax(((target - have) / target) @ held[index]))

@@ -14,8 +14,7 @@ from stores.samples import Sample
 
 MEDIA = ("text", "audio", "image", "video")
 _FILES = ("audio", "image", "video")
-_PLAIN = ("gender", "age", "culture")
-COLUMNS = ("id", "corpus", *MEDIA, "start_ms", "end_ms", "split", *_PLAIN)
+COLUMNS = ("id", "corpus", *MEDIA, "start_ms", "end_ms", "split", "gender", "age", "culture")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,8 @@ def build_manifest(
 ) -> Manifest:
     """Return the manifest of `rows`; media paths are relative to `media` and may not leave it.
 
-    `columns` maps manifest columns to cells. `dropped` counts what was left out before, by reason. Raises ManifestError naming the rows that are wrong.
+    `columns` maps manifest columns to cells; `dropped` counts what was left out before, by reason.
+    Raises ManifestError naming the rows that are wrong.
     """
     counts = Counter(dropped)
     samples = []
@@ -120,7 +120,9 @@ def check_columns(config: RowsConfig, header: Sequence[str], *, what: str) -> No
     for setting, column in config.named_columns():
         if column not in header:
             hint = nearest(column, list(header))
-            raise ConfigError(f"{setting} names column {column!r}, which {what} lacks{hint}; it has: {', '.join(header)}")
+            raise ConfigError(
+                f"{setting} names column {column!r}, which {what} lacks{hint}; it has: {', '.join(header)}"
+            )
 
 
 def _left_out(config: RowsConfig, cells: Mapping[str, str]) -> str | None:
@@ -148,14 +150,18 @@ def _sample(config: RowsConfig, row: Row, columns: Mapping[str, str], media: Pat
         id=f"{corpus}/{cells['id']}",
         corpus=corpus,
         text=text if text or only_text else None,
-        **{name: _media_path(cells, name, row, media) for name in _FILES},
+        audio=_media_path(cells, "audio", row, media),
+        image=_media_path(cells, "image", row, media),
+        video=_media_path(cells, "video", row, media),
         start_ms=start,
         end_ms=end,
         split=config.split_map.get(split, split) or None,
         labels={scheme: label for scheme in config.labels if (label := config.label(scheme, row.cells))},
         scores={name: _number(row, column) for name, column in config.scores.items() if row.cells[column]},
         groups={kind: row.cells[column] for kind, column in config.groups.items() if row.cells[column]},
-        **{name: cells.get(name) or None for name in _PLAIN},
+        gender=cells.get("gender") or None,
+        age=cells.get("age") or None,
+        culture=cells.get("culture") or None,
     )
 
 

@@ -89,7 +89,9 @@ class Composed(Corpus[ComposedConfig]):
         if unusable := len(source.samples) - len(usable):
             dropped[f"{modality} without {config.scheme} in the classes, or without {modality}"] = unusable
         if absent := sorted(set(config.classes) - {s.labels[config.scheme] for s in usable}):
-            raise ManifestError(f"{modality} corpus {source.name} has no {absent[0]!r}: it has {_labels(source, config)}")
+            raise ManifestError(
+                f"{modality} corpus {source.name} has no {absent[0]!r}: it has {_labels(source, config)}"
+            )
         rng = np.random.default_rng([config.seed, MODALITIES.index(modality)])
         part_of = self._parts(modality, usable, rng)
         pool: dict[tuple[str, str], list[Sample]] = defaultdict(list)
@@ -163,5 +165,7 @@ def _source(modality: str, settings: Mapping[str, Any], root: Root, base: Path) 
     known = [f.name for f in fields(corpus.config_type)]
     for key in table:
         if key not in known:
-            raise ConfigError(f"[{where}] has an unknown key {key!r}{nearest(key, known)}; it takes: {', '.join(known)}")
+            raise ConfigError(
+                f"[{where}] has an unknown key {key!r}{nearest(key, known)}; it takes: {', '.join(known)}"
+            )
     return corpus(corpus.config_type(**table)).build(root, base=base)

@@ -86,7 +86,8 @@ def extract_block(description: Description, runtime: Runtime, block: Block) -> O
     """Extract and seal one block; what a worker process is sent. The model is opened once a process."""
     extractor = _opened(description, runtime.device)
     store = FeatureStore.create(extractor.inputs.root, extractor.identity)
-    return next(_stream(extractor, store, [block], runtime, Silent()))
+    [outcome] = _stream(extractor, store, [block], runtime, Silent())
+    return outcome
 
 
 @lru_cache(maxsize=4)

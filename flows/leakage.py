@@ -6,7 +6,7 @@ from stores.encoders import Trainee
 from stores.samples import Sample
 
 
-class LeakageError(Exception):
+class LeakageError(ValueError):
     """A validation or test part shares a sample, a group or a recording with an encoder's training."""
 
 

@@ -11,7 +11,7 @@ from flows.study_config import StudyConfig
 from fusion.splits import Split
 from fusion.study import HeadPlan, RunBooks, run_heads, subsets
 from reports.report import ReportPaths, write_report
-from stores.errors import NotFound
+from stores.errors import ConfigError, NotFound
 from stores.manifest import Manifest
 from stores.root import Root
 from stores.studies import StudyStore
@@ -67,14 +67,10 @@ def run_study(config: StudyConfig, prepared: Prepared, bench: Workbench) -> Stud
     snapshot = take_snapshot(
         config, prepared.manifest, prepared.candidates, prepared.splits, prepared.features, bench.root
     )
-    plans = [
-        HeadPlan(head=name, config=table.config, subsets=table.subsets or subsets(config.modalities, name))
-        for name, table in config.heads.items()
-    ]
     runs = run_heads(
         snapshot.block,
         snapshot.splits,
-        plans,
+        head_plans(config),
         config.training,
         snapshot.store,
         seed=config.seed,
@@ -84,6 +80,17 @@ def run_study(config: StudyConfig, prepared: Prepared, bench: Workbench) -> Stud
     latest = {"study": snapshot.store.id, "runs": list(runs.run_ids)}
     bench.root.put(json.dumps(latest).encode(), "studies", f"{config.name}.latest.json")
     return StudyRun(study=snapshot.store.id, runs=runs)
+
+
+def head_plans(config: StudyConfig) -> list[HeadPlan]:
+    """Return what is to run: each head on its subsets of modalities. Raises ConfigError, before any work is done."""
+    plans = []
+    for name, table in config.heads.items():
+        chosen = table.subsets or subsets(config.modalities, name)
+        if not chosen:
+            raise ConfigError(f"[heads.{name}] needs more modalities than the study has: {', '.join(config.modalities)}")
+        plans.append(HeadPlan(head=name, config=table.config, subsets=chosen))
+    return plans
 
 
 def report_latest(config: StudyConfig, root: Root) -> ReportPaths:

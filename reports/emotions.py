@@ -1,9 +1,9 @@
 """Emotion by emotion: recalls, which modality reads which emotion, what is lost without a modality."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from reports.comparisons import ABOVE, OTHERS, STRATEGIES, UNTOLD, Comparison, compare_pair, judge
+from reports.comparisons import ABOVE, BY_LABEL, OTHERS, STRATEGIES, UNTOLD, Comparison, compare_pair, judge
 from reports.errors import StatisticsError
 from reports.evidence import Evidence, Model
 from reports.measures import Measures, recall_of
@@ -103,12 +103,17 @@ def interval_of(measures: Measures, model: str, score: str) -> PairResult | None
 def find_winners(evidence: Evidence, measures: Measures) -> tuple[Winner, ...]:
     """Say for every emotion which single modality recalls it best, and whether that can be told."""
     single = [model for model in evidence.models if len(model.modalities) == 1]
-    labels = [label for label in evidence.classes if recall_of(label) in measures.table[single[0].name]] if single else []
+    labels = (
+        [label for label in evidence.classes if recall_of(label) in measures.table[single[0].name]] if single else []
+    )
     if len(single) < 2:
         return ()
     found = [_winner(measures, single, label) for label in labels]
     adjusted = Holm().adjust([winner.p for winner in found])
-    return tuple(_told(winner, p, measures.design.alpha) for winner, p in zip(found, adjusted, strict=True))
+    told = tuple(_told(winner, p, measures.design.alpha) for winner, p in zip(found, adjusted, strict=True))
+    if evidence.pairing != "composed":
+        return told
+    return tuple(replace(winner, told=False, reason=BY_LABEL) for winner in told)
 
 
 def _winner(measures: Measures, single: Sequence[Model], label: str) -> Winner:
@@ -131,7 +136,7 @@ def _winner(measures: Measures, single: Sequence[Model], label: str) -> Winner:
 
 def _told(winner: Winner, holm_p: float | None, alpha: float) -> Winner:
     verdict, reason = judge(winner.margin, holm_p, alpha)
-    return Winner(**{**vars(winner), "holm_p": holm_p, "told": verdict == ABOVE, "reason": reason})
+    return replace(winner, holm_p=holm_p, told=verdict == ABOVE, reason=reason)
 
 
 def drop_one(evidence: Evidence, measures: Measures, reference: Model) -> tuple[DropOne, ...]:

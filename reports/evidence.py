@@ -129,9 +129,7 @@ def _check_same_samples(
     raise EvidenceError(f"{where} was not scored on the samples of {first}: {', '.join(odd[:5])} differ; run it again")
 
 
-def _held_out(
-    store: StudyStore, n_classes: int, tests: Mapping[int, Mapping[str, np.ndarray]]
-) -> tuple[HeldOut, ...]:
+def _held_out(store: StudyStore, n_classes: int, tests: Mapping[int, Mapping[str, np.ndarray]]) -> tuple[HeldOut, ...]:
     labels = store.samples().select(["sample_id", "label"])
     number = {name: i for i, name in enumerate(store.facts()["classes"])}
     label_of = {row["sample_id"]: number.get(row["label"]) for row in labels.to_pylist()}

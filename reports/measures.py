@@ -92,7 +92,9 @@ def _pooled(
     drawn = (weights @ flat).reshape(-1, rounds, classes, classes)
     point, draws = _all_scores(evidence, counts.sum(axis=1)), _all_scores(evidence, drawn)
     pooled = {
-        name: Measured(repeats=by_repeat[name].repeats, pooled=float(point[name].mean()), draws=draws[name].mean(axis=1))
+        name: Measured(
+            repeats=by_repeat[name].repeats, pooled=float(point[name].mean()), draws=draws[name].mean(axis=1)
+        )
         for name in point
         if name in by_repeat
     }

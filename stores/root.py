@@ -27,6 +27,8 @@ class Root:
         self.address = str(address or os.environ.get(VARIABLE) or DEFAULT)
         self._fs, self._base = fsspec.core.url_to_fs(self.address)
         self.is_local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else [self._fs.protocol])
+        if self.is_local:
+            self.address = self._base  # absolute: worker processes may stand in another folder
 
     def __repr__(self) -> str:
         return f"Root({self.address!r})"

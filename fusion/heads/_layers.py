@@ -8,16 +8,11 @@ from torch import Tensor, nn
 
 
 class StackedLinear(nn.Module):
-    """(M, B, inputs) -> (M, B, outputs), one affine map a member, started as `torch.nn.Linear` starts.
+    """(M, B, inputs) -> (M, B, outputs), one affine map a member, started as `torch.nn.Linear` starts."""
 
-    `fan_in` is the width the start is scaled by, where the map is a block of columns of a wider one.
-    """
-
-    def __init__(
-        self, inputs: int, outputs: int, generators: Sequence[torch.Generator], fan_in: int | None = None
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, generators: Sequence[torch.Generator]) -> None:
         super().__init__()
-        bound = 1 / math.sqrt(fan_in or inputs)
+        bound = 1 / math.sqrt(inputs)
         self.weight = nn.Parameter(_uniform((inputs, outputs), bound, generators))
         self.bias = nn.Parameter(_uniform((1, outputs), bound, generators))
 

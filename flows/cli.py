@@ -1,0 +1,191 @@
+"""The command line: `affuse`, also `python -m flows`."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flows.progress import console
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+DEMO = EXAMPLES / "demo.toml"
+DONE, FAILED, WRONG_USAGE = 0, 1, 2
+
+study_argument = click.argument("study", type=click.Path(dir_okay=False, path_type=str))
+
+
+def common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options every command takes, and turn its result into one JSON object if asked."""
+
+    @click.option("--root", help="Where everything is written: a folder or an address such as s3://bucket/prefix. "
+                  "Default: $AFFUSE_ROOT, else ./runs.")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, everything else on stderr.")
+    @click.option("--quiet", is_flag=True, help="Say nothing on stderr but errors.")
+    @wraps(command)
+    def wrapped(*args: Any, as_json: bool, **options: Any) -> None:
+        result = command(*args, **options)
+        if as_json:
+            click.echo(json.dumps(result))
+
+    return wrapped
+
+
+def running(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of commands that compute."""
+    options = (
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1."),
+        click.option("--batch-size", default=32, show_default=True, help="Samples embedded at once."),
+        click.option("--workers", default=2, show_default=True, help="Threads that decode media."),
+        click.option("--dask", help="Spread extraction: a scheduler such as tcp://host:8786, or local:N processes."),
+        click.option("--retry-quarantined", is_flag=True, help="Try samples again that failed before."),
+        click.option("--prefect", is_flag=True, help="Run as a Prefect flow (the default when PREFECT_API_URL is set)."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="affuse")
+def cli() -> None:
+    """Extract affect features once, then compare fusion strategies on them, honestly.
+
+    \b
+    affuse demo                      a full study on a synthetic corpus (two minutes)
+    affuse run my-study.toml         the same for your own recordings
+    affuse run my-study.toml --json  for scripts; a second run extracts and trains nothing
+
+    Everything is kept under --root and found again by content: moving, renaming or relabelling files
+    never repeats an extraction. Exit codes: 0 done, 1 failed, 2 wrong usage or settings.
+    """
+
+
+@cli.command()
+@common
+@running
+def demo(**options: Any) -> dict[str, Any]:
+    """Run examples/demo.toml: corpus, features, encoders, heads, report."""
+    return _do("run", str(DEMO), options)
+
+
+@cli.command()
+@study_argument
+@common
+@running
+def run(study: str, **options: Any) -> dict[str, Any]:
+    """Go the whole way for a STUDY file: manifest, features, encoders, heads, report."""
+    return _do("run", study, options)
+
+
+@cli.command()
+@study_argument
+@common
+def manifest(study: str, **options: Any) -> dict[str, Any]:
+    """Build the manifest of a STUDY's corpus: one row a sample, checked."""
+    result = _do("manifest", study, options)
+    if not options["quiet"]:
+        console.print(f"{result['manifest']}: {result['samples']:,} samples ({result['pairing']})", highlight=False)
+        for scheme, counts in result["labels"].items():
+            console.print(f"  {scheme}: " + ", ".join(f"{name} {n:,}" for name, n in counts.items()), highlight=False)
+        for reason, count in result["dropped"].items():
+            console.print(f"  left out: {count:,} {reason}", highlight=False)
+    return result
+
+
+@cli.command()
+@study_argument
+@common
+@running
+def extract(study: str, **options: Any) -> dict[str, Any]:
+    """Extract every feature of a STUDY that is not in the store yet."""
+    return _do("extract", study, options)
+
+
+@cli.command()
+@study_argument
+@common
+@running
+def train(study: str, **options: Any) -> dict[str, Any]:
+    """Train the encoders of a STUDY (LSTM-CNN, ResNet) on the samples reserved for them."""
+    return _do("train", study, options)
+
+
+@cli.command()
+@study_argument
+@common
+@running
+def study(study: str, **options: Any) -> dict[str, Any]:
+    """Train and score every head of a STUDY; heads that have run are not run again."""
+    return _do("study", study, options)
+
+
+@cli.command()
+@study_argument
+@common
+def report(study: str, **options: Any) -> dict[str, Any]:
+    """Write the report of a STUDY that has run."""
+    return _do("report", study, options)
+
+
+@cli.group()
+def store() -> None:
+    """Look into the store: what has been extracted, trained and compared."""
+
+
+@store.command("ls")
+@common
+def store_ls(root: str | None, quiet: bool) -> dict[str, Any]:
+    """List manifests, features, encoders, studies and reports."""
+    from flows.listing import list_store, show_store
+
+    content = list_store(root)
+    if not quiet:
+        show_store(content)
+    return content
+
+
+def _do(job: str, study: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Run a job here, or as a Prefect flow; imports wait until now so that --help is instant."""
+    from flows import jobs
+
+    as_flow = options.pop("prefect", False) or (job != "manifest" and "PREFECT_API_URL" in os.environ)
+    chosen = jobs.Options(**options)
+    if as_flow:
+        from flows.as_flows import run_as_flow
+
+        return run_as_flow(job, study, chosen)
+    plain: Callable[[str, jobs.Options], dict[str, Any]] = getattr(jobs, f"{job}_job")
+    return plain(study, chosen)
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or settings."""
+    from stores.errors import ConfigError, StoreError
+
+    try:
+        cli.main(standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(WRONG_USAGE)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        console.print("Interrupted. What was sealed is kept; the same command goes on from there.", style="yellow")
+        sys.exit(FAILED)
+    except ConfigError as error:
+        _complain(error)
+        sys.exit(WRONG_USAGE)
+    except (StoreError, ValueError, OSError) as error:
+        _complain(error)
+        sys.exit(FAILED)
+
+
+def _complain(error: Exception) -> None:
+    console.print(f"{type(error).__name__}: {error}", style="red", highlight=False, markup=False)
+    if os.environ.get("AFFUSE_TRACEBACK"):
+        console.print_exception()

@@ -1,0 +1,121 @@
+"""What one command does, from a study file to a JSON object; the same for the terminal and for Prefect."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from extractors.extractor import Runtime
+from flows.dask_blocks import block_mapper
+from flows.features import Feature, Workbench
+from flows.pipeline import Prepared, head_plans, make_manifest, prepare, report_latest, run_study, train
+from flows.progress import console, progress
+from flows.study_config import StudyConfig, load_study
+from flows.terminal import show_books, show_summary
+from reports.report import ReportPaths
+from stores.progress import Silent
+from stores.root import Root
+
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a command is run; nothing in here changes a result.
+
+    `root` is where everything is written; `dask` a scheduler address or `local:N`; `quiet` keeps stderr empty.
+    """
+
+    root: str | None = None
+    device: str = "auto"
+    batch_size: int = 32
+    workers: int = 2
+    dask: str | None = None
+    retry_quarantined: bool = False
+    quiet: bool = False
+
+
+def manifest_job(study: str, options: Options) -> JSON:
+    """Build and save the manifest of a study's corpus."""
+    config, root = load_study(study), Root(options.root)
+    manifest = make_manifest(config, root)
+    return {
+        "manifest": manifest.name,
+        "samples": len(manifest.samples),
+        "labels": {scheme: manifest.counts(scheme) for scheme in manifest.labels},
+        "dropped": dict(manifest.dropped),
+        "pairing": manifest.pairing,
+    }
+
+
+def extract_job(study: str, options: Options) -> JSON:
+    """Rebuild the manifest and extract every feature of a study."""
+    config = load_study(study)
+    with _bench(options) as bench:
+        prepared = prepare(config, bench)
+    return _features(prepared, options)
+
+
+def train_job(study: str, options: Options) -> JSON:
+    """Train the encoders of a study."""
+    config = load_study(study)
+    with _bench(options) as bench:
+        prepared = train(config, bench)
+    encoders = {modality: list(dict.fromkeys(ids)) for modality, ids in prepared.encoders.items()}
+    return _features(prepared, options) | {"encoders": encoders}
+
+
+def study_job(study: str, options: Options) -> JSON:
+    """Extract what is missing, then train and score every head of a study."""
+    config = load_study(study)
+    head_plans(config)  # a wrong head is told now, not after hours of extraction
+    with _bench(options) as bench:
+        prepared = prepare(config, bench)
+        outcome = run_study(config, prepared, bench)
+    runs = {"cached": outcome.runs.cached, "trained": outcome.runs.trained}
+    return _features(prepared, options) | {"study": outcome.study, "runs": runs}
+
+
+def report_job(study: str, options: Options) -> JSON:
+    """Write the report of a study that has run."""
+    config, root = load_study(study), Root(options.root)
+    started = time.monotonic()
+    paths = report_latest(config, root)
+    _say(config, paths, root, options)
+    return {**_paths(paths, root), "seconds": round(time.monotonic() - started, 2)}
+
+
+def run_job(study: str, options: Options) -> JSON:
+    """Do the whole way: manifest, features, encoders, heads, report."""
+    started = time.monotonic()
+    outcome = study_job(study, options)
+    reported = report_job(study, options)
+    return {**outcome, **reported, "seconds": round(time.monotonic() - started, 2)}
+
+
+@contextmanager
+def _bench(options: Options) -> Iterator[Workbench]:
+    runtime = Runtime(device=options.device, batch_size=options.batch_size, workers=options.workers)
+    bench = Workbench(
+        root=Root(options.root), runtime=runtime, report=Silent(), retry_quarantined=options.retry_quarantined
+    )
+    with progress(quiet=options.quiet) as report, block_mapper(options.dask) as map_blocks:
+        yield replace(bench, report=report, map_blocks=map_blocks)
+
+
+def _features(prepared: Prepared, options: Options) -> JSON:
+    features: dict[str, Feature] = dict(prepared.features)
+    if not options.quiet:
+        show_books(features)
+    return {"features": {name: feature.as_json() for name, feature in features.items()}}
+
+
+def _paths(paths: ReportPaths, root: Root) -> JSON:
+    return {"report": root.path(paths.index), "results": root.path(paths.results)}
+
+
+def _say(config: StudyConfig, paths: ReportPaths, root: Root, options: Options) -> None:
+    if not options.quiet:
+        show_summary(config.name, root.read(paths.results))
+        console.print(f"Report: {root.path(paths.index)}", highlight=False, style="bold")

@@ -1,0 +1,60 @@
+"""What the store holds, as a table and as JSON."""
+
+from typing import Any
+
+from flows.terminal import show_table
+from stores.encoders import EncoderStore
+from stores.features import FeatureStore, feature_ids
+from stores.root import Root
+from stores.samples import MODALITIES
+from stores.studies import StudyStore
+
+
+def list_store(address: str | None) -> dict[str, Any]:
+    """Return {root, manifests, features, encoders, studies, reports}."""
+    root = Root(address)
+    features = []
+    for modality in MODALITIES:
+        for feature in feature_ids(root, modality):
+            opened = FeatureStore.open(root, modality, feature)
+            rows = opened.index()
+            failed = [q for q in opened.quarantined() if q.key not in rows]
+            features.append({"modality": modality, **opened.summary(), "quarantined": len(failed)})
+    encoders = [EncoderStore(root).describe(i) for i in root.names("encoders") if i in EncoderStore(root)]
+    studies = []
+    for name in root.names("studies"):
+        if root.exists("studies", name, "study.json"):
+            opened_study = StudyStore.open(root, name)
+            runs = opened_study.runs()
+            studies.append({"id": name, "name": opened_study.facts()["name"], "runs": 0 if runs is None else len(runs)})
+    return {
+        "root": root.address,
+        "manifests": [name.removesuffix(".parquet") for name in root.names("manifests")],
+        "features": features,
+        "encoders": [{key: e[key] for key in ("id", "best_epoch", "fitted_on", "stopped_on")} for e in encoders],
+        "studies": studies,
+        "reports": root.names("reports"),
+    }
+
+
+def show_store(content: dict[str, Any]) -> None:
+    """Print what `list_store` found."""
+    show_table(
+        f"Features in {content['root']}",
+        ("feature", "modality", "rows", "quarantined", "computed on"),
+        [
+            (f["id"], f["modality"], f"{f['rows']:,}", f"{f['quarantined']:,}", ", ".join(f["computed_on"]) or "-")
+            for f in content["features"]
+        ],
+    )
+    show_table(
+        "Trained encoders",
+        ("encoder", "fitted on", "stopped on", "best epoch"),
+        [(e["id"], f"{e['fitted_on']:,}", f"{e['stopped_on']:,}", str(e["best_epoch"])) for e in content["encoders"]],
+    )
+    show_table(
+        "Studies",
+        ("study", "name", "runs"),
+        [(s["id"], s["name"], f"{s['runs']:,}") for s in content["studies"]],
+        caption=f"manifests: {', '.join(content['manifests']) or 'none'}; reports: {len(content['reports'])}",
+    )

@@ -1,0 +1,213 @@
+"""Who trains, who validates, who tests: whole groups, stratified as far as groups allow (rule D11).
+
+Everything here is positions into the study's candidates; the split is drawn before anything is trained.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import LeaveOneGroupOut
+
+from fusion.cutting import cut_groups
+from fusion.errors import SplitError
+from stores.errors import ConfigError
+
+KINDS = ("repeated", "leave-one-group-out", "fixed")
+PARTS = ("train", "val", "test")
+_DRAWS = 50  # draws per repeat asked for, before a protocol is called impossible
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolConfig:
+    """How a study is split; defaults are the reference paper's 70/15/15 (section 2.3.1) with 20 repeats.
+
+    `repeats` is J: so many splits (`repeated`) or seeds on one split (`fixed`); `leave-one-group-out` has one repeat a
+    group and ignores it. Where validation is cut from a given rest, its share there is val / (1 - test).
+    `encoder_share` of each training part's groups train that repeat's encoders, if those are trained per repeat; 1
+    means that encoders and heads share the whole part (rows their encoder has seen: flagged by the report).
+    """
+
+    kind: str = "repeated"
+    repeats: int = 20
+    val: float = 0.15
+    test: float = 0.15
+    encoder_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigError(f"protocol kind should be one of {', '.join(KINDS)}, got {self.kind!r}")
+        if self.repeats < 2:
+            raise ConfigError(f"repeats should be 2 or more, for there is no spread in one; got {self.repeats}")
+        if not (self.val > 0 and self.test > 0 and self.val + self.test < 1):
+            raise ConfigError(f"val and test should be above 0 and below 1 together, got {self.val} and {self.test}")
+        if not 0 < self.encoder_share <= 1:
+            raise ConfigError(f"encoder_share should be above 0 and at most 1, got {self.encoder_share}")
+
+
+def _nobody() -> np.ndarray:
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One repeat: sorted positions (n,) int64 into the candidates; `encoder` is empty unless encoders are per repeat."""
+
+    repeat: int
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+    encoder: np.ndarray = field(default_factory=_nobody)
+
+
+def merge_groups(columns: Sequence[Sequence[str | None]]) -> np.ndarray:
+    """Return one group name a sample, (n,) str: samples that share a value of any column are one group.
+
+    `columns` has one sequence a group kind. A sample without any value is a group of its own, named `#<position>`; a
+    merged group has the name of its first value.
+    """
+    if len({len(column) for column in columns}) != 1:
+        raise ValueError("expected at least one column of groups, all of one length")
+    n = len(columns[0])
+    named = [(i, (kind, value)) for kind, column in enumerate(columns) for i, value in enumerate(column) if value]
+    number = {value: n + k for k, value in enumerate(dict.fromkeys(value for _, value in named))}
+    ends = np.array([(i, number[value]) for i, value in named], dtype=np.int64).reshape(-1, 2).T
+    size = n + len(number)
+    _, component = connected_components(
+        coo_array((np.ones(len(named)), tuple(ends)), shape=(size, size)), directed=False
+    )
+    plain = len(columns) == 1 and not any(value.startswith("#") for _, (_, value) in named)
+    names: dict[int, str] = {}
+    for i, (kind, value) in named:
+        names.setdefault(int(component[i]), value if plain else f"{kind}:{value}")
+    for i in range(n):
+        names.setdefault(int(component[i]), f"#{i}")
+    return np.array([names[int(c)] for c in component[:n]], dtype=np.str_)
+
+
+def make_splits(
+    labels: np.ndarray,
+    groups: np.ndarray,
+    n_classes: int,
+    protocol: ProtocolConfig,
+    seed: int,
+    *,
+    fixed: Sequence[str | None] | None = None,
+    per_repeat_encoders: bool = False,
+) -> list[Split]:
+    """Return the splits every head of a study shares: deterministic in the arguments, all different.
+
+    `labels` (n,) int64 below `n_classes`, `groups` (n,), `fixed` the corpus' own part of each sample. Every training
+    (and encoder) part holds every class; a test part may lack one. Raises SplitError, with the numbers, if that cannot
+    be had.
+    """
+    draw = _Draw(labels, np.unique(groups, return_inverse=True)[1], n_classes, protocol, per_repeat_encoders)
+    rng = np.random.default_rng([seed, KINDS.index(protocol.kind)])
+    if protocol.kind == "repeated":
+        return draw.repeated(rng)
+    if protocol.kind == "leave-one-group-out":
+        return draw.leave_one_group_out(rng)
+    return draw.fixed(fixed or [None] * len(labels), rng)
+
+
+class _Draw:
+    """One study's samples and protocol; every method returns finished splits or raises SplitError."""
+
+    def __init__(
+        self, labels: np.ndarray, groups: np.ndarray, n_classes: int, protocol: ProtocolConfig, encoders: bool
+    ) -> None:
+        self.labels, self.groups, self.n_classes = labels, groups, n_classes
+        self.protocol = protocol
+        self.encoder_share = protocol.encoder_share if encoders else 0.0
+        self.everyone = np.arange(len(labels))
+        self.val_share = protocol.val / (1 - protocol.test)
+
+    def repeated(self, rng: np.random.Generator) -> list[Split]:
+        self._check_classes(self.everyone, 3)
+        wanted = self.protocol.repeats
+        found: dict[bytes, Split] = {}
+        for _ in range(_DRAWS * wanted):
+            rest, test = self._cut(self.everyone, self.protocol.test, rng)
+            split = self._split(len(found), rest, test, rng)
+            if self._sound(split):
+                found.setdefault(split.val.tobytes() + b"|" + split.test.tobytes(), split)
+            if len(found) == wanted:
+                return list(found.values())
+        raise SplitError(
+            f"the protocol asks for {wanted} different splits, but {len(np.unique(self.groups))} groups give only "
+            f"{len(found)} with every class in training ({_DRAWS * wanted} draws): ask for fewer repeats, split by a "
+            "finer group, or leave one group out at a time"
+        )
+
+    def leave_one_group_out(self, rng: np.random.Generator) -> list[Split]:
+        if (count := len(np.unique(self.groups))) < 3:
+            raise SplitError(f"leave-one-group-out needs 3 groups or more (test, validation, training), got {count}")
+        self._check_classes(self.everyone, 2)
+        folds = LeaveOneGroupOut().split(self.everyone, groups=self.groups)
+        return [self._retried(repeat, rest, test, rng) for repeat, (rest, test) in enumerate(folds)]
+
+    def fixed(self, given: Sequence[str | None], rng: np.random.Generator) -> list[Split]:
+        part = np.array([str(name) for name in given])
+        if strays := sum(name not in PARTS for name in part):
+            raise SplitError(
+                f"a fixed protocol needs the corpus' own split (train, val or test) of every sample; {strays} of "
+                f"{len(part)} have none or another: leave them out, or choose another protocol"
+            )
+        train, val, test = (np.flatnonzero(part == name) for name in PARTS)
+        if not (len(train) and len(test)):
+            raise SplitError(f"a fixed protocol needs train and test samples, got {len(train)} and {len(test)}")
+        self._check_classes(train, 1 if len(val) else 2)
+        split = self._retried(0, train, test, rng, val if len(val) else None)
+        return [replace(split, repeat=repeat) for repeat in range(self.protocol.repeats)]
+
+    def _retried(
+        self, repeat: int, rest: np.ndarray, test: np.ndarray, rng: np.random.Generator, val: np.ndarray | None = None
+    ) -> Split:
+        for _ in range(_DRAWS):
+            split = self._split(repeat, rest, test, rng, val)
+            if self._sound(split):
+                return split
+        raise SplitError(
+            f"repeat {repeat}: no validation part leaves every class in training ({_DRAWS} draws; {len(rest)} samples "
+            f"of {len(np.unique(self.groups[rest]))} groups, {self._counts(rest)}): merge or drop the rare classes"
+        )
+
+    def _split(
+        self, repeat: int, rest: np.ndarray, test: np.ndarray, rng: np.random.Generator, val: np.ndarray | None = None
+    ) -> Split:
+        train = rest
+        if val is None:
+            train, val = self._cut(rest, self.val_share, rng)
+        encoder = _nobody()
+        if self.encoder_share == 1:
+            encoder = train
+        elif self.encoder_share:
+            train, encoder = self._cut(train, self.encoder_share, rng)
+        return Split(repeat=repeat, train=train, val=val, test=test, encoder=encoder)
+
+    def _cut(self, positions: np.ndarray, share: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return cut_groups(positions, self.labels, self.groups, share, rng)
+
+    def _sound(self, split: Split) -> bool:
+        fitted = [split.train, split.encoder] if self.encoder_share else [split.train]
+        whole = all(len(np.unique(self.labels[part])) == self.n_classes for part in fitted)
+        return whole and len(split.val) > 0 and len(split.test) > 0
+
+    def _check_classes(self, positions: np.ndarray, parts: int) -> None:
+        """Refuse a class with fewer groups than the parts that should have one each."""
+        parts += 0 < self.encoder_share < 1
+        if any(count < parts for count in self._groups_of_classes(positions)):
+            raise SplitError(
+                f"every class needs {parts} groups or more, one for each part it is dealt to; there are "
+                f"{self._counts(positions)}: merge or drop the rare classes, or split by a finer group"
+            )
+
+    def _groups_of_classes(self, positions: np.ndarray) -> list[int]:
+        labels, groups = self.labels[positions], self.groups[positions]
+        return [len(np.unique(groups[labels == number])) for number in range(self.n_classes)]
+
+    def _counts(self, positions: np.ndarray) -> str:
+        counts = self._groups_of_classes(positions)
+        return "groups per class " + ", ".join(f"{number}: {count}" for number, count in enumerate(counts))

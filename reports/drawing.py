@@ -1,0 +1,111 @@
+"""matplotlib for a page: SVG that takes its colours from CSS and can be inlined beside other SVG."""
+
+import io
+import re
+import warnings
+from html import escape
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+# name: (the colour matplotlib draws, light, dark); after Okabe & Ito, told apart by colour-blind readers
+PALETTE = {
+    "ink": ("#010203", "#1b1f24", "#e6e9ee"),
+    "muted": ("#010204", "#59636e", "#9aa5b1"),
+    "line": ("#010205", "#d5dbe1", "#39424d"),
+    "blue": ("#0072b2", "#0072b2", "#56b4e9"),
+    "orange": ("#d55e00", "#d55e00", "#f0a04b"),
+    "green": ("#009e73", "#00825f", "#35c79b"),
+    "purple": ("#cc79a7", "#a8507f", "#de9fc3"),
+    "heat": ("#56b4e9", "#62b5ea", "#1672b0"),
+    "warm": ("#e69f00", "#eda62b", "#9c6200"),
+}
+INK, MUTED, LINE, BLUE, ORANGE, GREEN, PURPLE, HEAT, WARM = (colours[0] for colours in PALETTE.values())
+MODALITY = {"text": BLUE, "speech": ORANGE, "image": GREEN}
+_SETTINGS = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "affuse",
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": LINE,
+    "grid.linewidth": 0.7,
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+}
+
+
+class Drawing:
+    """One figure being drawn: use as a context, draw on `axes`, then `svg(title)`.
+
+    Width and height are in inches; the page shows an inch as 72 to 110 px.
+    """
+
+    def __init__(self, name: str, *, width: float = 6.4, height: float = 3.0) -> None:
+        self.name = name
+        self._context = mpl.rc_context(_SETTINGS)
+        self._size = (width, height)
+
+    def __enter__(self) -> "Drawing":
+        self._context.__enter__()
+        self.figure = Figure(figsize=self._size, layout="constrained")
+        self.axes: Axes = self.figure.add_subplot()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._context.__exit__(None, None, None)
+
+    def svg(self, title: str) -> str:
+        """Return the figure as inline SVG: no ids it shares with another, no colour of its own."""
+        out = io.StringIO()
+        with warnings.catch_warnings():
+            # a label in a script the font lacks is measured with a box; the reader's browser has the script
+            warnings.filterwarnings("ignore", message="Glyph")
+            warnings.filterwarnings("ignore", message=".*[Tt]ight layout|constrained_layout not applied.*")
+            FigureCanvasSVG(self.figure).print_svg(out, metadata={"Date": None, "Creator": None})
+        return _inline(out.getvalue(), self.name, title)
+
+
+def _inline(text: str, name: str, title: str) -> str:
+    body = text[text.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', body)
+    body = re.sub(r'(url\(#|href="#)', rf"\1{name}-", body)
+    body = re.sub(r"'DejaVu Sans'(, [^;\"]*)?", "system-ui, sans-serif", body)
+    for colour, (drawn, _, _) in PALETTE.items():
+        body = body.replace(drawn, "currentColor" if colour == "ink" else f"var(--{colour})")
+    view = re.search(r'viewBox="[^"]+"', body)
+    assert view is not None
+    opening = (
+        f'<svg class="figure" {view.group()} role="img" aria-labelledby="{name}-title" '
+        f'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">\n'
+        f'<title id="{name}-title">{escape(title)}</title>'
+    )
+    return re.sub(r"<svg[^>]*>", lambda _: opening, body, count=1).strip()
+
+
+def palette_css() -> str:
+    """Return the palette as CSS variables, light first, dark where the reader prefers it."""
+    light = " ".join(f"--{name}: {colours[1]};" for name, colours in PALETTE.items())
+    dark = " ".join(f"--{name}: {colours[2]};" for name, colours in PALETTE.items())
+    return f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
+
+
+def standalone(svg: str) -> str:
+    """Return an inline SVG as a file of its own, with the palette inside."""
+    style = f"<style>{palette_css()} svg {{ color: var(--ink); }}</style>"
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + svg.replace("</title>", f"</title>\n{style}", 1) + "\n"

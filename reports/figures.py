@@ -1,0 +1,240 @@
+"""The figures of a report: each reads a Results value and returns one SVG."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.patches import Rectangle
+
+from reports.comparisons import ABOVE, BELOW, STRATEGIES
+from reports.drawing import BLUE, HEAT, INK, LINE, MODALITY, MUTED, ORANGE, PURPLE, WARM, Drawing
+from reports.evidence import CHANCE
+from reports.results import Results
+from reports.training import Band, Curve
+from reports.words import NAMES, labels_of, percent, points
+
+ROW = 0.29  # inches a line of a forest plot or heat map takes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """An SVG with its file name and its text alternative. `group` is the place on the page it belongs to."""
+
+    name: str
+    group: str
+    title: str
+    svg: str
+
+
+def draw_figures(results: Results) -> tuple[Figure, ...]:
+    """Return every figure that these results have something to show for."""
+    figures = [_scores(results), _classes(results), _recalls(results)]
+    if results.compared(STRATEGIES):
+        figures.append(_gains(results))
+    if results.weights:
+        figures.append(_weights(results))
+    if results.dropped:
+        figures.append(_dropped(results))
+    figures += [_confusion(results, name, i) for i, name in enumerate(_worth_a_matrix(results))]
+    shown = _worth_a_curve(results)
+    top = max((max(c.val_loss.high + c.train_loss.high) for c in shown if c.kind == "head"), default=1.0)
+    figures += [_curve(curve, i, labels_of(results), top) for i, curve in enumerate(shown)]
+    return tuple(figures)
+
+
+def _scores(results: Results) -> Figure:
+    names, ranking, metric = labels_of(results), results.ranking(), results.method.primary_metric
+    title = f"{NAMES[metric]} of every model in percent, with {_level(results)} intervals"
+    with Drawing("scores", height=0.8 + ROW * len(ranking)) as drawing:
+        ax = drawing.axes
+        for y, score in enumerate(reversed(ranking)):
+            colour = INK if score.model == results.reference else MUTED if score.model == CHANCE else BLUE
+            _dots(drawing, score.repeats, y)
+            _whisker(drawing, score.estimate, score.low, score.high, y, colour)
+        ax.set_yticks(range(len(ranking)), [names[score.model] for score in reversed(ranking)])
+        ax.set_xlabel(f"{NAMES[metric]}, %")
+        return _finish(drawing, "scores", title)
+
+
+def _gains(results: Results) -> Figure:
+    names, compared = labels_of(results), results.compared(STRATEGIES)
+    title = f"{names[results.reference]} minus each other model, {NAMES[results.method.primary_metric]}, in points"
+    with Drawing("gains", height=0.8 + ROW * len(compared)) as drawing:
+        ax = drawing.axes
+        ax.axvline(0, color=MUTED, linewidth=1)
+        for y, c in enumerate(reversed(compared)):
+            if c.primary:
+                colour = {ABOVE: BLUE, BELOW: ORANGE}.get(c.verdict, MUTED)
+                _whisker(drawing, c.primary.difference, c.primary.low, c.primary.high, y, colour)
+        ax.set_yticks(range(len(compared)), [f"− {names[c.b]}" for c in reversed(compared)])
+        ax.set_xlabel(f"difference in {NAMES[results.method.primary_metric]}, percentage points")
+        return _finish(drawing, "gains", title)
+
+
+def _dots(drawing: Drawing, values: Sequence[float], y: float) -> None:
+    drawing.axes.scatter(100 * np.array(values), np.full(len(values), y), s=9, color=MUTED, alpha=0.35, linewidths=0)
+
+
+def _whisker(
+    drawing: Drawing, estimate: float | None, low: float | None, high: float | None, y: float, colour: str
+) -> None:
+    if estimate is None:
+        return
+    if low is not None and high is not None:
+        drawing.axes.plot([100 * low, 100 * high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
+    drawing.axes.plot([100 * estimate], [y], "o", color=colour, markersize=6)
+
+
+def _finish(drawing: Drawing, group: str, title: str, axis: str = "x") -> Figure:
+    drawing.axes.grid(axis=axis)  # type: ignore[arg-type]
+    drawing.axes.spines["left"].set_visible(axis == "y")
+    drawing.axes.tick_params(length=0)
+    return Figure(name=drawing.name, group=group, title=title, svg=drawing.svg(title))
+
+
+def _classes(results: Results) -> Figure:
+    title = "Samples by emotion: used, and left out"
+    with Drawing("classes", height=0.8 + ROW * len(results.classes)) as drawing:
+        ax, y = drawing.axes, np.arange(len(results.classes))[::-1]
+        used = np.array([count.used for count in results.classes])
+        left_out = np.array([count.excluded for count in results.classes])
+        ax.barh(y, used, height=0.62, color=BLUE, label="used")
+        ax.barh(y, left_out, left=used, height=0.62, facecolor="none", edgecolor=MUTED, hatch="////", label="left out")
+        for at, count, end in zip(y, used, used + left_out, strict=True):
+            ax.annotate(f" {count}", (end, at), va="center")
+        ax.set_yticks(y, [count.label for count in results.classes])
+        ax.set_xlabel("samples")
+        ax.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1.0), borderpad=0, borderaxespad=0.2)
+        return _finish(drawing, "classes", title)
+
+
+def _recalls(results: Results) -> Figure:
+    names = labels_of(results)
+    order = [score.model for score in results.ranking() if score.model != CHANCE]
+    recall = {(score.model, score.label): score.recall for score in results.class_scores}
+    labels = [count.label for count in results.classes]
+    values = [[recall[model, label] for label in labels] for model in order]
+    cells = [[(HEAT, value or 0.0, percent(value), False) for value in row] for row in values]
+    title = "Recall of every model on every emotion, in percent"
+    return _grid("recalls", "recalls", title, [names[model] for model in order], labels, cells)
+
+
+def _dropped(results: Results) -> Figure:
+    result = {(d.modality, d.label): d.result for d in results.dropped}
+    modalities = list(dict.fromkeys(d.modality for d in results.dropped))
+    labels = [count.label for count in results.classes]
+    largest = max((abs(r.difference) for r in result.values() if r), default=0.0) or 1.0
+    cells = []
+    for label in labels:
+        row = []
+        for modality in modalities:
+            r = result[modality, label]
+            gain = r.difference if r else 0.0
+            told = bool(r and r.low is not None and r.high is not None and r.low * r.high > 0)
+            row.append((HEAT if gain > 0 else WARM, abs(gain) / largest, points(gain) if r else "–", told))
+        cells.append(row)
+    title = "Recall lost by emotion when one modality is taken away, in percentage points"
+    return _grid("dropped", "dropped", title, labels, [f"without {modality}" for modality in modalities], cells)
+
+
+Cell = tuple[str, float, str, bool]
+
+
+def _grid(
+    name: str, group: str, title: str, rows: Sequence[str], columns: Sequence[str], cells: Sequence[Sequence[Cell]],
+    *, width: float = 6.4, axis_names: tuple[str, str] | None = None,
+) -> Figure:  # fmt: skip
+    """Draw a table of (colour, strength 0..1, text, bold) cells; the number carries the value, the colour helps."""
+    with Drawing(name, width=width, height=0.7 + 0.33 * len(rows) + (0.25 if axis_names else 0)) as drawing:
+        ax = drawing.axes
+        for y, row in enumerate(cells):
+            for x, (colour, strength, text, bold) in enumerate(row):
+                ax.add_patch(Rectangle((x, y), 0.97, 0.94, facecolor=colour, alpha=0.06 + 0.84 * strength, linewidth=0))
+                weight = "bold" if bold else "normal"
+                ax.text(x + 0.485, y + 0.47, text, ha="center", va="center", fontweight=weight)
+        ax.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
+        ax.set_xticks(np.arange(len(columns)) + 0.485, columns)
+        ax.set_yticks(np.arange(len(rows)) + 0.47, rows)
+        ax.xaxis.tick_top()
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+        if axis_names:
+            ax.set_ylabel(axis_names[0])
+            ax.set_xlabel(axis_names[1])
+            ax.xaxis.set_label_position("top")
+        return Figure(name=name, group=group, title=title, svg=drawing.svg(title))
+
+
+def _worth_a_matrix(results: Results) -> list[str]:
+    """Return the reference, its rivals on the same modalities, and the best single modality."""
+    full = set(results.model(results.reference).modalities)
+    rivals = [m.name for m in results.models if set(m.modalities) == full]
+    single = [score.model for score in results.ranking() if len(results.model(score.model).modalities) == 1]
+    return list(dict.fromkeys([results.reference, *rivals, *single[:1]]))
+
+
+def _confusion(results: Results, model: str, index: int) -> Figure:
+    rows = next(confusion.rows for confusion in results.confusions if confusion.model == model)
+    labels = [count.label for count in results.classes]
+    shares = [[count / max(sum(row), 1) for count in row] for row in rows]
+    cells: list[list[Cell]] = [
+        [(HEAT if i == j else WARM, share, f"{100 * share:.0f}", i == j) for j, share in enumerate(row)]
+        for i, row in enumerate(shares)
+    ]
+    title = f"Confusion matrix of {labels_of(results)[model]}: percent of each actual emotion"
+    name = f"confusion-{index + 1}"
+    return _grid(name, "confusions", title, labels, labels, cells, width=4.6, axis_names=("actual", "predicted"))
+
+
+def _weights(results: Results) -> Figure:
+    names = labels_of(results)
+    models = list(dict.fromkeys(weight.model for weight in results.weights))
+    title = "Learned modality weights, mean and standard deviation over repeats"
+    with Drawing("weights", height=0.9 + 0.24 * len(results.weights) + 0.15 * len(models)) as drawing:
+        ax, y, ticks = drawing.axes, 0.0, []
+        for model in sorted(models, key=lambda name: (name != results.reference, name)):
+            own = [weight for weight in results.weights if weight.model == model]
+            for weight in own:
+                colour = MODALITY.get(weight.modality, PURPLE)
+                ax.barh(y, weight.mean, height=0.8, color=colour, xerr=weight.sd, ecolor=INK, error_kw={"lw": 1.1})
+                ax.annotate(f"  {weight.mean:.2f}", (weight.mean + weight.sd, y), va="center", fontsize=9)
+                head = f"{names[model]}:  " if weight is own[0] else ""
+                ticks.append((y, f"{head}{weight.modality}"))
+                y += 1.0
+            ax.plot([1 / len(own)] * 2, [y - len(own) - 0.5, y - 0.5], color=MUTED, linewidth=1, linestyle=(0, (3, 2)))
+            y += 0.6
+        ax.set_yticks([at for at, _ in ticks], [text for _, text in ticks])
+        ax.set(ylim=(y - 1.0, -0.6), xlabel="weight (dashed: equal weights)")
+        ax.set_xlim(left=0)
+        return _finish(drawing, "weights", title)
+
+
+def _worth_a_curve(results: Results) -> list[Curve]:
+    full = set(results.model(results.reference).modalities)
+    wanted = {m.name for m in results.models if len(m.modalities) == 1 or set(m.modalities) == full}
+    return [curve for curve in results.curves if curve.kind == "encoder" or curve.name in wanted]
+
+
+def _curve(curve: Curve, index: int, names: Mapping[str, str], top: float) -> Figure:
+    name = names.get(curve.name, curve.name)
+    title = f"Training of {name}"
+    with Drawing(f"curve-{index + 1}", width=3.6, height=2.3) as drawing:
+        ax = drawing.axes
+        bands: tuple[tuple[str, Band, str, str], ...] = (
+            ("training", curve.train_loss, BLUE, "--"),
+            ("validation", curve.val_loss, ORANGE, "-"),
+        )
+        for label, band, colour, style in bands:
+            ax.plot(curve.epochs, band.median, color=colour, linestyle=style, linewidth=1.6, label=label)
+            ax.fill_between(curve.epochs, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
+        if curve.best_epoch is not None:
+            ax.axvline(curve.best_epoch, color=LINE, linewidth=1.2)
+        ax.set(xlabel="epoch", ylabel="loss")
+        ax.set_ylim(0, 1.05 * (top if curve.kind == "head" else max(curve.train_loss.high + curve.val_loss.high)))
+        ax.set_title(name, fontsize=10, loc="left", color=INK)
+        ax.legend(loc="lower left", handlelength=1.6)
+        return _finish(drawing, "curves", title, axis="y")
+
+
+def _level(results: Results) -> str:
+    return f"{100 * (1 - results.method.alpha):.0f} %"

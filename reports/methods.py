@@ -1,0 +1,53 @@
+"""A methods paragraph, ready for a paper."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from reports.results import Results
+from reports.words import NAMES, banner_lines, labels_of, listed, shape_of
+
+
+def methods_text(results: Results) -> str:
+    """Return `methods.md`: data, features, protocol, tests, corrections and exclusions, as they were."""
+    facts, method, names = results.facts, results.method, labels_of(results)
+    corpus, features = facts["corpus"], facts.get("features", {})
+    used = sum(count.used for count in results.classes)
+    groups = f" no {listed(facts['groups'])} is in two parts;" if facts.get("groups") else ""
+    lines = [
+        f"# Methods: {facts['name']}",
+        "",
+        f"**Data.** {used} samples of the corpus {corpus['name']} ({corpus['pairing']}; source: {corpus['source']}), "
+        f"labelled with {listed(facts['classes'])} (scheme {facts['scheme']}). "
+        f"Left out: {_counts(facts.get('excluded', {}))}; dropped while the corpus was read: {_counts(corpus['dropped'])}.",
+        "",
+        "**Features.** " + " ".join(_feature(name, feature) for name, feature in sorted(features.items())),
+        "",
+        f"**Protocol.** {shape_of(results)};{groups} seed {facts['seed']}. "
+        f"All models share splits and are scored on the same samples: {listed(names.values())}.",
+        "",
+        f"**Scores.** {NAMES[method.primary_metric].capitalize()} was primary beforehand. Macro averages run over the "
+        "classes present in a test part.",
+        "",
+        f"**Tests.** {method.primary_test.capitalize()} ({method.primary_source}), two-sided, alpha {method.alpha:g}, "
+        + (
+            f"realised n2/n1 {method.ratio:.4f}"
+            if method.draws is None
+            else f"{method.draws} draws, {method.groups} groups"
+        )
+        + "; Holm within each family of comparisons. The naive paired t and the one-way ANOVA of the reference paper "
+        "are given beside them and flagged, since they take overlapping repeats as independent.",
+        "",
+        *(f"- {line}" for line in banner_lines(results.banners)),
+        f"- Study {results.study}, report {results.id}, snapshot {facts['snapshot']}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _feature(name: str, feature: Mapping[str, Any]) -> str:
+    ids = feature["ids"]
+    count = "" if len(ids) == 1 else f", one a repeat, {len(ids)} in all"
+    return f"{name.capitalize()}: {feature['extractor']} ({feature['weights']}; {ids[0]}{count})."
+
+
+def _counts(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())) or "none"

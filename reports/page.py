@@ -1,0 +1,81 @@
+"""The page: one HTML file with its style and figures inside, read without a network or a script."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports import words
+from reports.comparisons import DROPPED
+from reports.drawing import palette_css
+from reports.figures import Figure
+from reports.metrics import METRICS, PAPER_METRICS
+from reports.results import Results
+
+FILTERS = ("percent", "points", "exact", "number", "listed")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("reports", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update({name: getattr(words, name) for name in FILTERS})
+    return environment
+
+
+def render_page(results: Results, figures: Sequence[Figure]) -> str:
+    """Return `index.html`. Every text from data is escaped; only our own style and SVG are not."""
+    room = files("reports")
+    by_group: dict[str, list[Figure]] = {}
+    for figure in figures:
+        by_group.setdefault(figure.group, []).append(figure)
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            results=results,
+            facts=results.facts,
+            method=results.method,
+            figures=by_group,
+            style=Markup(palette_css() + "\n" + room.joinpath("report.css").read_text(encoding="utf-8")),  # noqa: S704
+            svg=lambda figure: Markup(figure.svg),  # noqa: S704
+            paper=json.loads(room.joinpath("paper.json").read_text(encoding="utf-8")),
+            summary=words.summary(results),
+            shape=words.shape_of(results),
+            labels=words.labels_of(results),
+            names=words.NAMES,
+            titles=words.TITLES,
+            verdict_of=words.verdict_of,
+            span=words.span,
+            metrics=METRICS,
+            paper_metrics=PAPER_METRICS,
+            has_dropped=bool(results.compared(DROPPED)),
+            provenance=_provenance(results.facts),
+        )
+    )
+
+
+def _provenance(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the facts of a study that fit on one line each."""
+    corpus, protocol = facts["corpus"], facts["protocol"]
+    return [
+        ("study", facts["name"]),
+        ("snapshot", facts["snapshot"]),
+        ("seed", str(facts["seed"])),
+        ("corpus", f"{corpus['name']} ({corpus['pairing']})"),
+        ("source", corpus["source"]),
+        ("licence", corpus["licence"]),
+        ("label scheme", facts["scheme"]),
+        ("groups kept together", ", ".join(facts["groups"]) or "none"),
+        ("protocol", ", ".join(f"{name} = {value}" for name, value in sorted(protocol.items()) if value is not None)),
+        ("absent modalities", facts["missing"]),
+    ]

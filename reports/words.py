@@ -1,0 +1,161 @@
+"""Results in words and in printed figures; nothing is computed here."""
+
+from collections.abc import Iterable, Sequence
+
+from reports.banners import Banner
+from reports.comparisons import ABOVE, BELOW, CHANCES, DROPPED, OTHERS, STRATEGIES, UNTOLD, Comparison
+from reports.emotions import RECOVERED
+from reports.evidence import CHANCE, Model
+from reports.results import Results
+
+NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_precision": "macro precision",
+    "macro_recall": "macro recall",
+    "macro_f1": "macro F1",
+    "weighted_precision": "weighted precision",
+    "weighted_recall": "weighted recall",
+    "weighted_f1": "weighted F1",
+    "auc_macro_ovr": "macro AUC",
+    "auc_micro_ovr": "micro AUC",
+    "auc_weighted_ovr": "weighted AUC",
+}
+PROTOCOLS = {
+    "repeated": "repeated random splits, stratified and by group",
+    "leave-one-group-out": "leave one group out",
+    "fixed": "the corpus' own split, several seeds",
+}
+TITLES = {
+    STRATEGIES: "The reference against single modalities and other strategies",
+    OTHERS: "Other strategies against single modalities",
+    DROPPED: "The reference against itself with one modality less",
+    CHANCES: "Against guessing the most frequent class",
+}
+NONE = "–"
+
+
+def percent(value: float | None) -> str:
+    """Return a share in percent, one decimal."""
+    return NONE if value is None else f"{100 * value:.1f}"
+
+
+def points(value: float | None) -> str:
+    """Return a difference in percentage points, signed, one decimal."""
+    return NONE if value is None else f"{100 * value:+.1f}".replace("-", "−")
+
+
+def span(low: float | None, high: float | None, *, signed: bool = False) -> str:
+    """Return an interval."""
+    show = points if signed else percent
+    return "no interval" if low is None or high is None else f"{show(low)} to {show(high)}"
+
+
+def exact(p: float | None) -> str:
+    """Return an exact p value, never `p < x`."""
+    if p is None:
+        return "undefined"
+    return f"{p:.3f}" if p >= 0.01 else f"{p:.2g}"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    return NONE if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return `a, b and c`."""
+    *head, last = names
+    return f"{', '.join(head)} and {last}" if head else last
+
+
+def label_of(model: Model, everything: Sequence[str]) -> str:
+    """Return a model's short name: `text`, `weighted`, `weighted · speech + text`."""
+    if model.name == CHANCE:
+        return CHANCE
+    if len(model.modalities) == 1:
+        return model.modalities[0] if model.head == "unimodal" else f"{model.head} · {model.modalities[0]}"
+    return model.head if len(model.modalities) == len(everything) else f"{model.head} · {' + '.join(model.modalities)}"
+
+
+def labels_of(results: Results) -> dict[str, str]:
+    """Return the short name of every model by its full one."""
+    everything = max((model.modalities for model in results.models), key=len)
+    return {model.name: label_of(model, everything) for model in results.models}
+
+
+def verdict_of(comparison: Comparison) -> str:
+    """Return the verdict of one comparison in words."""
+    said = {ABOVE: "the data show a gain", BELOW: "the data show a loss", UNTOLD: "cannot tell"}[comparison.verdict]
+    return f"{said}: {comparison.reason}" if comparison.reason else said
+
+
+def summary(results: Results) -> list[str]:
+    """Return the answer in a few sentences, from the comparisons stated beforehand."""
+    names = labels_of(results)
+    sentences = [_headline(results, names)]
+    strategies = results.compared(STRATEGIES)
+    single = [c for c in strategies if not results.model(c.b).fused]
+    rivals = [c for c in strategies if results.model(c.b).fused]
+    own = names[results.reference].capitalize()
+    for comparisons, whom in ((single, "the single modalities"), (rivals, "the other strategies")):
+        if comparisons:
+            sentences.append(_against(own, comparisons, names, whom))
+    if lost := results.compared(DROPPED):
+        sentences.append(_against(own, lost, names, "itself with one modality less"))
+    sentences += _emotions(results) + _planted(results)
+    return sentences
+
+
+def _headline(results: Results, names: dict[str, str]) -> str:
+    metric = results.method.primary_metric
+    best, chance = results.score(results.reference, metric), results.score(CHANCE, metric)
+    used = sum(count.used for count in results.classes)
+    return (
+        f"{names[results.reference].capitalize()} reaches a {NAMES[metric]} of {percent(best.estimate)} % "
+        f"({span(best.low, best.high)}) on {len(results.classes)} emotions and {used:,} samples; "
+        f"guessing the most frequent class reaches {percent(chance.estimate)} %."
+    )
+
+
+def _against(own: str, comparisons: Sequence[Comparison], names: dict[str, str], whom: str) -> str:
+    parts = []
+    for verdict, phrase in ((ABOVE, "is above"), (BELOW, "is below"), (UNTOLD, "cannot be told from")):
+        chosen = [c for c in comparisons if c.verdict == verdict]
+        if chosen:
+            gains = (f"{names[c.b]} ({points(c.primary.difference if c.primary else None)} pp)" for c in chosen)
+            parts.append(f"{phrase} {listed(gains)}")
+    reasons = {c.reason for c in comparisons if c.verdict == UNTOLD} if len(parts) == 1 else set()
+    why = f": {reasons.pop()}" if len(reasons) == 1 else ""
+    return f"Against {whom}: {own.lower()} {'; it '.join(parts)}{why}."
+
+
+def _emotions(results: Results) -> list[str]:
+    if not results.winners:
+        return []
+    told = [f"{w.modality} reads {w.label} best" for w in results.winners if w.told]
+    untold = [w.label for w in results.winners if not w.told]
+    sentence = f"Alone, {listed(told)}" if told else "Which modality alone reads which emotion best"
+    if not told:
+        return [f"{sentence} cannot be told."]
+    return [f"{sentence}." + (f" For {listed(untold)} it cannot be told." if untold else "")]
+
+
+def _planted(results: Results) -> list[str]:
+    if not results.planted:
+        return []
+    found = sum(effect.verdict == RECOVERED for effect in results.planted)
+    return [f"Of {len(results.planted)} effects planted in the corpus, {found} were recovered."]
+
+
+def banner_lines(banners: Iterable[Banner]) -> list[str]:
+    """Return the warnings as plain lines, for the terminal and methods.md."""
+    return [f"{banner.title}: {banner.text}" for banner in banners]
+
+
+def shape_of(results: Results) -> str:
+    """Return the design in one sentence."""
+    method = results.method
+    return (
+        f"{PROTOCOLS[method.protocol].capitalize()}: {method.repeats} repeats, "
+        f"{method.train_size:.0f} training and {method.test_size:.0f} test samples each"
+    )

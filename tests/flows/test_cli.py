@@ -1,0 +1,123 @@
+"""The command line as a user or a script meets it: exit codes, JSON on stdout, words on stderr."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def affuse(*arguments: str, root: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "flows", *arguments, "--root", str(root)],
+        capture_output=True,
+        text=True,
+        cwd=CHECKOUT,
+        timeout=240,
+    )
+
+
+def result(*arguments: str, root: Path) -> dict[str, object]:
+    done = affuse(*arguments, "--json", root=root)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+def test_a_second_run_extracts_and_trains_nothing_and_writes_the_same_bytes(faces_study: Path, tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    (faces_study.parent / "faces" / "fear_99.png").write_bytes(b"no picture at all")
+    first = result("run", str(faces_study), root=root)
+    assert first["features"]["image"]["extracted"] == 48
+    assert first["features"]["image"]["quarantined"] == 1
+    assert first["runs"] == {"cached": 0, "trained": 3}
+    written = Path(first["results"]).read_bytes(), Path(first["report"]).read_bytes()
+    second = result("run", str(faces_study), root=root)
+    books = second["features"]["image"]
+    assert (books["extracted"], books["cached"], books["quarantined"]) == (0, 48, 1)
+    assert books["samples"] == books["absent"] + books["cached"] + books["extracted"] + books["quarantined"]
+    assert second["runs"] == {"cached": 3, "trained": 0}
+    assert second["report"] == first["report"]
+    assert (Path(second["results"]).read_bytes(), Path(second["report"]).read_bytes()) == written
+    listed = result("store", "ls", root=root)
+    assert listed["features"][0]["rows"] == 48
+    assert listed["features"][0]["quarantined"] == 1
+
+
+def test_nothing_is_written_outside_the_root(faces_study: Path, tmp_path: Path) -> None:
+    corpus = faces_study.parent
+    before = sorted(corpus.rglob("*"))
+    result("extract", str(faces_study), root=tmp_path / "runs")
+    assert sorted(corpus.rglob("*")) == before
+    assert not (CHECKOUT / "runs" / "faces").exists()
+
+
+def test_moving_and_relabelling_repeats_no_extraction(faces_study: Path, tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    result("extract", str(faces_study), root=root)
+    corpus = faces_study.parent.rename(tmp_path / "moved")
+    (corpus / "faces" / "joy_00.png").rename(corpus / "faces" / "anger_77.png")
+    books = result("extract", str(corpus / "study.toml"), root=root)["features"]["image"]
+    assert (books["samples"], books["cached"], books["extracted"]) == (48, 48, 0)
+
+
+def test_wrong_settings_exit_with_2_and_a_failure_with_1(faces_study: Path, tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    typo = faces_study.with_name("typo.toml")
+    typo.write_text(faces_study.read_text().replace("epochs", "epoch"), encoding="utf-8")
+    wrong = affuse("run", str(typo), root=root)
+    assert wrong.returncode == 2
+    assert "did you mean 'epochs'" in wrong.stderr
+    assert wrong.stdout == ""
+    assert affuse("run", root=root).returncode == 2
+    early = affuse("report", str(faces_study), root=root)
+    assert early.returncode == 1
+    assert "has not run" in early.stderr
+
+
+def test_a_head_that_does_not_exist_is_told_before_any_work(faces_study: Path, tmp_path: Path) -> None:
+    study = faces_study.with_name("head.toml")
+    study.write_text(faces_study.read_text().replace("[heads.unimodal]", "[heads.concat]"), encoding="utf-8")
+    done = affuse("run", str(study), root=tmp_path / "runs")
+    assert done.returncode == 2
+    assert "needs more modalities" in done.stderr
+    assert not (tmp_path / "runs" / "features").exists()
+
+
+def test_a_dask_cluster_extracts_the_same_rows(
+    faces_study: Path, tmp_path: Path, draw_face: Callable[[Path, str, int], None]
+) -> None:
+    here = result("extract", str(faces_study), root=tmp_path / "here")
+    there = result("extract", str(faces_study), "--dask", "local:2", root=tmp_path / "there")
+    assert here["features"] == there["features"]
+    draw_face(faces_study.parent / "faces" / "joy_90.png", "joy", 90)
+    books = result("extract", str(faces_study), "--dask", "local:1", root=tmp_path / "there")["features"]["image"]
+    assert (books["cached"], books["extracted"]) == (48, 1)
+
+
+def test_a_colour_picture_of_another_size_is_read_too(faces_study: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (300, 200), (200, 30, 30)).save(faces_study.parent / "faces" / "joy_91.png")
+    books = result("extract", str(faces_study), root=tmp_path / "runs")["features"]["image"]
+    assert (books["samples"], books["extracted"], books["quarantined"]) == (49, 49, 0)
+
+
+def test_help_teaches_every_command() -> None:
+    for command in ("demo", "run", "manifest", "extract", "train", "study", "report"):
+        done = subprocess.run(
+            [sys.executable, "-m", "flows", command, "--help"], capture_output=True, text=True, cwd=CHECKOUT, timeout=60
+        )
+        assert done.returncode == 0
+        assert "--json" in done.stdout
+
+
+@pytest.mark.parametrize("missing", ["features", "corpus"])
+def test_a_study_without_its_tables_is_refused(faces_study: Path, tmp_path: Path, missing: str) -> None:
+    study = faces_study.with_name("cut.toml")
+    study.write_text(faces_study.read_text().replace(f"[{missing}", f"[un{missing}"), encoding="utf-8")
+    done = affuse("run", str(study), root=tmp_path / "runs")
+    assert done.returncode == 2
+    assert missing in done.stderr

@@ -1,0 +1,183 @@
+"""The three deployments on a real Prefect server with real workers, all on loopback."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PREFECT = str(Path(sys.executable).with_name("prefect"))
+pytestmark = pytest.mark.xdist_group("prefect")
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running server with two workers; `study` is a study file and `root` where it writes."""
+
+    url: str
+    environment: dict[str, str]
+    study: Path
+    root: Path
+
+    def prefect(self, *arguments: str, check: bool = True) -> str:
+        done = subprocess.run(
+            [PREFECT, "--no-prompt", *arguments],
+            env=self.environment,
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def start(self, deployment: str, *more: str, study: Path | None = None, check: bool = True) -> str:
+        """Start a run of a deployment on the study and return what the command printed."""
+        parameters = ["--param", f"study={study or self.study}", "--param", f"options={self.options}"]
+        return self.prefect("deployment", "run", deployment, *parameters, *more, check=check)
+
+    @property
+    def options(self) -> str:
+        return json.dumps({"root": str(self.root), "device": "cpu"})
+
+    def post(self, path: str, **body: Any) -> Any:
+        request = urllib.request.Request(
+            f"{self.url}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def artifacts(self, key: str) -> list[dict[str, Any]]:
+        """Return the artifacts of a key, oldest first."""
+        found = self.post("artifacts/filter", artifacts={"key": {"any_": [key]}})
+        return sorted(found, key=lambda artifact: artifact["created"])
+
+    def books(self) -> dict[str, int]:
+        """Return the books the latest extraction published for the images."""
+        rows = json.loads(self.artifacts("extract-study-books")[-1]["data"])
+        return {name: row for name, row in rows[0].items() if name != "feature"}
+
+    def runs(self, flow: str) -> list[dict[str, Any]]:
+        """Return the runs of a flow, oldest first."""
+        found = self.post("flow_runs/filter", flows={"name": {"any_": [flow]}})
+        return sorted(found, key=lambda run: run["expected_start_time"])
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _wait_healthy(url: str, server: "subprocess.Popen[bytes]") -> None:
+    for _ in range(240):
+        assert server.poll() is None, "the Prefect server ended"
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError("the Prefect server did not come up")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, make_faces: Callable[[Path], Path]) -> Iterator[Service]:
+    home = tmp_path_factory.mktemp("prefect")
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    environment = {
+        **os.environ,
+        "PREFECT_HOME": str(home / "home"),
+        "PREFECT_API_URL": url,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PWD": str(CHECKOUT),
+        "OMP_NUM_THREADS": "1",
+    }
+    log = (home / "log").open("wb")
+    server = subprocess.Popen(
+        [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+        env=environment,
+        stdout=log,
+        stderr=log,
+    )
+    processes = [server]
+    try:
+        _wait_healthy(url, server)
+        study = make_faces(home / "corpus")
+        service = Service(url=url, environment=environment, study=study, root=home / "runs")
+        service.prefect("work-pool", "create", "gpu", "--type", "process")
+        service.prefect("work-pool", "set-concurrency-limit", "gpu", "1")
+        service.prefect("work-pool", "create", "cpu", "--type", "process")
+        service.prefect("deploy", "--all")
+        for pool in ("gpu", "cpu"):
+            worker = [PREFECT, "worker", "start", "--pool", pool]
+            processes.append(subprocess.Popen(worker, env=environment, cwd=CHECKOUT, stdout=log, stderr=log))
+        yield service
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+        for process in processes:
+            process.wait(timeout=30)
+        log.close()
+
+
+def test_three_deployments_complete_and_leave_their_artifacts(service: Service) -> None:
+    service.start("extract-features/nightly", "--watch")
+    assert service.books() == {"samples": 48, "absent": 0, "cached": 0, "extracted": 48, "quarantined": 0}
+    service.start("run-study/weekly", "--watch")
+    assert "3 trained" in service.artifacts("study-study-summary")[-1]["data"]
+    service.start("write-report/on-demand", "--watch")
+    link = service.artifacts("report-study-report")[-1]["data"]
+    page = next(service.root.glob("reports/*/index.html"))
+    assert page.as_uri() in link
+    for flow in ("extract-features", "run-study", "write-report"):
+        assert [run["state_type"] for run in service.runs(flow)] == ["COMPLETED"]
+
+
+def test_the_next_extraction_does_exactly_what_is_new_or_changed(
+    service: Service, draw_face: Callable[[Path, str, int], None]
+) -> None:
+    service.start("extract-features/nightly", "--watch")
+    folder = service.study.parent / "faces"
+    draw_face(folder / "joy_90.png", "joy", 90)
+    draw_face(folder / "fear_91.png", "fear", 91)
+    draw_face(folder / "anger_00.png", "anger", 92)
+    (folder / "joy_01.png").unlink()
+    service.start("extract-features/nightly", "--watch")
+    assert service.books() == {"samples": 49, "absent": 0, "cached": 46, "extracted": 3, "quarantined": 0}
+
+
+def test_a_run_still_going_delays_the_next(service: Service) -> None:
+    before = {run["id"] for run in service.runs("extract-features")}
+    service.start("extract-features/nightly")
+    service.start("extract-features/nightly", "--watch")
+    deadline = time.monotonic() + 120
+    while True:
+        first, second = (run for run in service.runs("extract-features") if run["id"] not in before)
+        if first["end_time"] and second["end_time"]:
+            break
+        assert time.monotonic() < deadline, "the two runs did not end"
+        time.sleep(1)
+    early, late = sorted((first, second), key=lambda run: run["start_time"])
+    assert late["start_time"] >= early["end_time"]
+    assert {early["state_type"], late["state_type"]} == {"COMPLETED"}
+
+
+def test_a_failed_run_leaves_an_artifact_that_says_what_failed(service: Service) -> None:
+    study = service.study.with_name("typo.toml")
+    study.write_text(service.study.read_text().replace("depth = 18", "dept = 18"), encoding="utf-8")
+    service.start("extract-features/nightly", "--watch", study=study, check=False)
+    told = service.artifacts("extract-typo-failure")[-1]["data"]
+    assert "unknown key 'dept'" in told
+    assert "did you mean 'depth'" in told

@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import pytest
+
+from flows.study_config import load_study, parse_study
+from stores.errors import ConfigError, NotFound
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+SMALL = {
+    "corpus": {"kind": "synthetic"},
+    "features": {"text": {"extractor": "bert"}, "speech": {"extractor": "lstm_cnn"}},
+}
+
+
+def parse(**changes: object) -> object:
+    return parse_study({**SMALL, **changes}, base=Path.cwd())
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.name)
+def test_every_example_is_a_valid_study(path: Path) -> None:
+    assert load_study(path).features
+
+
+def test_defaults_are_the_papers_where_it_gives_one() -> None:
+    config = parse_study(SMALL, base=Path.cwd())
+    assert (config.training.batch_size, config.training.epochs, config.training.learning_rate) == (32, 50, 1e-4)
+    assert (config.protocol.val, config.protocol.test, config.protocol.repeats) == (0.15, 0.15, 20)
+    assert set(config.heads) == {"unimodal", "concat", "weighted", "vote"}
+    assert config.features["speech"].upstream.name == "acoustic"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"trainning": {}}, "unknown key 'trainning'; did you mean 'training'"),
+        ({"training": {"learnin_rate": 1e-3}}, "did you mean 'learning_rate'"),
+        ({"training": {"epochs": "50"}}, r"\[training\] epochs: Input should be a valid integer, got '50'"),
+        ({"training": {"epochs": 0}}, "epochs should be 1 or more, got 0"),
+        ({"protocol": {"kind": "repeats"}}, "kind should be one of repeated"),
+        ({"heads": {"weigthed": {}}}, "did you mean 'weighted'"),
+        ({"heads": {"concat": {"subsets": [["text", "image"]]}}}, "subsets name image"),
+        ({"features": {}}, "no .features"),
+        ({"features": {"sound": {"extractor": "bert"}}}, "named after a modality"),
+        ({"features": {"text": {}}}, "lacks the key 'extractor': one of bert"),
+        ({"features": {"text": {"extractor": "bert", "layer": 4}}}, "did you mean 'layers'"),
+        ({"features": {"text": {"extractor": "bert", "train": {}, "numerics": "exakt"}}}, "numerics should be one of"),
+        ({"corpus": {}}, "lacks the key 'kind'"),
+        ({"corpus": {"kind": "synthetic", "speeker": 3}}, "unknown key 'speeker'; did you mean 'speakers'"),
+        ({"study": {"missing": "mask"}}, "missing should be"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_place_and_the_remedy(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse(**changes)
+
+
+def test_an_unknown_extractor_or_corpus_is_named_with_the_nearest() -> None:
+    with pytest.raises(NotFound, match="did you mean 'bert'"):
+        parse(features={"text": {"extractor": "brt"}})
+    with pytest.raises(NotFound, match="did you mean 'table'"):
+        parse(corpus={"kind": "tabel"})
+
+
+def test_a_training_table_without_a_trained_encoder_is_refused() -> None:
+    image = {"extractor": "resnet", "weights": "random", "train": {"epochs": 3}}
+    with pytest.raises(ConfigError, match="has no effect"):
+        parse(features={"image": image})
+
+
+def test_broken_toml_and_a_missing_file_are_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no study file"):
+        load_study(tmp_path / "none.toml")
+    (tmp_path / "broken.toml").write_text("name = ", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"broken.toml is not valid TOML.*line 1"):
+        load_study(tmp_path / "broken.toml")
