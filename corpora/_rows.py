@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from corpora.corpus import CorpusConfig
+from corpora._corpus import CorpusConfig
 from stores.errors import ConfigError, ManifestError
 from stores.manifest import PAIRINGS, Manifest, confined
 from stores.plugins import nearest
@@ -176,7 +176,7 @@ def _milliseconds(cells: Mapping[str, str], name: str, row: Row) -> int | None:
         value = float(cells[name])
     except ValueError:
         value = -1.0
-    if value < 0 or value != int(value):
+    if value < 0 or not value.is_integer():
         raise ManifestError(f"{row.place}: {name} should be whole milliseconds, got {cells[name]!r}")
     return int(value)
 

@@ -1,4 +1,4 @@
-"""A small source-filter synthesiser: glottal pulses and noise through moving formants.
+"""A small source-filter synthesiser: glottal pulses and noise through the formants of vowels.
 
 Source: Fant, Acoustic Theory of Speech Production (1960); pulse shape after Rosenberg, doi:10.1121/1.1912389 (type C).
 """
@@ -10,12 +10,13 @@ import numpy as np
 from scipy.signal import butter, lfilter, sosfilt
 
 RATE = 16_000  # Hz
-_HOP = 320  # samples between formant frames, 20 ms
-_FFT = 1024
 _VOWELS = np.array(
     [[750, 1200, 2500], [530, 1800, 2500], [300, 2250, 3000], [480, 900, 2450], [330, 800, 2300]], dtype=float
 )  # first three formants of a, e, i, o, u in Hz, adult male
 _BANDWIDTHS = np.array([70.0, 100.0, 140.0, 220.0])  # Hz
+_PHASE = np.linspace(0, 1, 401)  # of one glottal cycle: opens for 40 %, closes for 16 %, stays closed
+_OPENING, _CLOSING = 0.5 - 0.5 * np.cos(np.pi * _PHASE / 0.4), np.cos(np.pi / 2 * (_PHASE - 0.4) / 0.16)
+_FLOW = np.where(_PHASE < 0.4, _OPENING, np.where(_PHASE < 0.56, _CLOSING, 0.0))
 _FRICATIVE = butter(2, [2500, 6500], btype="bandpass", fs=RATE, output="sos")
 
 
@@ -65,7 +66,7 @@ def draw_manner(rng: np.random.Generator, cue: str | None) -> Manner:
 
 
 def speak(rng: np.random.Generator, voice: Voice, manner: Manner) -> np.ndarray:
-    """Return (samples,) int16 at 16 kHz: six to eight syllables with silence around, about 1.2 to 1.9 s."""
+    """Return (samples,) int16 at 16 kHz: six to eight syllables with silence around, 1.1 to 2.3 s."""
     syllables = int(rng.integers(6, 9))
     lengths = rng.uniform(0.8, 1.2, syllables) / (voice.rate * manner.rate)
     starts = 0.08 + np.concatenate([[0], np.cumsum(lengths)])  # seconds, and the end of the last one
@@ -75,12 +76,11 @@ def speak(rng: np.random.Generator, voice: Voice, manner: Manner) -> np.ndarray:
     pulses = _pulses(rng, _pitch(rng, time, starts, voice, manner) * (1 + manner.tremor * wobble))
     hiss = rng.standard_normal(len(time))
     source = _tilted(pulses, manner.effort) + voice.breath * manner.breath * hiss
-    vowels = _formants(rng, time, starts, voice.tract)
-    sound = _through(vowels, source * voiced * (1 + 2 * manner.tremor * wobble))
+    sound = _spoken(rng, time, starts, voice.tract, source * voiced * (1 + 2 * manner.tremor * wobble))
     sound = sound / np.sqrt(np.mean(sound**2)) + 0.5 * sosfilt(_FRICATIVE, hiss * noisy)
     loudness = 0.05 * np.exp(rng.normal(0, 0.25) + 0.3 * manner.effort)
     room = 10 ** rng.uniform(-3.5, -2.8) * rng.standard_normal(len(time))
-    return np.clip((loudness * sound + room) * 32767, -32768, 32767).astype(np.int16)
+    return np.asarray(np.clip((loudness * sound + room) * 32767, -32768, 32767), dtype=np.int16)
 
 
 def _envelopes(rng: np.random.Generator, time: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -104,13 +104,10 @@ def _pitch(rng: np.random.Generator, time: np.ndarray, starts: np.ndarray, voice
 
 
 def _pulses(rng: np.random.Generator, pitch: np.ndarray) -> np.ndarray:
-    """Return the flow derivative of a glottal pulse train with 1 % jitter: opens for 40 %, closes for 16 %."""
+    """Return the flow derivative of a glottal pulse train with 1 % jitter."""
     jitter = np.repeat(rng.normal(1, 0.01, len(pitch) // 80 + 1), 80)[: len(pitch)]
     phase = np.cumsum(pitch * jitter) / RATE % 1
-    opening = 0.5 * (1 - np.cos(np.pi * phase / 0.4))
-    closing = np.cos(np.pi / 2 * (phase - 0.4) / 0.16)
-    flow = np.where(phase < 0.4, opening, np.where(phase < 0.56, closing, 0.0))
-    return np.asarray(np.diff(flow, prepend=0.0))
+    return np.asarray(np.diff(np.interp(phase, _PHASE, _FLOW), prepend=0.0))
 
 
 def _tilted(pulses: np.ndarray, effort: float) -> np.ndarray:
@@ -120,31 +117,23 @@ def _tilted(pulses: np.ndarray, effort: float) -> np.ndarray:
     return np.asarray(tilted / np.sqrt(np.mean(tilted**2)))
 
 
-def _formants(rng: np.random.Generator, time: np.ndarray, starts: np.ndarray, tract: float) -> np.ndarray:
-    """Return (frames, 4) formant frequencies in Hz that glide from vowel to vowel."""
+def _spoken(
+    rng: np.random.Generator, time: np.ndarray, starts: np.ndarray, tract: float, source: np.ndarray
+) -> np.ndarray:
+    """Return the source through one vowel a start, each fading into the next."""
+    sound = np.zeros_like(source)
+    edges = (np.array([0.0, *starts[:-1], starts[-1]]) * RATE).astype(int)
     vowels = _VOWELS[rng.integers(len(_VOWELS), size=len(starts))] * rng.normal(1, 0.03, (len(starts), 3))
-    frames = np.arange(0, len(time) + _HOP, _HOP) / RATE
-    gliding = np.stack([np.interp(frames, starts, formant) for formant in vowels.T], axis=1)
-    return tract * np.column_stack([gliding, np.full(len(frames), 3500.0)])
+    for number, vowel in enumerate(vowels):
+        heard = slice(edges[number], edges[number + 2] if number + 2 < len(edges) else None)
+        fade = np.interp(time[heard], starts, np.eye(len(starts))[number])
+        sound[heard] += fade * sosfilt(_resonators(tract * np.append(vowel, 3500.0)), source[heard])
+    return sound
 
 
-def _through(formants: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """Filter overlapping frames by one resonator a formant (unit gain at 0 Hz) and add them up again."""
-    window = np.hanning(2 * _HOP + 1)[:-1]
-    padded = np.pad(source, (_HOP, 2 * _HOP))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, 2 * _HOP)[::_HOP][: len(formants)] * window
-    response = _response(formants, np.exp(-2j * np.pi * np.fft.rfftfreq(_FFT)))
-    filtered = np.fft.irfft(np.fft.rfft(frames, _FFT) * response, _FFT)
-    sound = np.zeros(len(padded) + _FFT)
-    for number, frame in enumerate(filtered):
-        sound[number * _HOP : number * _HOP + _FFT] += frame
-    return sound[_HOP : _HOP + len(source)]
-
-
-def _response(formants: np.ndarray, delay: np.ndarray) -> np.ndarray:
-    """Return (frames, bins) complex; `delay` is the response of one sample's delay in each bin."""
+def _resonators(formants: np.ndarray) -> np.ndarray:
+    """Return (4, 6) second-order sections, one resonator a formant in Hz, with unit gain at 0 Hz."""
     radius = np.exp(-np.pi * _BANDWIDTHS / RATE)
     first, second = -2 * radius * np.cos(2 * np.pi * formants / RATE), radius**2
-    gain = (1 + first + second).prod(axis=1)
-    poles = first[..., None] * delay + (1 + second[:, None] * delay**2)
-    return np.asarray(gain[:, None] / (poles[:, 0] * poles[:, 1] * poles[:, 2] * poles[:, 3]))
+    zero, one = np.zeros(4), np.ones(4)
+    return np.column_stack([1 + first + second, zero, zero, one, first, second])

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from corpora._corpus import Corpus, CorpusConfig
 from corpora._parts import divide
-from corpora.corpus import Corpus, CorpusConfig
 from stores.errors import ConfigError, ManifestError
 from stores.manifest import Manifest
 from stores.plugins import find_plugin, nearest

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from corpora._corpus import Corpus
 from corpora._rows import Row, RowsConfig, build_manifest, check_columns
-from corpora.corpus import Corpus
 from stores.errors import ConfigError, ManifestError
 from stores.manifest import Manifest
 from stores.root import Root

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from corpora._corpus import Corpus
 from corpora._rows import MEDIA, Row, RowsConfig, build_manifest, check_columns
-from corpora.corpus import Corpus
 from stores.errors import ConfigError, ManifestError
 from stores.manifest import Manifest
 from stores.root import Root

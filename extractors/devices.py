@@ -33,3 +33,10 @@ def pick_dtype(device: torch.device, numerics: str) -> torch.dtype:
         return torch.float32
     native = torch.cuda.is_bf16_supported(False) if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if native else torch.float32
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Return a context that computes in `dtype` where that keeps the numerics class; none for float32."""
+    import torch
+
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)

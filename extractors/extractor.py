@@ -108,7 +108,7 @@ class Extractor(ABC, Generic[Item]):
     def embed(self, items: Sequence[Item]) -> Iterator[np.ndarray]:
         """Yield one row an item, in order; a row does not depend on its neighbours."""
 
-    def open(self, runtime: Runtime) -> None:  # noqa: B027
+    def open(self, runtime: Runtime) -> None:
         """Load the model, once, and set `computed_on` to (device, dtype)."""
 
     def length(self, item: Item) -> int:
@@ -118,6 +118,11 @@ class Extractor(ABC, Generic[Item]):
     def remarks(self, item: Item) -> Sequence[str]:
         """Return what the receipt should count about an item, for instance `truncated`."""
         return ()
+
+    @classmethod
+    def needs_encoder(cls, config: Any) -> bool:
+        """Return whether these settings read the weights of an encoder trained here."""
+        return False
 
     def weights_digest(self) -> str | None:
         """Return the digest of the weights, if it has any that were not trained here."""

@@ -41,9 +41,7 @@ class Plan:
         return sum(len(pending.samples) for pending in self.todo)
 
 
-def plan(
-    extractor: Extractor[Any], samples: Sequence[Sample], root: Root, *, retry_quarantined: bool = False
-) -> Plan:
+def plan(extractor: Extractor[Any], samples: Sequence[Sample], root: Root, *, retry_quarantined: bool = False) -> Plan:
     """Return what is there and what is to be done; reads media for their keys and writes nothing.
 
     A key that failed before is not tried again unless asked; a sample without a readable key, or whose upstream row

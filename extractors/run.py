@@ -210,9 +210,7 @@ class _Part:
 
     def fail(self, pending: Pending, error: MediaError) -> None:
         first = pending.samples[0]
-        row = Quarantined.of(
-            error, sample_id=first.id, key=pending.key, attempts=pending.attempts + 1, time=now()
-        )
+        row = Quarantined.of(error, sample_id=first.id, key=pending.key, attempts=pending.attempts + 1, time=now())
         self.failures += [shared(row, sample) for sample in pending.samples]
         self.report.advance(self.store.id, len(pending.samples))
 

@@ -22,8 +22,11 @@ study_argument = click.argument("study", type=click.Path(dir_okay=False, path_ty
 def common(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options every command takes, and turn its result into one JSON object if asked."""
 
-    @click.option("--root", help="Where everything is written: a folder or an address such as s3://bucket/prefix. "
-                  "Default: $AFFUSE_ROOT, else ./runs.")
+    @click.option(
+        "--root",
+        help="Where everything is written: a folder or an address such as s3://bucket/prefix. "
+        "Default: $AFFUSE_ROOT, else ./runs.",
+    )
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, everything else on stderr.")
     @click.option("--quiet", is_flag=True, help="Say nothing on stderr but errors.")
     @wraps(command)
@@ -43,7 +46,7 @@ def running(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--workers", default=2, show_default=True, help="Threads that decode media."),
         click.option("--dask", help="Spread extraction: a scheduler such as tcp://host:8786, or local:N processes."),
         click.option("--retry-quarantined", is_flag=True, help="Try samples again that failed before."),
-        click.option("--prefect", is_flag=True, help="Run as a Prefect flow (the default when PREFECT_API_URL is set)."),
+        click.option("--prefect", is_flag=True, help="Run as a Prefect flow (default when PREFECT_API_URL is set)."),
     )
     for option in reversed(options):
         command = option(command)

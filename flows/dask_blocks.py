@@ -25,9 +25,9 @@ def block_mapper(address: str | None) -> Iterator[MapBlocks | None]:
 
     if address.startswith("local:"):
         workers = int(address.removeprefix("local:"))
-        with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster:
-            with Client(cluster) as client:
-                yield mapped
+        local = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+        with local as cluster, Client(cluster) as client:
+            yield mapped
     else:
         with Client(address) as client:
             yield mapped

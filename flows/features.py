@@ -41,9 +41,10 @@ class Feature:
     weights_note: str
     is_random: bool
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, Any]:
         ids = [store.id for store in self.stores]
-        return {"id": ids[0]} | self.books.as_dict() if len(ids) == 1 else {"ids": ids} | self.books.as_dict()
+        named: dict[str, Any] = {"id": ids[0]} if len(ids) == 1 else {"ids": ids}
+        return {**named, **self.books.as_dict()}
 
 
 def extract_frozen(config: StudyConfig, manifest: Manifest, bench: Workbench) -> dict[str, Feature]:
@@ -108,7 +109,7 @@ def _crowds(
     reserved = [sample for sample in manifest.samples if sample.split == ENCODER]
     if not reserved:
         raise ConfigError(
-            f"[features.{plan.modality}.train] samples = \"reserved\", but no sample of {manifest.name} has the split "
+            f'[features.{plan.modality}.train] samples = "reserved", but no sample of {manifest.name} has the split '
             f"'encoder': reserve whole groups in the corpus, or set samples = \"per-repeat\""
         )
     return [reserved]
@@ -138,7 +139,7 @@ def _train(
         groups=config.study.groups,
         upstream=upstream,
     )
-    return train(plan.extractor, recipe, samples, bench.root, bench.runtime, report=bench.report)
+    return train(plan.extractor, recipe, samples, bench.root, bench.runtime, config=plan.config, report=bench.report)
 
 
 def _extract(

@@ -12,7 +12,7 @@ from flows.features import Feature, Workbench
 from flows.pipeline import Prepared, head_plans, make_manifest, prepare, report_latest, run_study, train
 from flows.progress import console, progress
 from flows.study_config import StudyConfig, load_study
-from flows.terminal import show_books, show_summary
+from flows.terminal import show_books, show_scores
 from reports.report import ReportPaths
 from stores.progress import Silent
 from stores.root import Root
@@ -82,8 +82,8 @@ def report_job(study: str, options: Options) -> JSON:
     config, root = load_study(study), Root(options.root)
     started = time.monotonic()
     paths = report_latest(config, root)
-    _say(config, paths, root, options)
-    return {**_paths(paths, root), "seconds": round(time.monotonic() - started, 2)}
+    _say(config, paths, options)
+    return {**_paths(paths), "seconds": round(time.monotonic() - started, 2)}
 
 
 def run_job(study: str, options: Options) -> JSON:
@@ -111,11 +111,11 @@ def _features(prepared: Prepared, options: Options) -> JSON:
     return {"features": {name: feature.as_json() for name, feature in features.items()}}
 
 
-def _paths(paths: ReportPaths, root: Root) -> JSON:
-    return {"report": root.path(paths.index), "results": root.path(paths.results)}
+def _paths(paths: ReportPaths) -> JSON:
+    return {"report": paths.index, "results": paths.results}
 
 
-def _say(config: StudyConfig, paths: ReportPaths, root: Root, options: Options) -> None:
+def _say(config: StudyConfig, paths: ReportPaths, options: Options) -> None:
     if not options.quiet:
-        show_summary(config.name, root.read(paths.results))
-        console.print(f"Report: {root.path(paths.index)}", highlight=False, style="bold")
+        show_scores(config.name, paths.content)
+        console.print(f"Report: {paths.index}", highlight=False, style="bold")

@@ -88,7 +88,9 @@ def head_plans(config: StudyConfig) -> list[HeadPlan]:
     for name, table in config.heads.items():
         chosen = table.subsets or subsets(config.modalities, name)
         if not chosen:
-            raise ConfigError(f"[heads.{name}] needs more modalities than the study has: {', '.join(config.modalities)}")
+            raise ConfigError(
+                f"[heads.{name}] needs more modalities than the study has: {', '.join(config.modalities)}"
+            )
         plans.append(HeadPlan(head=name, config=table.config, subsets=chosen))
     return plans
 
@@ -96,6 +98,8 @@ def head_plans(config: StudyConfig) -> list[HeadPlan]:
 def report_latest(config: StudyConfig, root: Root) -> ReportPaths:
     """Write the report of what a study's name means now. Raises NotFound if it has not run."""
     if not root.exists("studies", f"{config.name}.latest.json"):
-        raise NotFound(f"study {config.name!r} has not run under {root.address}: run `affuse run` or `affuse study` first")
+        raise NotFound(
+            f"study {config.name!r} has not run under {root.address}: run `affuse run` or `affuse study` first"
+        )
     latest = json.loads(root.read("studies", f"{config.name}.latest.json"))
     return write_report(root, StudyStore.open(root, latest["study"]).id, latest["runs"], config.report)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from flows.candidates import Candidates
 from flows.features import Feature
 from flows.leakage import refuse_leakage
-from flows.study_config import PER_REPEAT, StudyConfig
+from flows.study_config import StudyConfig
 from fusion.splits import Split
 from stores.block import ABSENT, FeatureBlock, gather
 from stores.encoders import EncoderStore
@@ -205,9 +205,7 @@ def _feature_facts(feature: Feature) -> dict[str, Any]:
     }
 
 
-def _warnings(
-    config: StudyConfig, splits: Sequence[Split], keys: Mapping[str, Sequence[str | None]]
-) -> list[str]:
+def _warnings(config: StudyConfig, splits: Sequence[Split], keys: Mapping[str, Sequence[str | None]]) -> list[str]:
     found = []
     if config.protocol.encoder_share == 1 and config.per_repeat:
         found.append(
@@ -217,7 +215,9 @@ def _warnings(
     if "text" in keys:
         recurring = [_recurring(keys["text"], split) for split in splits]
         if (share := float(np.mean(recurring))) > 0:
-            found.append(f"identical_text: {share:.1%} of test utterances also occur, word for word, in the training part")
+            found.append(
+                f"identical_text: {share:.1%} of test utterances also occur, word for word, in the training part"
+            )
     return found
 
 
@@ -253,4 +253,6 @@ def _splits_table(splits: Sequence[Split], block: FeatureBlock) -> pa.Table:
         for part in PARTS
         for i in getattr(split, part)
     ]
-    return pa.Table.from_pylist(rows, pa.schema([("repeat", pa.int32()), ("sample_id", pa.string()), ("part", pa.string())]))
+    return pa.Table.from_pylist(
+        rows, pa.schema([("repeat", pa.int32()), ("sample_id", pa.string()), ("part", pa.string())])
+    )

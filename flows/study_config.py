@@ -1,5 +1,6 @@
 """A study as its TOML file says it: corpus, features, protocol, heads, training, report."""
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -134,7 +135,21 @@ def _corpus(table: dict[str, Any], study: str) -> Corpus[Any]:
     if not isinstance(kind, str):
         raise ConfigError(f"[corpus] lacks the key 'kind': one of {', '.join(plugin_names('corpora'))}")
     corpus = find_plugin("corpora", kind, Corpus)  # type: ignore[type-abstract]
-    return corpus(build(corpus.config_type, {"name": study, **table}, where="corpus"))
+    return corpus(build(corpus.config_type, {"name": study, **_expanded(table)}, where="corpus"))
+
+
+def _expanded(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Put environment variables into every `path` of a corpus: the same study runs where the data lie elsewhere."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            value = _expanded(value)
+        elif key == "path" and isinstance(value, str):
+            value = os.path.expandvars(value)
+            if "$" in value:
+                raise ConfigError(f"[corpus] path {value!r}: set the environment variable it names, or write the path")
+        found[key] = value
+    return found
 
 
 def _feature(modality: str, table: dict[str, Any]) -> FeaturePlan:
@@ -155,10 +170,10 @@ def _feature(modality: str, table: dict[str, Any]) -> FeaturePlan:
     allowed = [f.name for f in fields(extractor.config_type)] + ["extractor", "numerics"]
     allowed += ["upstream"] * bool(extractor.upstream) + ["train"] * extractor.trainable
     check_keys(table, allowed, where=where)
-    config = build(extractor.config_type, own, where=where)
+    config: Any = build(extractor.config_type, own, where=where)
     trained = extractor.trainable and extractor.needs_encoder(config)
     if training and not trained:
-        raise ConfigError(f"[{where}.train] has no effect: these settings read given weights; set weights = \"trained\"")
+        raise ConfigError(f'[{where}.train] has no effect: these settings read given weights; set weights = "trained"')
     train_on = training.pop("samples", RESERVED) if trained else None
     if train_on not in (RESERVED, PER_REPEAT, None):
         raise ConfigError(f"[{where}.train] samples should be {RESERVED!r} or {PER_REPEAT!r}, got {train_on!r}")
@@ -185,7 +200,9 @@ def _heads(table: dict[str, Any], modalities: tuple[str, ...]) -> dict[str, Head
         if subsets is not None:
             wanted = [tuple(sorted(subset)) for subset in subsets]
             if unknown := {m for subset in wanted for m in subset} - set(modalities):
-                raise ConfigError(f"[heads.{name}] subsets name {', '.join(sorted(unknown))}, which has no [features] table")
+                raise ConfigError(
+                    f"[heads.{name}] subsets name {', '.join(sorted(unknown))}, which has no [features] table"
+                )
             subsets = tuple(wanted)
         heads[name] = HeadTable(config=own, subsets=subsets)
     return heads

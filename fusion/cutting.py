@@ -16,19 +16,20 @@ def cut_groups(
     names, own_groups = np.unique(groups[positions], return_inverse=True)
     if len(names) < 2:
         return np.sort(positions), positions[:0]
-    if len(names) == len(positions) and _fits(own_labels, share):
-        shuffle = StratifiedShuffleSplit(1, test_size=share, random_state=int(rng.integers(2**31)))
+    size = round(share * len(positions))
+    if len(names) == len(positions) and _fits(own_labels, size):
+        shuffle = StratifiedShuffleSplit(1, test_size=size, random_state=int(rng.integers(2**31)))
         kept, cut = next(shuffle.split(positions, own_labels))
         return np.sort(positions[kept]), np.sort(positions[cut])
     goes = _deal(own_labels, own_groups, share, rng)[own_groups]
     return np.sort(positions[~goes]), np.sort(positions[goes])
 
 
-def _fits(labels: np.ndarray, share: float) -> bool:
+def _fits(labels: np.ndarray, size: int) -> bool:
     """Whether scikit-learn can stratify: two samples of each class there is, and room for each class on both sides."""
     counts = np.bincount(labels)
     counts = counts[counts > 0]
-    return bool(counts.min() >= 2 and min(share, 1 - share) * len(labels) >= len(counts) + 1)
+    return bool(counts.min() >= 2 and min(size, len(labels) - size) >= len(counts))
 
 
 def _deal(labels: np.ndarray, groups: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:

@@ -67,7 +67,9 @@ class Inputs:
 
 def _standard(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return (shift, scale), both (dim,), with `shift + scale x` of mean 0 and deviation 1 over the rows."""
-    variance, mean = torch.var_mean(rows.float(), dim=0, correction=0)
+    x = rows.float()
+    mean = x.mean(dim=0)
+    variance = (x - mean).square_().mean(dim=0)
     scale = torch.where(variance > 0, variance, 1).rsqrt()
     return -mean * scale, scale
 

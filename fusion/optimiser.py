@@ -1,5 +1,6 @@
 """Adam for a stack: every member has its own learning rate, its own steps, and its own end."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
@@ -7,16 +8,18 @@ from torch import nn
 
 
 class StackedAdam:
-    """`torch.optim.AdamW` over one view per member of each stacked (M, ...) parameter, one parameter group a member.
+    """`torch.optim.AdamW` over one view per member of each stacked (M, ...) parameter.
 
     Decay is decoupled (Loshchilov & Hutter 2019). A member that sits a step out keeps its weights and moments.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], *, learning_rate: float, weight_decay: float) -> None:
         self.parameters = list(parameters)
-        views = [[nn.Parameter(p.detach()[m]) for p in self.parameters] for m in range(len(self.parameters[0]))]
-        groups = [{"params": own} for own in views]
-        self.adam = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
+        members = len(self.parameters[0])
+        self.views = [[nn.Parameter(p.detach()[m]) for p in self.parameters] for m in range(members)]
+        self.rates = [learning_rate] * members
+        everything = [view for own in self.views for view in own]
+        self.adam = torch.optim.AdamW(everything, lr=learning_rate, weight_decay=weight_decay, fused=True)
 
     def step(self, moving: Sequence[bool]) -> None:
         """Move the members for which `moving` is true along the gradients the stack holds, then drop these."""
@@ -25,18 +28,28 @@ class StackedAdam:
             assert parameter.grad is not None
             gradients.append(parameter.grad.unbind())
             parameter.grad = None
-        for m, group in enumerate(self.adam.param_groups):
-            for view, gradient in zip(group["params"], gradients, strict=True):
+        for m, own in enumerate(self.views):
+            for view, gradient in zip(own, gradients, strict=True):
                 view.grad = gradient[m] if moving[m] else None
         self.adam.step()
 
     def slow_down(self, member: int, factor: float) -> None:
         """Multiply one member's learning rate."""
-        self.adam.param_groups[member]["lr"] *= factor
+        self.rates[member] *= factor
+        self._regroup()
 
     def keep(self, members: Sequence[int]) -> None:
         """Follow a head that has taken all other members off its stack."""
-        self.adam.param_groups[:] = [self.adam.param_groups[member] for member in members]
-        for m, group in enumerate(self.adam.param_groups):
-            for view, parameter in zip(group["params"], self.parameters, strict=True):
+        self.views = [self.views[member] for member in members]
+        self.rates = [self.rates[member] for member in members]
+        for m, own in enumerate(self.views):
+            for view, parameter in zip(own, self.parameters, strict=True):
                 view.data = parameter.detach()[m]
+        self._regroup()
+
+    def _regroup(self) -> None:
+        """Make one parameter group of the members that share a rate: one call each, not one a member."""
+        sharing: dict[float, list[nn.Parameter]] = defaultdict(list)
+        for rate, own in zip(self.rates, self.views, strict=True):
+            sharing[rate] += own
+        self.adam.param_groups[:] = [{**self.adam.defaults, "lr": r, "params": own} for r, own in sharing.items()]

@@ -53,7 +53,7 @@ def _nobody() -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One repeat: sorted positions (n,) int64 into the candidates; `encoder` is empty unless encoders are per repeat."""
+    """One repeat: sorted positions (n,) int64 into the candidates; `encoder` is empty unless trained per repeat."""
 
     repeat: int
     train: np.ndarray

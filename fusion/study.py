@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from fusion.heads._head import Combiner, Head, HeadConfig
+from fusion.heads._head import Combiner, FusionHead, Head, HeadConfig
 from fusion.inputs import Inputs, to_device
 from fusion.splits import Split
 from fusion.training import Fitted, TrainingConfig, member_bytes, train_stacked
@@ -97,53 +97,58 @@ def run_heads(
     `splits` hold complete samples only. One part is sealed per head and subset, so a killed study resumes there.
     Raises ConfigError for a modality the block lacks, or a combiner whose unimodal heads are not planned.
     """
-    study = _Study(block, splits, training, store, seed, device, report or Silent())
-    return study.run(plans)
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    study = _Study(
+        block=block,
+        values=to_device(block, torch.device(chosen)),
+        splits=splits,
+        plans=plans,
+        training=training,
+        store=store,
+        seed=seed,
+        report=report or Silent(),
+    )
+    return study.run()
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Study:
     """One call of `run_heads`."""
 
-    def __init__(
-        self,
-        block: FeatureBlock,
-        splits: Sequence[Split],
-        training: TrainingConfig,
-        store: StudyStore,
-        seed: int,
-        device: str,
-        report: Progress,
-    ) -> None:
-        self.block, self.splits, self.training, self.store, self.seed = block, splits, training, store, seed
-        self.report = report
-        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        self.values = to_device(block, torch.device(chosen))
+    block: FeatureBlock
+    values: Mapping[str, torch.Tensor]
+    splits: Sequence[Split]
+    plans: Sequence[HeadPlan]
+    training: TrainingConfig
+    store: StudyStore
+    seed: int
+    report: Progress
 
-    def run(self, plans: Sequence[HeadPlan]) -> RunBooks:
+    def run(self) -> RunBooks:
         sealed = self.store.runs()
         done = set() if sealed is None else set(sealed["run_id"].to_pylist())
-        work = [(plan, subset) for plan in plans for subset in plan.subsets]
-        specs = [[self._spec(plan, subset, split, plans) for split in self.splits] for plan, subset in work]
+        work = [(plan, subset) for plan in self.plans for subset in plan.subsets]
+        specs = [[self._spec(plan, subset, split) for split in self.splits] for plan, subset in work]
         ids = tuple(dict.fromkeys(spec.id for own in specs for spec in own))
         missing = set(ids) - done
         self.report.start(_WORK, len(missing), "runs")
         for (plan, _), own in sorted(zip(work, specs, strict=True), key=lambda item: _combines(item[0][0])):
             todo = [(spec, split) for spec, split in zip(own, self.splits, strict=True) if spec.id in missing]
             if todo:
-                runs = self._combined(plan, todo, plans) if _combines(plan) else self._trained(plan, todo)
+                runs = self._combined(plan, todo) if _combines(plan) else self._trained(plan, todo)
                 self.store.write_runs(runs)
                 missing -= {spec.id for spec, _ in todo}
         self.report.finish(_WORK)
         trained = len(set(ids) - done)
         return RunBooks(cached=len(ids) - trained, trained=trained, run_ids=ids)
 
-    def _spec(self, plan: HeadPlan, subset: Sequence[str], split: Split, plans: Sequence[HeadPlan]) -> RunSpec:
+    def _spec(self, plan: HeadPlan, subset: Sequence[str], split: Split) -> RunSpec:
         """Return the name of a run; that of a combiner also holds what it reads."""
         if lacking := sorted(set(subset) - set(self.block.modalities)):
             raise ConfigError(f"{plan.head} is planned on {lacking[0]}; there are: {', '.join(self.block.modalities)}")
         config = asdict(plan.settings)
         if _combines(plan):
-            voter = _voter(plan, subset, plans)
+            voter = self._voter(plan, subset)
             config["reads"] = {"head": voter.head, "version": voter.type.version, "config": asdict(voter.settings)}
         return RunSpec(
             study=self.store.id,
@@ -159,7 +164,7 @@ class _Study:
         """Train the missing repeats of one head and subset, as many at a time as fit."""
         modalities = todo[0][0].modalities
         n_classes = len(self.block.classes)
-        build = partial(plan.type, plan.settings)
+        build = partial(cast(type[FusionHead], plan.type), plan.settings)
         widths = {m: self.values[m].shape[1] for m in modalities}
         fit = max(1, STACK_BYTES // member_bytes(build, widths, n_classes, self.training))
         runs = []
@@ -184,11 +189,11 @@ class _Study:
             seconds=fitted.seconds,
         )
 
-    def _combined(self, plan: HeadPlan, todo: Sequence[tuple[RunSpec, Split]], plans: Sequence[HeadPlan]) -> list[Run]:
+    def _combined(self, plan: HeadPlan, todo: Sequence[tuple[RunSpec, Split]]) -> list[Run]:
         """Combine the stored posteriors of the single modalities, repeat by repeat."""
         modalities = todo[0][0].modalities
-        voter = _voter(plan, modalities, plans)
-        read = [{m: self._spec(voter, (m,), split, plans).id for m in modalities} for _, split in todo]
+        voter = self._voter(plan, modalities)
+        read = [{m: self._spec(voter, (m,), split).id for m in modalities} for _, split in todo]
         ids = [run for own in read for run in own.values()]
         combiner = cast(type[Combiner], plan.type)(plan.settings)
         stored = {part: _posteriors(self.store.predictions(ids, part)) for part in ("val", "test")}
@@ -197,11 +202,23 @@ class _Study:
             parts = {}
             for part, positions in (("val", split.val), ("test", split.test)):
                 names = [self.block.sample_ids[i] for i in positions]
-                seen = {m: np.stack([stored[part][run][name] for name in names]) for m, run in own.items()}
-                parts[part] = self._predicted(positions, combiner.combine(seen))
-            runs.append(Run(spec=spec, seed=member_seed(self.seed, split.repeat), **parts))
+                votes = {m: np.stack([stored[part][run][name] for name in names]) for m, run in own.items()}
+                parts[part] = self._predicted(positions, combiner.combine(votes))
+            seed = member_seed(self.seed, split.repeat)
+            runs.append(Run(spec=spec, seed=seed, val=parts["val"], test=parts["test"]))
         self.report.advance(_WORK, len(todo))
         return runs
+
+    def _voter(self, plan: HeadPlan, subset: Sequence[str]) -> HeadPlan:
+        """Return the plan of the head whose posteriors a combiner reads."""
+        reads = cast(type[Combiner], plan.type).reads
+        for candidate in self.plans:
+            if candidate.head == reads and {(m,) for m in subset} <= set(candidate.subsets):
+                return candidate
+        raise ConfigError(
+            f"{plan.head} on {'+'.join(subset)} reads the posteriors of {reads} on each of them, which is not planned: "
+            f"add [heads.{reads}], or leave {plan.head} out"
+        )
 
     def _predicted(self, positions: np.ndarray, posteriors: np.ndarray) -> Predicted:
         return Predicted(
@@ -214,18 +231,6 @@ class _Study:
 
 def _combines(plan: HeadPlan) -> bool:
     return issubclass(plan.type, Combiner)
-
-
-def _voter(plan: HeadPlan, subset: Sequence[str], plans: Sequence[HeadPlan]) -> HeadPlan:
-    """Return the plan of the head whose posteriors a combiner reads."""
-    reads = cast(type[Combiner], plan.type).reads
-    for candidate in plans:
-        if candidate.head == reads and {(m,) for m in subset} <= set(candidate.subsets):
-            return candidate
-    raise ConfigError(
-        f"{plan.head} on {'+'.join(subset)} reads the posteriors of {reads} on each of them, which is not planned: "
-        f"add [heads.{reads}], or leave {plan.head} out"
-    )
 
 
 def _posteriors(table: pa.Table) -> dict[str, dict[str, np.ndarray]]:

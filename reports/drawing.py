@@ -4,6 +4,7 @@ import io
 import re
 import warnings
 from html import escape
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ PALETTE = {
 }
 INK, MUTED, LINE, BLUE, ORANGE, GREEN, PURPLE, HEAT, WARM = (colours[0] for colours in PALETTE.values())
 MODALITY = {"text": BLUE, "speech": ORANGE, "image": GREEN}
-_SETTINGS = {
+_SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "affuse",
     "text.parse_math": False,
@@ -43,19 +44,19 @@ _SETTINGS = {
     "grid.color": LINE,
     "grid.linewidth": 0.7,
     "font.family": "DejaVu Sans",
-    "font.size": 9.5,
+    "font.size": 9,
     "legend.frameon": False,
-    "legend.fontsize": 9,
+    "legend.fontsize": 8.5,
 }
 
 
 class Drawing:
     """One figure being drawn: use as a context, draw on `axes`, then `svg(title)`.
 
-    Width and height are in inches; the page shows an inch as 72 to 110 px.
+    Width and height are in inches. The default is narrow, so that 9 pt stay legible on a phone.
     """
 
-    def __init__(self, name: str, *, width: float = 6.4, height: float = 3.0) -> None:
+    def __init__(self, name: str, *, width: float = 5.2, height: float) -> None:
         self.name = name
         self._context = mpl.rc_context(_SETTINGS)
         self._size = (width, height)
@@ -76,7 +77,7 @@ class Drawing:
             # a label in a script the font lacks is measured with a box; the reader's browser has the script
             warnings.filterwarnings("ignore", message="Glyph")
             warnings.filterwarnings("ignore", message=".*[Tt]ight layout|constrained_layout not applied.*")
-            FigureCanvasSVG(self.figure).print_svg(out, metadata={"Date": None, "Creator": None})
+            FigureCanvasSVG(self.figure).print_svg(out, metadata={"Date": None})  # type: ignore[no-untyped-call]
         return _inline(out.getvalue(), self.name, title)
 
 
@@ -88,10 +89,11 @@ def _inline(text: str, name: str, title: str) -> str:
     body = re.sub(r"'DejaVu Sans'(, [^;\"]*)?", "system-ui, sans-serif", body)
     for colour, (drawn, _, _) in PALETTE.items():
         body = body.replace(drawn, "currentColor" if colour == "ink" else f"var(--{colour})")
-    view = re.search(r'viewBox="[^"]+"', body)
+    view = re.search(r'viewBox="0 0 ([\d.]+) [^"]+"', body)
     assert view is not None
+    width = f"max-width: {1.6 * float(view[1]):.0f}px"  # so that text has one size in all figures
     opening = (
-        f'<svg class="figure" {view.group()} role="img" aria-labelledby="{name}-title" '
+        f'<svg class="figure" style="{width}" {view[0]} role="img" aria-labelledby="{name}-title" '
         f'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">\n'
         f'<title id="{name}-title">{escape(title)}</title>'
     )

@@ -75,14 +75,14 @@ def score_classes(evidence: Evidence, measures: Measures) -> tuple[ClassScore, .
         summed = class_scores(measures.confusions[model.name])
         for k, label in enumerate(evidence.classes):
             measured = measures.table[model.name].get(recall_of(label))
-            interval = interval_of(measures, model.name, recall_of(label))
+            low, high = interval_of(measures, model.name, recall_of(label))
             rows.append(
                 ClassScore(
                     model=model.name,
                     label=label,
                     recall=measured.estimate if measured else None,
-                    low=interval.low if interval else None,
-                    high=interval.high if interval else None,
+                    low=low,
+                    high=high,
                     precision=float(summed["precision"][k]),
                     f1=float(summed["f1"][k]),
                     support=int(summed["support"][k]),
@@ -91,13 +91,16 @@ def score_classes(evidence: Evidence, measures: Measures) -> tuple[ClassScore, .
     return tuple(rows)
 
 
-def interval_of(measures: Measures, model: str, score: str) -> PairResult | None:
-    """Return the interval of one score; None where it is undefined or refused."""
+def interval_of(measures: Measures, model: str, score: str) -> tuple[float | None, float | None]:
+    """Return the interval of one score, cut at 0 and 1; (None, None) where it is undefined or refused."""
     measured = measures.table[model].get(score)
     try:
-        return measures.primary.interval(measured, measures.design) if measured else None
+        found = measures.primary.interval(measured, measures.design) if measured else None
     except StatisticsError:
-        return None
+        found = None
+    if found is None or found.low is None or found.high is None:
+        return None, None
+    return max(0.0, found.low), min(1.0, found.high)
 
 
 def find_winners(evidence: Evidence, measures: Measures) -> tuple[Winner, ...]:
@@ -191,5 +194,6 @@ def _above_every_modality(evidence: Evidence, comparisons: Sequence[Comparison])
         not_above = [c.b for c in own if c.verdict != ABOVE]
         why = f"{UNTOLD} from {', '.join(not_above)}" if not_above else "every difference is above 0 after Holm"
         verdict = MISSED if not_above else RECOVERED
-        rows.append(Planted(effect=f"{name} is above every single modality", verdict=verdict, why=why))
+        effect = f"{head_of[name].head} fusion is above every single modality"
+        rows.append(Planted(effect=effect, verdict=verdict, why=why))
     return rows

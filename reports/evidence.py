@@ -88,13 +88,11 @@ def read_evidence(store: StudyStore, run_ids: Sequence[str]) -> Evidence:
         np.tile((part.trained_on / part.trained_on.sum()).astype(np.float32), (len(part.labels), 1))
         for part in held_out
     )
-    heads = {row["model"]: Model(name=row["model"], head=row["head"], modalities=_split(row)) for row in rows}
-    models = (*heads.values(), Model(name=CHANCE, head=CHANCE))
-    return Evidence(facts=facts, models=models, held_out=held_out, posteriors=posteriors, runs=runs)
-
-
-def _split(row: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(row["modalities"].split("+"))
+    models = {
+        row["model"]: Model(name=row["model"], head=row["head"], modalities=tuple(row["modalities"].split("+")))
+        for row in rows
+    } | {CHANCE: Model(name=CHANCE, head=CHANCE)}
+    return Evidence(facts=facts, models=tuple(models.values()), held_out=held_out, posteriors=posteriors, runs=runs)
 
 
 def _chosen_runs(store: StudyStore, run_ids: Sequence[str]) -> pa.Table:
@@ -139,6 +137,8 @@ def _held_out(store: StudyStore, n_classes: int, tests: Mapping[int, Mapping[str
     for repeat, sample_id in zip(train["repeat"], train["sample_id"], strict=True):
         if repeat in counts and label_of[sample_id] is not None:
             counts[repeat][label_of[sample_id]] += 1
+    if empty := [repeat for repeat, count in counts.items() if not count.any()]:
+        raise EvidenceError(f"repeats {empty} of study {store.id} train on no labelled sample: its splits are broken")
     return tuple(
         HeldOut(
             repeat=repeat,

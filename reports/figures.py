@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from reports.comparisons import ABOVE, BELOW, STRATEGIES
 from reports.drawing import BLUE, HEAT, INK, LINE, MODALITY, MUTED, ORANGE, PURPLE, WARM, Drawing
 from reports.evidence import CHANCE
 from reports.results import Results
 from reports.training import Band, Curve
-from reports.words import NAMES, labels_of, percent, points
+from reports.words import NAMES, labels_of, percent, points, rival_of
 
 ROW = 0.29  # inches a line of a forest plot or heat map takes
 
@@ -66,13 +67,14 @@ def _gains(results: Results) -> Figure:
             if c.primary:
                 colour = {ABOVE: BLUE, BELOW: ORANGE}.get(c.verdict, MUTED)
                 _whisker(drawing, c.primary.difference, c.primary.low, c.primary.high, y, colour)
-        ax.set_yticks(range(len(compared)), [f"− {names[c.b]}" for c in reversed(compared)])
+        ax.set_yticks(range(len(compared)), [f"− {rival_of(results, c)}" for c in reversed(compared)])
         ax.set_xlabel(f"difference in {NAMES[results.method.primary_metric]}, percentage points")
         return _finish(drawing, "gains", title)
 
 
 def _dots(drawing: Drawing, values: Sequence[float], y: float) -> None:
-    drawing.axes.scatter(100 * np.array(values), np.full(len(values), y), s=9, color=MUTED, alpha=0.35, linewidths=0)
+    shares = 100 * np.array(values)
+    drawing.axes.scatter(shares, np.full(len(values), y - 0.28), s=8, color=MUTED, alpha=0.5, linewidths=0)
 
 
 def _whisker(
@@ -83,6 +85,10 @@ def _whisker(
     if low is not None and high is not None:
         drawing.axes.plot([100 * low, 100 * high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
     drawing.axes.plot([100 * estimate], [y], "o", color=colour, markersize=6)
+
+
+def _beside(drawing: Drawing, text: str, x: float, y: float) -> None:
+    drawing.axes.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", va="center")
 
 
 def _finish(drawing: Drawing, group: str, title: str, axis: str = "x") -> Figure:
@@ -101,7 +107,7 @@ def _classes(results: Results) -> Figure:
         ax.barh(y, used, height=0.62, color=BLUE, label="used")
         ax.barh(y, left_out, left=used, height=0.62, facecolor="none", edgecolor=MUTED, hatch="////", label="left out")
         for at, count, end in zip(y, used, used + left_out, strict=True):
-            ax.annotate(f" {count}", (end, at), va="center")
+            _beside(drawing, str(count), end, at)
         ax.set_yticks(y, [count.label for count in results.classes])
         ax.set_xlabel("samples")
         ax.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1.0), borderpad=0, borderaxespad=0.2)
@@ -142,9 +148,10 @@ Cell = tuple[str, float, str, bool]
 
 def _grid(
     name: str, group: str, title: str, rows: Sequence[str], columns: Sequence[str], cells: Sequence[Sequence[Cell]],
-    *, width: float = 6.4, axis_names: tuple[str, str] | None = None,
+    *, margin: float = 1.6, axis_names: tuple[str, str] | None = None,
 ) -> Figure:  # fmt: skip
     """Draw a table of (colour, strength 0..1, text, bold) cells; the number carries the value, the colour helps."""
+    width = max(4.0, margin + 0.62 * len(columns))
     with Drawing(name, width=width, height=0.7 + 0.33 * len(rows) + (0.25 if axis_names else 0)) as drawing:
         ax = drawing.axes
         for y, row in enumerate(cells):
@@ -183,7 +190,7 @@ def _confusion(results: Results, model: str, index: int) -> Figure:
     ]
     title = f"Confusion matrix of {labels_of(results)[model]}: percent of each actual emotion"
     name = f"confusion-{index + 1}"
-    return _grid(name, "confusions", title, labels, labels, cells, width=4.6, axis_names=("actual", "predicted"))
+    return _grid(name, "confusions", title, labels, labels, cells, margin=1.0, axis_names=("actual", "predicted"))
 
 
 def _weights(results: Results) -> Figure:
@@ -197,7 +204,7 @@ def _weights(results: Results) -> Figure:
             for weight in own:
                 colour = MODALITY.get(weight.modality, PURPLE)
                 ax.barh(y, weight.mean, height=0.8, color=colour, xerr=weight.sd, ecolor=INK, error_kw={"lw": 1.1})
-                ax.annotate(f"  {weight.mean:.2f}", (weight.mean + weight.sd, y), va="center", fontsize=9)
+                _beside(drawing, f"{weight.mean:.2f}", weight.mean + weight.sd, y)
                 head = f"{names[model]}:  " if weight is own[0] else ""
                 ticks.append((y, f"{head}{weight.modality}"))
                 y += 1.0
@@ -230,9 +237,10 @@ def _curve(curve: Curve, index: int, names: Mapping[str, str], top: float) -> Fi
         if curve.best_epoch is not None:
             ax.axvline(curve.best_epoch, color=LINE, linewidth=1.2)
         ax.set(xlabel="epoch", ylabel="loss")
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         ax.set_ylim(0, 1.05 * (top if curve.kind == "head" else max(curve.train_loss.high + curve.val_loss.high)))
         ax.set_title(name, fontsize=10, loc="left", color=INK)
-        ax.legend(loc="lower left", handlelength=1.6)
+        ax.legend(loc="upper right", handlelength=1.6)
         return _finish(drawing, "curves", title, axis="y")
 
 

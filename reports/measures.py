@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from reports.evidence import Evidence
-from reports.metrics import METRICS, RANKED, class_scores, confusion, counted_scores, ranked_scores
+from reports.metrics import RANKED, class_scores, confusion, counted_scores, ranked_scores
 from reports.statistics._statistic import Design, Measured, PairTest
 from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, ClusteredBootstrap, group_weights
 from reports.statistics.corrected_resampled_t import CorrectedResampledT
@@ -79,7 +79,7 @@ def _by_repeat(evidence: Evidence, model: str, matrices: np.ndarray) -> dict[str
         defined = recalls[np.isfinite(recalls[:, k]), k]
         if len(defined):
             scores[recall_of(label)] = Measured(repeats=defined)
-    return {name: scores[name] for name in (*METRICS, *map(recall_of, evidence.classes)) if name in scores}
+    return scores
 
 
 def _pooled(
@@ -96,7 +96,7 @@ def _pooled(
             repeats=by_repeat[name].repeats, pooled=float(point[name].mean()), draws=draws[name].mean(axis=1)
         )
         for name in point
-        if name in by_repeat
+        if name in by_repeat and np.isfinite(point[name]).all()
     }
     return {name: pooled.get(name, measured) for name, measured in by_repeat.items()}
 

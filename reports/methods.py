@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reports.results import Results
-from reports.words import NAMES, banner_lines, labels_of, listed, shape_of
+from reports.words import NAMES, banner_lines, labels_of, listed, sentence, shape_of
 
 
 def methods_text(results: Results) -> str:
@@ -18,17 +18,18 @@ def methods_text(results: Results) -> str:
         "",
         f"**Data.** {used} samples of the corpus {corpus['name']} ({corpus['pairing']}; source: {corpus['source']}), "
         f"labelled with {listed(facts['classes'])} (scheme {facts['scheme']}). "
-        f"Left out: {_counts(facts.get('excluded', {}))}; dropped while the corpus was read: {_counts(corpus['dropped'])}.",
+        f"Left out: {_counts(facts.get('excluded', {}))}; "
+        f"dropped while the corpus was read: {_counts(corpus.get('dropped', {}))}.",
         "",
         "**Features.** " + " ".join(_feature(name, feature) for name, feature in sorted(features.items())),
         "",
         f"**Protocol.** {shape_of(results)};{groups} seed {facts['seed']}. "
         f"All models share splits and are scored on the same samples: {listed(names.values())}.",
         "",
-        f"**Scores.** {NAMES[method.primary_metric].capitalize()} was primary beforehand. Macro averages run over the "
+        f"**Scores.** {sentence(NAMES[method.primary_metric])} was primary beforehand. Macro averages run over the "
         "classes present in a test part.",
         "",
-        f"**Tests.** {method.primary_test.capitalize()} ({method.primary_source}), two-sided, alpha {method.alpha:g}, "
+        f"**Tests.** {sentence(method.primary_test)} ({method.primary_source}), two-sided, alpha {method.alpha:g}, "
         + (
             f"realised n2/n1 {method.ratio:.4f}"
             if method.draws is None
@@ -46,7 +47,7 @@ def methods_text(results: Results) -> str:
 def _feature(name: str, feature: Mapping[str, Any]) -> str:
     ids = feature["ids"]
     count = "" if len(ids) == 1 else f", one a repeat, {len(ids)} in all"
-    return f"{name.capitalize()}: {feature['extractor']} ({feature['weights']}; {ids[0]}{count})."
+    return f"{sentence(name)}: {feature['extractor']} ({feature['weights']}; {ids[0]}{count})."
 
 
 def _counts(reasons: Mapping[str, int]) -> str:

@@ -5,7 +5,8 @@ test part has no recall there: macro averages run over the classes that are pres
 """
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, roc_auc_score
+from scipy.stats import rankdata
+from sklearn.metrics import confusion_matrix
 
 COUNTED = (
     "accuracy",
@@ -63,17 +64,26 @@ def ranked_scores(labels: np.ndarray, posteriors: np.ndarray) -> dict[str, float
     Macro is the plain mean over classes, weighted the mean by support, micro pools all (sample, class) pairs.
     """
     truth = labels[:, None] == np.arange(posteriors.shape[1])
-    micro = float(roc_auc_score(truth.ravel(), posteriors.ravel())) if len(labels) else None
+    micro = float(_auc(truth.reshape(-1, 1), posteriors.reshape(-1, 1))[0])
     if not truth.any(axis=0).all() or truth.all(axis=0).any():
         return {"auc_macro_ovr": None, "auc_micro_ovr": micro, "auc_weighted_ovr": None}
-    by_class = [roc_auc_score(truth[:, k], posteriors[:, k]) for k in range(posteriors.shape[1])]
+    by_class = _auc(truth, posteriors)
     return {
-        "auc_macro_ovr": float(np.mean(by_class)),
+        "auc_macro_ovr": float(by_class.mean()),
         "auc_micro_ovr": micro,
         "auc_weighted_ovr": float(np.average(by_class, weights=truth.sum(axis=0))),
     }
 
 
+def _auc(truth: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the AUC of every column, all at once: the Mann-Whitney form, ties counted half."""
+    positives = truth.sum(axis=0)
+    ranks = (rankdata(values, axis=0) * truth).sum(axis=0)
+    auc: np.ndarray = (ranks - positives * (positives + 1) / 2) / (positives * (len(truth) - positives))
+    return auc
+
+
 def _ratio(top: np.ndarray, bottom: np.ndarray, otherwise: float) -> np.ndarray:
     out = np.full(np.broadcast_shapes(np.shape(top), np.shape(bottom)), otherwise)
-    return np.divide(top, bottom, out=out, where=np.asarray(bottom) > 0)
+    np.divide(top, bottom, out=out, where=np.asarray(bottom) > 0)
+    return out

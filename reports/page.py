@@ -10,13 +10,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports import words
-from reports.comparisons import DROPPED
 from reports.drawing import palette_css
 from reports.figures import Figure
 from reports.metrics import METRICS, PAPER_METRICS
 from reports.results import Results
 
-FILTERS = ("percent", "points", "exact", "number", "listed")
+GROUPS = ("gains", "scores", "confusions", "recalls", "weights", "dropped", "curves", "classes")
+FILTERS = ("percent", "points", "exact", "number", "listed", "sentence")
 
 
 @cache
@@ -35,9 +35,7 @@ def _environment() -> Environment:
 def render_page(results: Results, figures: Sequence[Figure]) -> str:
     """Return `index.html`. Every text from data is escaped; only our own style and SVG are not."""
     room = files("reports")
-    by_group: dict[str, list[Figure]] = {}
-    for figure in figures:
-        by_group.setdefault(figure.group, []).append(figure)
+    by_group = {group: [figure for figure in figures if figure.group == group] for group in GROUPS}
     return (
         _environment()
         .get_template("report.html.j2")
@@ -55,11 +53,12 @@ def render_page(results: Results, figures: Sequence[Figure]) -> str:
             names=words.NAMES,
             titles=words.TITLES,
             verdict_of=words.verdict_of,
+            rival_of=words.rival_of,
             span=words.span,
             metrics=METRICS,
             paper_metrics=PAPER_METRICS,
-            has_dropped=bool(results.compared(DROPPED)),
             provenance=_provenance(results.facts),
+            features=[(name, _feature(feature)) for name, feature in sorted(results.facts["features"].items())],
         )
     )
 
@@ -79,3 +78,22 @@ def _provenance(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("protocol", ", ".join(f"{name} = {value}" for name, value in sorted(protocol.items()) if value is not None)),
         ("absent modalities", facts["missing"]),
     ]
+
+
+def _feature(feature: Mapping[str, Any]) -> list[str]:
+    """Return extractor, weights, feature ids, encoders, rows, devices and versions of a feature as text."""
+    encoders = _first_of(feature.get("encoders") or ())
+    computed_on = feature.get("computed_on") or {}
+    return [
+        feature["extractor"],
+        feature["weights"],
+        _first_of(feature["ids"]),
+        f"{encoders} ({feature['encoder_samples']})" if encoders else "none",
+        str(feature["rows"]),
+        "; ".join(f"{name}: {value}" for name, value in sorted(computed_on.items())),
+        "; ".join(feature.get("versions") or ()),
+    ]
+
+
+def _first_of(ids: Sequence[str]) -> str:
+    return " and ".join([*ids[:1], *([f"{len(ids) - 1} more"] if len(ids) > 1 else [])])

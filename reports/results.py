@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reports.banners import Banner, find_banners
 from reports.comparisons import (
     STRATEGIES,
     Anova,
@@ -30,7 +31,6 @@ from reports.evidence import CHANCE, Evidence, Model, read_evidence
 from reports.measures import Measures, measure
 from reports.metrics import METRICS, PAPER_METRICS
 from reports.training import Curve, FittedWeight, encoder_curves, fitted_weights, head_curves
-from reports.banners import Banner, find_banners
 from stores.studies import StudyStore
 
 SCHEMA_VERSION = 1
@@ -217,13 +217,13 @@ def _score(measures: Measures, model: str, metric: str) -> Score:
     if measured is None:
         why = f"undefined: a test part lacks {', '.join(measures.lacking) or 'a class'}"
         return Score(model=model, metric=metric, estimate=None, low=None, high=None, repeats=(), reason=why)
-    interval = interval_of(measures, model, metric)
+    low, high = interval_of(measures, model, metric)
     return Score(
         model=model,
         metric=metric,
         estimate=measured.estimate,
-        low=interval.low if interval else None,
-        high=interval.high if interval else None,
+        low=low,
+        high=high,
         repeats=tuple(float(value) for value in measured.repeats),
     )
 

@@ -24,7 +24,7 @@ class Band:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """Training of one model (a band over `n` repeats) or of the encoders of one modality. Losses are mean cross-entropies."""
+    """Training of one model, or of the encoders of one modality: mean cross-entropies over `n` trainings."""
 
     name: str
     kind: str

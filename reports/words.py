@@ -55,7 +55,7 @@ def exact(p: float | None) -> str:
     """Return an exact p value, never `p < x`."""
     if p is None:
         return "undefined"
-    return f"{p:.3f}" if p >= 0.01 else f"{p:.2g}"
+    return f"{p:.3g}"
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -66,6 +66,11 @@ def listed(names: Iterable[str]) -> str:
     """Return `a, b and c`."""
     *head, last = names
     return f"{', '.join(head)} and {last}" if head else last
+
+
+def sentence(text: str) -> str:
+    """Return `text` with a capital first letter, the rest as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def label_of(model: Model, everything: Sequence[str]) -> str:
@@ -83,10 +88,17 @@ def labels_of(results: Results) -> dict[str, str]:
     return {model.name: label_of(model, everything) for model in results.models}
 
 
+def rival_of(results: Results, comparison: Comparison) -> str:
+    """Return the short name of what a model is compared with: `text`, `concat`, `itself without text`."""
+    if comparison.family != DROPPED:
+        return labels_of(results)[comparison.b]
+    gone = set(results.model(comparison.a).modalities) - set(results.model(comparison.b).modalities)
+    return f"itself without {listed(sorted(gone))}"
+
+
 def verdict_of(comparison: Comparison) -> str:
     """Return the verdict of one comparison in words."""
-    said = {ABOVE: "the data show a gain", BELOW: "the data show a loss", UNTOLD: "cannot tell"}[comparison.verdict]
-    return f"{said}: {comparison.reason}" if comparison.reason else said
+    return {ABOVE: "gain", BELOW: "loss", UNTOLD: UNTOLD}[comparison.verdict]
 
 
 def summary(results: Results) -> list[str]:
@@ -96,12 +108,9 @@ def summary(results: Results) -> list[str]:
     strategies = results.compared(STRATEGIES)
     single = [c for c in strategies if not results.model(c.b).fused]
     rivals = [c for c in strategies if results.model(c.b).fused]
-    own = names[results.reference].capitalize()
-    for comparisons, whom in ((single, "the single modalities"), (rivals, "the other strategies")):
+    for comparisons in (single, rivals, results.compared(DROPPED)):
         if comparisons:
-            sentences.append(_against(own, comparisons, names, whom))
-    if lost := results.compared(DROPPED):
-        sentences.append(_against(own, lost, names, "itself with one modality less"))
+            sentences.append(_against(results, comparisons))
     sentences += _emotions(results) + _planted(results)
     return sentences
 
@@ -111,22 +120,23 @@ def _headline(results: Results, names: dict[str, str]) -> str:
     best, chance = results.score(results.reference, metric), results.score(CHANCE, metric)
     used = sum(count.used for count in results.classes)
     return (
-        f"{names[results.reference].capitalize()} reaches a {NAMES[metric]} of {percent(best.estimate)} % "
+        f"{sentence(names[results.reference])} reaches a {NAMES[metric]} of {percent(best.estimate)} % "
         f"({span(best.low, best.high)}) on {len(results.classes)} emotions and {used:,} samples; "
         f"guessing the most frequent class reaches {percent(chance.estimate)} %."
     )
 
 
-def _against(own: str, comparisons: Sequence[Comparison], names: dict[str, str], whom: str) -> str:
+def _against(results: Results, comparisons: Sequence[Comparison]) -> str:
     parts = []
     for verdict, phrase in ((ABOVE, "is above"), (BELOW, "is below"), (UNTOLD, "cannot be told from")):
         chosen = [c for c in comparisons if c.verdict == verdict]
-        if chosen:
-            gains = (f"{names[c.b]} ({points(c.primary.difference if c.primary else None)} pp)" for c in chosen)
+        if any(c.primary for c in chosen):
+            gains = (f"{rival_of(results, c)} ({points(c.primary.difference)} pp)" for c in chosen if c.primary)
             parts.append(f"{phrase} {listed(gains)}")
+    parts = parts or [f"cannot be compared with {listed(rival_of(results, c) for c in comparisons)}"]
     reasons = {c.reason for c in comparisons if c.verdict == UNTOLD} if len(parts) == 1 else set()
     why = f": {reasons.pop()}" if len(reasons) == 1 else ""
-    return f"Against {whom}: {own.lower()} {'; it '.join(parts)}{why}."
+    return f"{sentence(labels_of(results)[results.reference])} {'; it '.join(parts)}{why}."
 
 
 def _emotions(results: Results) -> list[str]:
@@ -134,10 +144,9 @@ def _emotions(results: Results) -> list[str]:
         return []
     told = [f"{w.modality} reads {w.label} best" for w in results.winners if w.told]
     untold = [w.label for w in results.winners if not w.told]
-    sentence = f"Alone, {listed(told)}" if told else "Which modality alone reads which emotion best"
     if not told:
-        return [f"{sentence} cannot be told."]
-    return [f"{sentence}." + (f" For {listed(untold)} it cannot be told." if untold else "")]
+        return ["Which modality alone reads which emotion best cannot be told."]
+    return [f"Alone, {listed(told)}." + (f" For {listed(untold)} it cannot be told." if untold else "")]
 
 
 def _planted(results: Results) -> list[str]:
@@ -156,6 +165,6 @@ def shape_of(results: Results) -> str:
     """Return the design in one sentence."""
     method = results.method
     return (
-        f"{PROTOCOLS[method.protocol].capitalize()}: {method.repeats} repeats, "
+        f"{sentence(PROTOCOLS[method.protocol])}: {method.repeats} repeats, "
         f"{method.train_size:.0f} training and {method.test_size:.0f} test samples each"
     )

@@ -88,8 +88,12 @@ class EncoderStore:
         weights: Mapping[str, np.ndarray],
         curves: Sequence[Epoch],
         best_epoch: int,
+        skipped: Mapping[str, int] | None = None,
     ) -> str:
-        """Store a finished training and return its id; an encoder that exists already is left as it is."""
+        """Store a finished training and return its id; an encoder that exists already is left as it is.
+
+        `skipped` counts, by reason, the trainees of the recipe whose media could not be decoded.
+        """
         encoder_id = recipe.id
         if encoder_id in self:
             return encoder_id
@@ -105,6 +109,7 @@ class EncoderStore:
             "best_epoch": best_epoch,
             "fitted_on": sum(t.use == "fit" for t in recipe.trainees),
             "stopped_on": sum(t.use == "stop" for t in recipe.trainees),
+            "skipped": dict(skipped or {}),
         }
         self.root.put((json.dumps(content, indent=1, sort_keys=True) + "\n").encode(), folder, "encoder.json")
         return encoder_id

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -38,7 +38,7 @@ def canonical(value: object) -> object:
         if bad := [key for key in value if not isinstance(key, str)]:
             raise IdentityError(f"expected text keys in an identity, got {bad[0]!r}")
         return {key: canonical(value[key]) for key in sorted(value)}
-    if isinstance(value, Sequence):
+    if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
     raise IdentityError(
         f"expected JSON types or a dataclass, got {type(value).__name__} ({value!r}): "
@@ -104,7 +104,7 @@ def tensors_digest(tensors: Iterable[tuple[str, np.ndarray]]) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors, key=lambda item: item[0]):
         array = np.ascontiguousarray(tensor)
-        digest.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        digest.update(f"{name}\0{array.dtype.str}\0{tensor.shape}\0".encode())  # contiguous makes () into (1,)
         digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 

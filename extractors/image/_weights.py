@@ -6,6 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors.numpy import load_file
+
 from stores.errors import ConfigError
 from stores.identity import tensors_digest
 
@@ -30,71 +32,66 @@ def check_weights(weights: str, depth: int) -> None:
         raise ConfigError(f"torchvision has no IMAGENET1K_V2 weights for ResNet-{depth}: use IMAGENET1K_V1")
 
 
-def network(depth: int, state: dict[str, torch.Tensor] | None = None, seed: int = 0) -> Any:
-    """Return a torchvision ResNet without its classifier: from `state`, else initialised from `seed`."""
-    import torch
-    from torchvision.models import get_model
+def random_state(depth: int, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Return the state of a ResNet as torchvision initialises it from a seed."""
+    from extractors.image._network import FaceNetwork
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = get_model(f"resnet{depth}", weights=None)
-    model.fc = torch.nn.Identity()
-    if state is not None:
-        found = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
-        try:
-            model.load_state_dict(found)
-        except RuntimeError as error:
-            raise ConfigError(f"the weights do not fit a ResNet-{depth}: {str(error)[:300]}") from error
-    return model
+    return FaceNetwork(depth, seed).resnet.state_dict()
 
 
-def starting_network(weights: str, depth: int, seed: int = 0) -> Any:
-    """Return the network with the weights of that name or file. Raises ConfigError if they are nowhere."""
-    return network(depth, None if weights == RANDOM else _read(_find(weights, depth)), seed)
+def read_state(weights: str, depth: int) -> dict[str, torch.Tensor]:
+    """Return named weights, or those of a file, without the classifier.
+
+    Raises ConfigError if they are nowhere or do not fit a ResNet of that depth.
+    """
+    expected = random_state(depth)
+    counters = {name: value for name, value in expected.items() if name.endswith("num_batches_tracked")}
+    found = {name: value for name, value in _read(_find(weights, depth)).items() if not name.startswith("fc.")}
+    state = counters | found  # older files lack the counters, which nothing here reads
+    shapes = {name: value.shape for name, value in expected.items()}
+    if wrong := sorted(n for n in {*state, *shapes} if n not in state or shapes.get(n) != state[n].shape):
+        raise ConfigError(f"the weights {weights} do not fit a ResNet-{depth}: {len(wrong)} tensors, first {wrong[0]}")
+    return state
 
 
-def starting_digest(weights: str, depth: int, seed: int = 0) -> str:
-    """Return the digest of those weights; of a file, all its tensors."""
+def weights_digest(weights: str, depth: int) -> str:
+    """Return the digest of named weights, of all tensors in a file, or of random weights."""
     if weights == RANDOM:
-        return _random_digest(depth, seed)
+        return _random_digest(depth)
     path = _find(weights, depth)
     return _file_digest(path, path.stat().st_size, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=8)
-def _random_digest(depth: int, seed: int) -> str:
-    return tensors_digest((name, value.numpy()) for name, value in network(depth, seed=seed).state_dict().items())
+def _random_digest(depth: int) -> str:
+    return tensors_digest((name, value.numpy()) for name, value in random_state(depth).items())
 
 
 @lru_cache(maxsize=8)
 def _file_digest(path: Path, _size: int, _mtime_ns: int) -> str:
     if path.suffix == ".safetensors":
-        from safetensors.numpy import load_file
-
         return tensors_digest(load_file(path).items())
     return tensors_digest((name, value.numpy()) for name, value in _read(path).items())
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
     import torch
-    from safetensors.torch import load_file
 
     if path.suffix == ".safetensors":
-        return dict(load_file(path))
+        return {name: torch.from_numpy(value) for name, value in load_file(path).items()}
     return dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
 def _find(weights: str, depth: int) -> Path:
     if weights not in NAMED:
-        path = Path(weights)
-        if not path.is_file():
+        if not Path(weights).is_file():
             raise ConfigError(f"ResNet weights: no file {weights}")
-        return path
+        return Path(weights)
     import torch
     from torchvision.models import get_model_weights
 
-    named = get_model_weights(f"resnet{depth}")[weights]
-    path = Path(torch.hub.get_dir()) / "checkpoints" / named.url.rpartition("/")[2]
+    named: Any = get_model_weights(f"resnet{depth}")[weights]
+    path: Path = Path(torch.hub.get_dir()) / "checkpoints" / named.url.rpartition("/")[2]
     if not path.is_file():
         try:
             named.get_state_dict(progress=False, check_hash=True)

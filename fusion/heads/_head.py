@@ -58,7 +58,7 @@ class FusionHead(Head, nn.Module):
 
     def modality_weights(self) -> list[dict[str, float]]:
         """Return each member's fitted weight per modality; empty for a head that has none."""
-        return [{} for _ in self.generators]
+        return [{} for _ in next(self.parameters())]
 
     def reseed(self, seeds: Sequence[int]) -> None:
         """Restart each member's dropout, so that it depends on the member and the epoch alone."""

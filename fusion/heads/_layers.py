@@ -31,10 +31,10 @@ class StackedDropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
-        kept = torch.empty(x.shape)
-        for mask, generator in zip(kept, self.generators, strict=True):
-            mask.bernoulli_(1 - self.p, generator=generator)
-        return x * kept.to(x.device).div_(1 - self.p)
+        draws = torch.empty(x.shape)
+        for own, generator in zip(draws, self.generators, strict=True):
+            own.uniform_(generator=generator)
+        return x * (draws >= self.p).to(x.device) / (1 - self.p)
 
 
 def layer_norm(x: Tensor) -> Tensor:

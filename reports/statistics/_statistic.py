@@ -58,11 +58,11 @@ class PairResult:
 
     test: str
     difference: float
-    low: float | None
-    high: float | None
-    p: float | None
     n: int
     unit: str
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
     statistic: float | None = None
     df: float | None = None
     d_z: float | None = None
@@ -82,12 +82,12 @@ class AnovaResult:
     test: str
     k: int
     n: int
-    f: float | None
-    df1: float
-    df2: float
-    p: float | None
-    eta2: float | None
+    df1: int
+    df2: int
     independence_violated: bool
+    f: float | None = None
+    p: float | None = None
+    eta2: float | None = None
     partial_eta2: float | None = None
     omega2: float | None = None
     gg_epsilon: float | None = None

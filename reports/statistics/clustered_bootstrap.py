@@ -1,5 +1,7 @@
 """Paired bootstrap over groups: leave-one-group-out and fixed splits."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from reports.errors import StatisticsError
@@ -24,14 +26,14 @@ class ClusteredBootstrap(PairTest):
     def compare(self, a: Measured, b: Measured, design: Design) -> PairResult:
         d = self._differences(a, b)
         gain, spread = a.estimate - b.estimate, float(d.std(ddof=1))
-        result = {"test": self.title, "difference": gain, "n": self.n_groups, "unit": "groups"}
+        result = PairResult(test=self.title, difference=gain, n=self.n_groups, unit="groups")
         if is_constant(spread, gain):
-            return PairResult(**result, low=None, high=None, p=None, note=CONSTANT)
+            return replace(result, note=CONSTANT)
         low, high = np.quantile(d, [design.alpha / 2, 1 - design.alpha / 2])
         tail = 1 + min(int((d <= 0).sum()), int((d >= 0).sum()))
         few = f"only {self.n_groups} groups: the interval is likely too narrow"
-        return PairResult(
-            **result,
+        return replace(
+            result,
             low=float(low),
             high=float(high),
             p=min(1.0, 2 * tail / (len(d) + 1)),
@@ -46,7 +48,7 @@ class ClusteredBootstrap(PairTest):
             )
         if a.draws is None or b.draws is None:
             raise StatisticsError("expected bootstrap draws of both scores, got none: this score has no interval here")
-        d = a.draws - b.draws
+        d: np.ndarray = a.draws - b.draws
         d = d[np.isfinite(d)]
         if len(d) < 2 or not np.isfinite([a.estimate, b.estimate]).all():
             raise StatisticsError("expected finite scores, got NaN: a class or group is missing from the test parts")
@@ -56,4 +58,5 @@ class ClusteredBootstrap(PairTest):
 def group_weights(n_groups: int, draws: int, seed: int) -> np.ndarray:
     """Return (draws, n_groups) float64: how often each group is drawn when n_groups are drawn with replacement."""
     generator = np.random.default_rng(seed)
-    return generator.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=draws).astype(np.float64)
+    drawn = generator.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=draws)
+    return drawn.astype(np.float64)

@@ -14,5 +14,4 @@ class CorrectedResampledT(PairTest):
     source = "Nadeau & Bengio 2003, Machine Learning 52"
 
     def compare(self, a: Measured, b: Measured, design: Design) -> PairResult:
-        factor = 1 / max(len(a.repeats), 1) + design.ratio
-        return student(a, b, design, test=self.title, factor=factor, violated=False)
+        return student(a, b, design, test=self.title, ratio=design.ratio, violated=False)

@@ -1,5 +1,7 @@
 """One-way analysis of variance, as in the reference paper."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import stats
 
@@ -15,17 +17,17 @@ class OneWayAnova(ModelsTest):
     def compare(self, scores: np.ndarray, design: Design) -> AnovaResult:
         x = checked(scores)
         n, k = x.shape
-        total = float(((x - x.mean()) ** 2).sum())
         models = float(n * ((x.mean(axis=0) - x.mean()) ** 2).sum())
-        within, df1, df2 = total - models, k - 1, n * k - k
-        table = {"test": self.title, "k": k, "n": n, "df1": df1, "df2": df2, "independence_violated": True}
-        if is_constant(max(within, 0.0) ** 0.5, x.mean()):
-            return AnovaResult(**table, f=None, p=None, eta2=None, note=CONSTANT)
+        within = float(((x - x.mean(axis=0)) ** 2).sum())
+        df1, df2 = k - 1, n * k - k
+        result = AnovaResult(test=self.title, k=k, n=n, df1=df1, df2=df2, independence_violated=True)
+        if is_constant(within**0.5, float(x.mean())):
+            return replace(result, note=CONSTANT)
         f = (models / df1) / (within / df2)
-        return AnovaResult(
-            **table,
+        return replace(
+            result,
             f=f,
             p=float(stats.f.sf(f, df1, df2)),
-            eta2=models / total,
+            eta2=models / (models + within),
             omega2=df1 * (f - 1) / (df1 * (f - 1) + n * k),
         )

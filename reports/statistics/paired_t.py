@@ -11,5 +11,4 @@ class PairedT(PairTest):
     source = "Student 1908; reference paper, section 3.1.4"
 
     def compare(self, a: Measured, b: Measured, design: Design) -> PairResult:
-        factor = 1 / max(len(a.repeats), 1)
-        return student(a, b, design, test=self.title, factor=factor, violated=design.overlap)
+        return student(a, b, design, test=self.title, ratio=0.0, violated=design.overlap)

@@ -1,7 +1,11 @@
 """Repeated-measures analysis of variance: the repeats are blocks that every model shares."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 from scipy import stats
+from statsmodels.stats.anova import AnovaRM
 
 from reports.statistics._statistic import CONSTANT, AnovaResult, Design, ModelsTest, checked, is_constant
 
@@ -15,21 +19,20 @@ class RepeatedAnova(ModelsTest):
     def compare(self, scores: np.ndarray, design: Design) -> AnovaResult:
         x = checked(scores)
         n, k = x.shape
-        total = float(((x - x.mean()) ** 2).sum())
-        models = float(n * ((x.mean(axis=0) - x.mean()) ** 2).sum())
-        blocks = float(k * ((x.mean(axis=1) - x.mean()) ** 2).sum())
-        residual, df1, df2 = total - models - blocks, k - 1, (k - 1) * (n - 1)
-        table = {"test": self.title, "k": k, "n": n, "df1": df1, "df2": df2, "independence_violated": design.overlap}
-        if is_constant(max(residual, 0.0) ** 0.5, x.mean()):
-            return AnovaResult(**table, f=None, p=None, eta2=None, note=CONSTANT)
-        f, epsilon = (models / df1) / (residual / df2), greenhouse_geisser(x)
-        f_overlap = f * (1 / n) / (1 / n + design.ratio)
-        return AnovaResult(
-            **table,
+        df1, df2 = k - 1, (k - 1) * (n - 1)
+        result = AnovaResult(test=self.title, k=k, n=n, df1=df1, df2=df2, independence_violated=design.overlap)
+        centred = x - x.mean(axis=0)
+        if is_constant(float(np.linalg.norm(centred - centred.mean(axis=1, keepdims=True))), float(x.mean())):
+            return replace(result, note=CONSTANT)
+        long = pd.DataFrame({"score": x.ravel(), "repeat": np.arange(n).repeat(k), "model": np.tile(np.arange(k), n)})
+        f = float(AnovaRM(long, "score", "repeat", within=["model"]).fit().anova_table["F Value"].iloc[0])
+        epsilon, f_overlap = greenhouse_geisser(x), f * (1 / n) / (1 / n + design.ratio)
+        return replace(
+            result,
             f=f,
             p=float(stats.f.sf(f, df1, df2)),
-            eta2=models / total,
-            partial_eta2=models / (models + residual),
+            eta2=float(n * ((x.mean(axis=0) - x.mean()) ** 2).sum() / ((x - x.mean()) ** 2).sum()),
+            partial_eta2=f * df1 / (f * df1 + df2),
             gg_epsilon=epsilon,
             p_gg=float(stats.f.sf(f, df1 * epsilon, df2 * epsilon)),
             f_overlap=f_overlap,

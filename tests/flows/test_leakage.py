@@ -11,7 +11,9 @@ def scored(name: str, key: str | None, **groups: str) -> list[tuple[Sample, str 
     return [(Sample(id=name, corpus="c", groups=groups), key)]
 
 
-def check(sample: list[tuple[Sample, str | None]], modality: str = "speech", kinds: tuple[str, ...] = ("speaker",)) -> None:
+def check(
+    sample: list[tuple[Sample, str | None]], modality: str = "speech", kinds: tuple[str, ...] = ("speaker",)
+) -> None:
     refuse_leakage("lstm_cnn-1", SEEN, sample, kinds=kinds, modality=modality)
 
 

@@ -17,8 +17,15 @@ def parse(**changes: object) -> object:
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.name)
-def test_every_example_is_a_valid_study(path: Path) -> None:
+def test_every_example_is_a_valid_study(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFFUSE_REAL_DATA", "/recordings")
     assert load_study(path).features
+
+
+def test_a_path_names_the_environment_variable_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AFFUSE_REAL_DATA", raising=False)
+    with pytest.raises(ConfigError, match=r"\$AFFUSE_REAL_DATA/manifest_faces.csv.*set the environment variable"):
+        load_study(EXAMPLES / "fer2013.toml")
 
 
 def test_defaults_are_the_papers_where_it_gives_one() -> None:
@@ -70,6 +77,6 @@ def test_a_training_table_without_a_trained_encoder_is_refused() -> None:
 def test_broken_toml_and_a_missing_file_are_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no study file"):
         load_study(tmp_path / "none.toml")
-    (tmp_path / "broken.toml").write_text("name = ", encoding="utf-8")
+    (tmp_path / "broken.toml").write_text("name = \n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"broken.toml is not valid TOML.*line 1"):
         load_study(tmp_path / "broken.toml")

@@ -1,0 +1,121 @@
+"""Acoustic frames -> utterance embedding of a residual CNN and an LSTM that were trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from extractors.trainable import Trainable
+from stores.errors import ConfigError, MediaError
+from stores.rows import Location, read_rows
+from stores.samples import Sample
+from stores.spec import FeatureSpec, embedding_spec
+
+if TYPE_CHECKING:
+    import torch
+
+INPUTS = ("both", "mel", "mfcc")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LstmCnnConfig:
+    """What an utterance embedding is: width and kernel of the convolutions, LSTM width, columns read."""
+
+    filters: int = 64
+    kernel: int = 5
+    hidden: int = 128
+    inputs: str = "both"
+
+    def __post_init__(self) -> None:
+        if self.filters < 1 or self.hidden < 1 or self.kernel < 1 or self.kernel % 2 == 0:
+            raise ConfigError(f"expected filters and hidden above 0 and an odd kernel, got {self}")
+        if self.inputs not in INPUTS:
+            raise ConfigError(f"inputs should be one of {', '.join(INPUTS)}, got {self.inputs!r}")
+
+
+class LstmCnn(Trainable[np.ndarray]):
+    """Frames (frames, 168) -> (2 hidden,) float16: mean of the LSTM's states ++ its last state.
+
+    Frames are normalised by the mean and deviation of the samples the encoder was fitted on. Source: reference
+    paper, sections 2.1.3 and 2.2.1.
+    """
+
+    modality = "speech"
+    version = 1
+    config_type = LstmCnnConfig
+    upstream = "acoustic"
+
+    config: LstmCnnConfig
+
+    @classmethod
+    def needs_encoder(cls, config: LstmCnnConfig) -> bool:
+        return True
+
+    def spec(self) -> FeatureSpec:
+        return embedding_spec(2 * self.config.hidden, self.inputs.numerics)
+
+    def weights_note(self) -> str:
+        return f"trained here ({self.inputs.encoder})"
+
+    def decode(self, sample: Sample, key: str) -> np.ndarray:
+        assert self.inputs.upstream is not None
+        if key not in self._rows:
+            self.__dict__.pop("_rows", None)  # rows may have been sealed since the index was read
+        if key not in self._rows:
+            raise MediaError(f"{sample.id}: no {self.upstream} row to read", reason="upstream", stage="read")
+        [frames] = read_rows(self.inputs.upstream, [self._rows[key]])
+        return frames[:, self._columns]
+
+    def length(self, item: np.ndarray) -> int:
+        return len(item)
+
+    def batch(self, items: Sequence[np.ndarray]) -> tuple[torch.Tensor, ...]:
+        import torch
+
+        lengths = torch.tensor([len(item) for item in items])
+        padded = np.zeros((len(items), max(map(len, items)), items[0].shape[1]), np.float32)
+        for row, item in enumerate(items):
+            padded[row, : len(item)] = item
+        return torch.from_numpy(padded), lengths
+
+    def network(self, seed: int) -> torch.nn.Module:
+        import torch
+
+        from extractors.speech._network import LstmCnnNetwork
+
+        columns = len(range(*self._columns.indices(self._width)))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return LstmCnnNetwork(
+                columns, filters=self.config.filters, kernel=self.config.kernel, hidden=self.config.hidden
+            )
+
+    def learn_statistics(self, network: Any, items: Sequence[np.ndarray]) -> None:
+        import torch
+
+        count = sum(map(len, items))
+        mean = sum(item.sum(axis=0, dtype=np.float64) for item in items) / count
+        variance = sum(((item - mean) ** 2).sum(axis=0) for item in items) / count
+        deviation = np.sqrt(variance)
+        network.mean.copy_(torch.from_numpy(mean))
+        network.deviation.copy_(torch.from_numpy(np.where(deviation > 0, deviation, 1.0)))
+
+    @cached_property
+    def _rows(self) -> Mapping[str, Location]:
+        assert self.inputs.upstream is not None
+        return self.inputs.upstream.index()
+
+    @property
+    def _width(self) -> int:
+        assert self.inputs.upstream is not None
+        return self.inputs.upstream.identity.spec.dim
+
+    @property
+    def _columns(self) -> slice:
+        assert self.inputs.upstream is not None
+        n_mfcc = int(self.inputs.upstream.identity.config["n_mfcc"])
+        return {"both": slice(None), "mfcc": slice(n_mfcc), "mel": slice(n_mfcc, None)}[self.config.inputs]

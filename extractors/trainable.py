@@ -1,0 +1,84 @@
+"""Extractors that embed with one torch network, which `training` can train."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from extractors.devices import autocast, pick_device, pick_dtype
+from extractors.extractor import Extractor, Inputs, Item, Runtime
+from stores.encoders import EncoderStore
+from stores.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Trainable(Extractor[Item]):
+    """A network from a batch of items to rows (n, dim).
+
+    `mixed` says that it may be computed in bfloat16 in class `standard`; all else is float32.
+    """
+
+    trainable = True
+    mixed: ClassVar[bool] = False
+    packages: ClassVar[tuple[str, ...]] = ("torch",)
+
+    def __init__(self, config: Any, inputs: Inputs) -> None:
+        super().__init__(config, inputs)
+        if inputs.encoder and not self.needs_encoder(config):
+            raise ConfigError(f'{self.name} reads given weights: set weights = "trained" to use {inputs.encoder}')
+
+    @abstractmethod
+    def network(self, seed: int) -> torch.nn.Module:
+        """Return the network, initialised from a seed."""
+
+    @abstractmethod
+    def batch(self, items: Sequence[Item]) -> tuple[torch.Tensor, ...]:
+        """Return what the network is called with for these items."""
+
+    def given_state(self) -> Mapping[str, torch.Tensor] | None:
+        """Return the weights training starts from, or that are used as they are; None if there are none."""
+        return None
+
+    def given_digest(self) -> str | None:
+        """Return the digest of `given_state`."""
+        return None
+
+    def learn_statistics(self, network: Any, items: Sequence[Item]) -> None:
+        """Store in the network what it must know of the samples it is fitted on."""
+
+    def augmented(self, items: Sequence[Item], generator: np.random.Generator) -> Sequence[Item]:
+        """Return varied items; called in training only."""
+        return items
+
+    def dtype(self, device: torch.device) -> torch.dtype:
+        """Return the precision to compute in on a device."""
+        return pick_dtype(device, self.inputs.numerics if self.mixed else "exact")
+
+    def open(self, runtime: Runtime) -> None:
+        import torch
+
+        state = self.given_state()
+        if self.needs_encoder(self.config):
+            if self.inputs.encoder is None:
+                raise ConfigError(f"{self.name} needs a trained encoder: train one and pass its id as `encoder`")
+            weights = EncoderStore(self.inputs.root).weights(self.inputs.encoder)
+            state = {name: torch.from_numpy(value) for name, value in weights.items()}
+        self._device = pick_device(runtime.device)
+        self._network = self.network(0)
+        if state is not None:
+            self._network.load_state_dict(state)
+        self._network.to(self._device).eval()
+        self._dtype = self.dtype(self._device)
+        self.computed_on = (str(self._device), str(self._dtype).removeprefix("torch."))
+
+    def embed(self, items: Sequence[Item]) -> Iterator[np.ndarray]:
+        import torch
+
+        with torch.inference_mode(), autocast(self._device, self._dtype):
+            rows = self._network(*(tensor.to(self._device) for tensor in self.batch(items)))
+        yield from rows.float().cpu().numpy()

@@ -1,0 +1,198 @@
+"""Train an encoder: who it is fitted on, who it stops on, and its weights under the id of its recipe."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from extractors._stopping import stop_share
+from extractors.extractor import Extractor, Inputs, Runtime, extractor_name, settings
+from extractors.plan import read_keys
+from extractors.trainable import Trainable
+from stores.encoders import EncoderRecipe, EncoderStore, Trainee
+from stores.errors import ConfigError, MediaError
+from stores.features import FeatureStore
+from stores.progress import Progress
+from stores.root import Root
+from stores.samples import Sample
+from stores.spec import NUMERICS
+
+FIT, STOP = "fit", "stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """How an encoder is trained: Adam on cross-entropy, the learning rate lowered and the training ended by the loss
+    on `stop_share` of its own samples, whose groups it is not fitted on.
+
+    The rate is multiplied by `decay` after `decay_patience` epochs without a better loss; training ends after
+    `patience` such epochs, and the best epoch's weights are kept. `balanced` weighs classes by their rarity;
+    `augment` flips faces and shifts them by up to a tenth of their width (speech is left as it is). In class `exact`
+    everything is float32; in `standard` convolutions over faces are bfloat16 where the device has it.
+    """
+
+    epochs: int = 30
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    decay: float = 0.5
+    decay_patience: int = 2
+    patience: int = 6
+    weight_decay: float = 1e-4
+    dropout: float = 0.3
+    stop_share: float = 0.15
+    balanced: bool = True
+    augment: bool = True
+    numerics: str = "standard"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "decay_patience", "patience"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} should be at least 1, got {getattr(self, name)}")
+        if not (0 < self.decay <= 1 and 0 <= self.dropout < 1 and 0 < self.stop_share < 1):
+            raise ConfigError(f"expected decay in (0, 1], dropout in [0, 1) and stop_share in (0, 1), got {self}")
+        if self.learning_rate <= 0 or self.weight_decay < 0:
+            raise ConfigError(f"expected learning_rate > 0 and weight_decay >= 0, got {self}")
+        if self.numerics not in NUMERICS:
+            raise ConfigError(f"numerics should be one of {', '.join(NUMERICS)}, got {self.numerics!r}")
+
+
+def usable(
+    extractor: Extractor[Any], samples: Sequence[Sample], *, scheme: str
+) -> tuple[list[tuple[Sample, str]], Mapping[str, int]]:
+    """Return the (sample, key) an encoder can be trained on, and how many are left out, by reason.
+
+    Left out are samples without the modality (`absent`), without a label (`no_label`), without a readable key, and
+    without an upstream row (`upstream`).
+    """
+    index = extractor.inputs.upstream.index() if extractor.inputs.upstream else None
+    skipped: Counter[str] = Counter()
+    present = [sample for sample in samples if sample.medium(extractor.modality) is not None]
+    skipped["absent"] = len(samples) - len(present)
+    found = []
+    for sample, key in zip(present, read_keys(present, extractor.modality), strict=True):
+        if isinstance(key, MediaError):
+            skipped[key.reason] += 1
+        elif sample.labels.get(scheme) is None:
+            skipped["no_label"] += 1
+        elif index is not None and key not in index:
+            skipped["upstream"] += 1
+        else:
+            found.append((sample, key))
+    return found, {reason: count for reason, count in sorted(skipped.items()) if count}
+
+
+def plan_recipe(
+    extractor_type: type[Extractor[Any]],
+    config: Any,
+    train: TrainConfig,
+    samples: Sequence[Sample],
+    *,
+    scheme: str,
+    classes: Sequence[str],
+    groups: Sequence[str],
+    upstream: FeatureStore | None,
+) -> EncoderRecipe:
+    """Return the recipe, and so the encoder id, of a training on all usable samples; nothing is trained.
+
+    `groups` are the kinds that may not straddle fit and stop; samples with equal media never do. Raises ConfigError
+    if no group-disjoint stop share leaves every class something to be fitted on.
+    """
+    root = upstream.root if upstream else Root()
+    extractor = _trainable(extractor_type, config, Inputs(root=root, upstream=upstream))
+    found, _ = usable(extractor, samples, scheme=scheme)
+    labels = [sample.labels[scheme] for sample, _ in found]
+    together = [[sample.groups.get(kind) for sample, _ in found] for kind in groups] + [[key for _, key in found]]
+    stopping = stop_share(labels, together, train.stop_share, train.seed)
+    return EncoderRecipe(
+        extractor=extractor.name,
+        version=extractor.version,
+        config={
+            "network": settings(config, extractor.replaced),
+            "training": settings(train, frozenset({"seed"})),
+            "preprocessing": extractor.preprocessing,
+        },
+        seed=train.seed,
+        classes=tuple(classes),
+        trainees=tuple(
+            Trainee(sample_id=sample.id, key=key, label=label, use=STOP if held else FIT, groups=dict(sample.groups))
+            for (sample, key), label, held in zip(found, labels, stopping, strict=True)
+        ),
+        upstream=upstream.id if upstream else None,
+        initial=extractor.given_digest(),
+    )
+
+
+def train(
+    extractor_type: type[Extractor[Any]],
+    recipe: EncoderRecipe,
+    samples: Sequence[Sample],
+    root: Root,
+    runtime: Runtime,
+    *,
+    config: Any,
+    report: Progress,
+) -> str:
+    """Train what the recipe says and return the encoder id; an encoder that exists is left as it is.
+
+    `config` is that of `plan_recipe`: the recipe holds digests where the config holds paths. Trainees whose media
+    cannot be decoded after all are left out and counted in `encoder.json` as `skipped`.
+    """
+    encoders = EncoderStore(root)
+    if recipe.id in encoders:
+        return recipe.id
+    upstream = FeatureStore.open(root, extractor_type.modality, recipe.upstream) if recipe.upstream else None
+    plan = TrainConfig(**recipe.config["training"], seed=recipe.seed)
+    extractor = _trainable(extractor_type, config, Inputs(root=root, upstream=upstream, numerics=plan.numerics))
+    if extractor.given_digest() != recipe.initial or settings(config, extractor.replaced) != recipe.config["network"]:
+        raise ConfigError(f"the config of {extractor.name} is not the one {recipe.id} was planned with: plan again")
+    from extractors._fitting import Crowd, fit
+
+    items, skipped = _decoded(extractor, recipe, samples, runtime)
+    crowds = {}
+    for use in (FIT, STOP):
+        members = [t for t in recipe.trainees if t.use == use and t.sample_id in items]
+        labels = np.array([recipe.classes.index(t.label) for t in members], np.int64)
+        crowds[use] = Crowd([items[t.sample_id] for t in members], labels)
+    name = f"train {recipe.id}"
+    report.start(name, plan.epochs, "epochs")
+    fitted = fit(
+        extractor,
+        crowds[FIT],
+        crowds[STOP],
+        plan,
+        classes=len(recipe.classes),
+        device=runtime.device,
+        advance=lambda: report.advance(name),
+    )
+    report.finish(name)
+    return encoders.seal(recipe, fitted.weights, fitted.curves, fitted.best_epoch, skipped=skipped)
+
+
+def _trainable(extractor_type: type[Extractor[Any]], config: Any, inputs: Inputs) -> Trainable[Any]:
+    if not issubclass(extractor_type, Trainable) or not extractor_type.needs_encoder(config):
+        name = extractor_name(extractor_type)
+        raise ConfigError(f'{name} with these settings reads given weights: nothing to train (weights = "trained"?)')
+    return extractor_type(config, inputs)
+
+
+def _decoded(
+    extractor: Trainable[Any], recipe: EncoderRecipe, samples: Sequence[Sample], runtime: Runtime
+) -> tuple[dict[str, Any], Mapping[str, int]]:
+    """Return what was decoded by sample id, and how many trainees could not be, by reason."""
+    by_id = {sample.id: sample for sample in samples}
+
+    def decode(trainee: Trainee) -> Any:
+        try:
+            return extractor.decode(by_id[trainee.sample_id], trainee.key)
+        except MediaError as error:
+            return error
+
+    with ThreadPoolExecutor(runtime.workers) as pool:
+        items = dict(zip([t.sample_id for t in recipe.trainees], pool.map(decode, recipe.trainees), strict=True))
+    failed = Counter(item.reason for item in items.values() if isinstance(item, MediaError))
+    good = {name: item for name, item in items.items() if not isinstance(item, MediaError)}
+    return good, dict(sorted(failed.items()))

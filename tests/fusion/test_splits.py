@@ -1,0 +1,199 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fusion.errors import SplitError
+from fusion.splits import ProtocolConfig, Split, make_splits, merge_groups
+from stores.errors import ConfigError
+
+PARTS = ("train", "val", "test")
+
+
+def _same(a: Split, b: Split) -> bool:
+    return all(np.array_equal(getattr(a, part), getattr(b, part)) for part in (*PARTS, "encoder"))
+
+
+def _speakers(n_groups: int, each: int, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Groups of equal size that hold every class in turn."""
+    n = n_groups * each
+    return np.arange(n) % n_classes, np.repeat(np.arange(n_groups), each)
+
+
+def test_samples_that_share_a_value_of_any_kind_are_one_group() -> None:
+    speaker = ["a", "a", "b", "c", None, None]
+    dialogue = ["1", "2", "2", None, None, "3"]
+    groups = merge_groups([speaker, dialogue])
+    # a-1, a-2 and b-2 hang together through speaker a and dialogue 2
+    assert groups.tolist() == ["0:a", "0:a", "0:a", "0:c", "#4", "1:3"]
+
+
+def test_one_kind_of_group_keeps_its_names_and_a_sample_without_one_is_its_own() -> None:
+    assert merge_groups([["s1", None, "s1", None]]).tolist() == ["s1", "#1", "s1", "#3"]
+
+
+def test_a_group_named_like_an_ungrouped_sample_stays_apart_from_it() -> None:
+    assert len(set(merge_groups([["#1", None]]).tolist())) == 2
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.integers(1, 12).flatmap(
+        lambda n: st.lists(
+            st.lists(st.sampled_from([None, "a", "b", "c"]), min_size=n, max_size=n), min_size=1, max_size=3
+        )
+    )
+)
+def test_merging_agrees_with_joining_sets_until_nothing_changes(columns: list[list[str | None]]) -> None:
+    n = len(columns[0])
+    sets = [{i} for i in range(n)]
+    for column in columns:
+        for i in range(n):
+            for j in range(n):
+                if column[i] is not None and column[i] == column[j] and sets[i] is not sets[j]:
+                    joined = sets[i] | sets[j]
+                    for k in joined:
+                        sets[k] = joined
+    groups = merge_groups(columns)
+    for i in range(n):
+        assert {j for j in range(n) if groups[j] == groups[i]} == sets[i]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31), n_groups=st.integers(12, 40), skew=st.floats(0.2, 3))
+def test_every_split_is_a_partition_by_groups_with_every_class_in_training(
+    seed: int, n_groups: int, skew: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(n_groups, size=300)
+    labels = rng.choice(3, size=300, p=np.array([1, 1, skew]) / (2 + skew))
+    for split in make_splits(labels, groups, 3, ProtocolConfig(repeats=3), seed):
+        parts = [getattr(split, part) for part in PARTS]
+        assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(300))
+        owners = [set(groups[part]) for part in parts]
+        assert sum(map(len, owners)) == len(set.union(*owners))
+        assert set(labels[split.train]) == {0, 1, 2}
+        assert split.train.dtype == np.int64
+        assert all(a < b for part in parts for a, b in pairwise(part))
+
+
+def test_part_sizes_and_class_shares_are_near_the_asked_ones() -> None:
+    rng = np.random.default_rng(0)
+    groups, labels = rng.integers(60, size=1200), rng.choice(4, size=1200, p=[0.4, 0.3, 0.2, 0.1])
+    for split in make_splits(labels, groups, 4, ProtocolConfig(), seed=1):
+        for part, share in zip(PARTS, (0.7, 0.15, 0.15), strict=True):
+            own = getattr(split, part)
+            assert len(own) / 1200 == pytest.approx(share, abs=0.03)
+            for number in range(4):
+                assert np.mean(labels[own] == number) == pytest.approx(np.mean(labels == number), abs=0.08)
+
+
+def test_samples_without_groups_are_stratified_to_the_sample() -> None:
+    labels = np.repeat([0, 1], [60, 40])
+    for split in make_splits(labels, np.arange(100), 2, ProtocolConfig(repeats=5), seed=0):
+        assert [int(np.sum(labels[getattr(split, part)] == 0)) for part in PARTS] == [42, 9, 9]
+        assert [int(np.sum(labels[getattr(split, part)] == 1)) for part in PARTS] == [28, 6, 6]
+
+
+def test_equal_arguments_give_equal_splits_and_another_seed_gives_others() -> None:
+    labels, groups = _speakers(30, 6, 3)
+    first, again, other = (make_splits(labels, groups, 3, ProtocolConfig(), seed) for seed in (7, 7, 8))
+    assert all(_same(a, b) for a, b in zip(first, again, strict=True))
+    assert not any(_same(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_all_repeats_differ_and_too_many_are_refused_with_the_number_possible() -> None:
+    labels, groups = _speakers(3, 10, 2)
+    six = make_splits(labels, groups, 2, ProtocolConfig(repeats=6), seed=0)
+    assert len({(s.val.tobytes(), s.test.tobytes()) for s in six}) == 6
+    with pytest.raises(SplitError, match=r"asks for 7 different splits, but 3 groups give only 6"):
+        make_splits(labels, groups, 2, ProtocolConfig(repeats=7), seed=0)
+
+
+def test_a_class_with_fewer_groups_than_parts_is_refused_with_the_numbers() -> None:
+    labels = np.array([0] * 20 + [1] * 2)
+    with pytest.raises(SplitError, match=r"needs 3 groups or more.*0: 20, 1: 2"):
+        make_splits(labels, np.arange(22), 2, ProtocolConfig(repeats=2), seed=0)
+
+
+def test_a_class_nobody_has_is_refused() -> None:
+    with pytest.raises(SplitError, match="2: 0"):
+        make_splits(np.arange(20) % 2, np.arange(20), 3, ProtocolConfig(repeats=2), seed=0)
+
+
+def test_leave_one_group_out_tests_each_group_once_and_ignores_repeats() -> None:
+    labels, groups = _speakers(9, 12, 4)
+    splits = make_splits(labels, groups, 4, ProtocolConfig(kind="leave-one-group-out", repeats=99), seed=0)
+    assert [set(groups[s.test].tolist()) for s in splits] == [{g} for g in range(9)]
+    for split in splits:
+        assert len(split.test) == 12
+        assert not set(groups[split.train]) & set(groups[split.val])
+        assert len(split.train) + len(split.val) == 96
+        assert set(labels[split.train]) == {0, 1, 2, 3}
+
+
+def test_leave_one_group_out_refuses_a_class_that_would_leave_with_its_group() -> None:
+    labels, groups = _speakers(6, 10, 2)
+    labels[3] = 2
+    with pytest.raises(SplitError, match=r"needs 2 groups or more.*2: 1"):
+        make_splits(labels, groups, 3, ProtocolConfig(kind="leave-one-group-out"), seed=0)
+
+
+def test_a_fixed_split_is_the_corpus_own_in_every_repeat() -> None:
+    labels, groups = _speakers(10, 6, 2)
+    given_parts = [("train", "train", "val", "test", "train")[g % 5] for g in groups]
+    splits = make_splits(labels, groups, 2, ProtocolConfig(kind="fixed", repeats=3), seed=0, fixed=given_parts)
+    assert [s.repeat for s in splits] == [0, 1, 2]
+    for split in splits:
+        for part in PARTS:
+            assert getattr(split, part).tolist() == [i for i, name in enumerate(given_parts) if name == part]
+
+
+def test_a_corpus_with_train_and_test_only_has_validation_cut_from_train_by_group() -> None:
+    labels, groups = _speakers(40, 5, 2)
+    given_parts = ["test" if g >= 30 else "train" for g in groups]
+    first, second = make_splits(labels, groups, 2, ProtocolConfig(kind="fixed", repeats=2), seed=0, fixed=given_parts)
+    assert _same(first, Split(repeat=0, train=second.train, val=second.val, test=second.test))
+    assert set(groups[first.test]) == set(range(30, 40))
+    assert not set(groups[first.train]) & set(groups[first.val])
+    assert len(first.val) / 150 == pytest.approx(0.15 / 0.85, abs=0.02)
+
+
+@pytest.mark.parametrize("given_parts", [None, ["train"] * 19 + [None], ["train"] * 19 + ["encoder"], ["train"] * 20])
+def test_a_fixed_protocol_refuses_samples_without_a_part_of_the_split(given_parts: list[str | None] | None) -> None:
+    labels, groups = _speakers(10, 2, 2)
+    with pytest.raises(SplitError, match="fixed protocol needs"):
+        make_splits(labels, groups, 2, ProtocolConfig(kind="fixed"), seed=0, fixed=given_parts)
+
+
+@pytest.mark.parametrize("kind", ["repeated", "leave-one-group-out", "fixed"])
+def test_encoders_per_repeat_get_half_of_the_training_groups(kind: str) -> None:
+    labels, groups = _speakers(40, 6, 3)
+    fixed = ["test" if g < 6 else "val" if g < 12 else "train" for g in groups]
+    protocol = ProtocolConfig(kind=kind, repeats=4)
+    for split in make_splits(labels, groups, 3, protocol, 0, fixed=fixed, per_repeat_encoders=True):
+        owners = [set(groups[part]) for part in (split.train, split.encoder, split.val, split.test)]
+        assert sum(map(len, owners)) == len(set.union(*owners)) == 40
+        assert len(owners[1]) == pytest.approx(len(owners[0]), abs=1)
+        assert set(labels[split.encoder]) == set(labels[split.train]) == {0, 1, 2}
+
+
+def test_an_encoder_share_of_one_trains_encoders_and_heads_on_the_whole_part() -> None:
+    labels, groups = _speakers(30, 6, 3)
+    whole = make_splits(labels, groups, 3, ProtocolConfig(repeats=2), 0)
+    shared = make_splits(labels, groups, 3, ProtocolConfig(repeats=2, encoder_share=1.0), 0, per_repeat_encoders=True)
+    for alone, both in zip(whole, shared, strict=True):
+        assert np.array_equal(both.train, alone.train)
+        assert np.array_equal(both.encoder, alone.train)
+        assert len(alone.encoder) == 0
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"kind": "kfold"}, {"repeats": 1}, {"val": 0.0}, {"val": 0.5, "test": 0.5}, {"encoder_share": 0.0}],
+)
+def test_a_protocol_that_makes_no_sense_is_refused(setting: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(setting))):
+        ProtocolConfig(**setting)

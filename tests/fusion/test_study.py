@@ -1,0 +1,183 @@
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fusion.splits import Split
+from fusion.study import HeadPlan, RunBooks, member_seed, run_heads, subsets
+from fusion.training import TrainingConfig
+from stores.block import FeatureBlock
+from stores.errors import ConfigError, NotFound
+from stores.root import Root
+from stores.studies import StudyStore
+
+TRAINING = TrainingConfig(learning_rate=3e-3, epochs=3, width=8)
+MODALITIES = ("image", "speech", "text")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StudyStore:
+    nothing = pa.table({"sample_id": pa.array([], pa.string())})
+    return StudyStore.create(Root(tmp_path), "study-1", {}, nothing, nothing)
+
+
+class _Counted:
+    """A Progress that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.totals: list[int] = []
+        self.done = 0
+
+    def start(self, name: str, total: int, unit: str) -> None:
+        self.totals.append(total)
+
+    def advance(self, name: str, n: int = 1) -> None:
+        self.done += n
+
+    def finish(self, name: str) -> None:
+        pass
+
+
+def _plans(*heads: str) -> list[HeadPlan]:
+    return [HeadPlan(head=head, subsets=subsets(MODALITIES, head)) for head in heads]
+
+
+def _run(
+    block: FeatureBlock, splits: list[Split], plans: list[HeadPlan], store: StudyStore, report: _Counted | None = None
+) -> RunBooks:
+    return run_heads(block, splits, plans, TRAINING, store, seed=0, device="cpu", report=report)
+
+
+def test_a_unimodal_head_takes_one_modality_and_a_fusion_every_larger_subset() -> None:
+    assert subsets(("text", "image"), "unimodal") == (("image",), ("text",))
+    pairs_and_all = (("image", "speech"), ("image", "text"), ("speech", "text"), MODALITIES)
+    assert subsets(MODALITIES, "weighted") == subsets(MODALITIES, "vote") == pairs_and_all
+    assert subsets(("text",), "concat") == ()
+
+
+def test_every_head_runs_on_every_subset_and_repeat(
+    block: FeatureBlock, splits: list[Split], store: StudyStore
+) -> None:
+    report = _Counted()
+    books = _run(block, splits, _plans("vote", "unimodal", "concat", "weighted"), store, report)
+    assert (books.cached, books.trained, len(books.run_ids)) == (0, 60, 60)
+    assert (report.totals, report.done) == ([60], 60)
+    table = store.runs()
+    assert table is not None
+    models = Counter(table["model"].to_pylist())
+    assert len(models) == 15
+    assert set(models.values()) == {4}
+    assert {"unimodal[text]", "weighted[image+speech+text]", "vote[image+text]"} <= set(models)
+    assert set(table["seed"].to_pylist()) == {member_seed(0, repeat) for repeat in range(4)}
+
+
+def test_what_is_stored_is_each_samples_posterior_with_label_and_group(
+    block: FeatureBlock, splits: list[Split], store: StudyStore
+) -> None:
+    plan = HeadPlan(head="weighted", subsets=(("text", "image"),))
+    books = _run(block, splits, [plan], store)
+    for run, split in zip(books.run_ids, splits, strict=True):
+        for part in ("val", "test"):
+            rows = store.predictions([run], part).to_pylist()
+            assert [row["sample_id"] for row in rows] == sorted(block.sample_ids[i] for i in getattr(split, part))
+            for row in rows:
+                i = block.sample_ids.index(row["sample_id"])
+                assert (row["label"], row["group"]) == (block.labels[i], block.groups[i])
+                assert sum(row["posterior"]) == pytest.approx(1, abs=1e-5)
+    weights = store.weights()
+    assert weights is not None
+    assert Counter(weights["modality"].to_pylist()) == {"image": 4, "text": 4}
+
+
+def test_a_second_call_trains_nothing_and_another_head_trains_only_itself(
+    block: FeatureBlock, splits: list[Split], store: StudyStore
+) -> None:
+    first = _run(block, splits, _plans("unimodal"), store)
+    again = _run(block, splits, _plans("unimodal"), store)
+    assert (again.cached, again.trained, again.run_ids) == (12, 0, first.run_ids)
+    more = _run(block, splits, _plans("unimodal", "vote"), store)
+    assert (more.cached, more.trained) == (12, 16)
+    assert more.run_ids[:12] == first.run_ids
+
+
+def test_only_the_missing_repeats_are_trained_and_they_come_out_the_same(
+    block: FeatureBlock, splits: list[Split], store: StudyStore, tmp_path: Path
+) -> None:
+    plan = HeadPlan(head="concat", subsets=(("image", "text"),))
+    _run(block, splits[1:3], [plan], store)
+    books = _run(block, splits, [plan], store)
+    assert (books.cached, books.trained) == (2, 2)
+    other = StudyStore(Root(tmp_path / "other"), "study-1")
+    assert _run(block, splits, [plan], other).run_ids == books.run_ids
+    parts, whole = (
+        np.array(s.predictions(books.run_ids)["posterior"].to_pylist(), dtype=np.float32) for s in (store, other)
+    )
+    np.testing.assert_allclose(parts, whole, atol=1e-5)
+
+
+def test_members_that_do_not_fit_together_train_one_after_the_other(
+    block: FeatureBlock, splits: list[Split], store: StudyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = HeadPlan(head="concat", subsets=(("image", "text"),))
+    together = _run(block, splits, [plan], store)
+    monkeypatch.setattr("fusion.study.STACK_BYTES", 1)
+    other = StudyStore(Root(tmp_path / "other"), "study-1")
+    apart = _run(block, splits, [plan], other)
+    assert apart == together
+    a, b = (np.array(s.predictions(apart.run_ids)["posterior"].to_pylist()) for s in (store, other))
+    np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_vote_is_the_majority_of_the_stored_unimodal_decisions(
+    block: FeatureBlock, splits: list[Split], store: StudyStore
+) -> None:
+    plans = [*_plans("unimodal"), HeadPlan(head="vote", subsets=(MODALITIES,))]
+    books = _run(block, splits, plans, store)
+    alone = [np.array(store.predictions([books.run_ids[4 * m]])["posterior"].to_pylist()) for m in range(3)]
+    voted = np.array(store.predictions([books.run_ids[12]])["posterior"].to_pylist())
+    decisions = np.stack([posteriors.argmax(axis=1) for posteriors in alone])
+    for sample in range(decisions.shape[1]):
+        counts = np.bincount(decisions[:, sample], minlength=3)
+        if counts.max() > 1:
+            assert voted[sample].argmax() == counts.argmax()
+        else:
+            surest = max(range(3), key=lambda m: alone[m][sample].max())
+            assert voted[sample].argmax() == decisions[surest, sample]
+
+
+def test_a_vote_without_its_unimodal_heads_is_refused_before_anything_is_trained(
+    block: FeatureBlock, splits: list[Split], store: StudyStore
+) -> None:
+    with pytest.raises(ConfigError, match=r"reads the posteriors of unimodal.*add \[heads.unimodal\]"):
+        _run(block, splits, _plans("concat", "vote"), store)
+    assert store.runs() is None
+
+
+def test_everything_that_decides_a_result_makes_another_run(
+    block: FeatureBlock, splits: list[Split], store: StudyStore
+) -> None:
+    base = HeadPlan(head="weighted", subsets=(("image", "text"),))
+    wider = HeadPlan(head="weighted", config={"logit_deviation": 1}, subsets=(("image", "text"),))
+    assert _run(block, splits, [base], store).trained == 4
+    assert _run(block, splits, [wider], store).trained == 4
+    assert _run(block, splits, [replace(wider, config={"logit_deviation": 1.0})], store).trained == 0
+    for training in (replace(TRAINING, dropout=0.1), replace(TRAINING, input_norm="layer")):
+        assert run_heads(block, splits, [base], training, store, seed=0, device="cpu").trained == 4
+
+
+def test_a_head_that_cannot_run_is_refused_when_it_is_planned(
+    block: FeatureBlock, splits: list[Split], store: StudyStore
+) -> None:
+    with pytest.raises(NotFound, match="did you mean 'weighted'"):
+        HeadPlan(head="weigthed", subsets=())
+    with pytest.raises(ConfigError, match="did you mean 'logit_deviation'"):
+        HeadPlan(head="weighted", config={"logit_deviaton": 0.1}, subsets=())
+    with pytest.raises(ConfigError, match="unimodal takes 1 to 1"):
+        HeadPlan(head="unimodal", subsets=(("text", "image"),))
+    with pytest.raises(ConfigError, match="weighted takes 2 or more different"):
+        HeadPlan(head="weighted", subsets=(("text", "text"),))
+    with pytest.raises(ConfigError, match="planned on video"):
+        _run(block, splits, [HeadPlan(head="unimodal", subsets=(("video",),))], store)

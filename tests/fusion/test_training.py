@@ -1,0 +1,191 @@
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from fusion.errors import TrainingError
+from fusion.heads._head import HeadConfig
+from fusion.heads.concat import Concat
+from fusion.heads.weighted import Weighted, WeightedConfig
+from fusion.inputs import Inputs, to_device
+from fusion.splits import Split
+from fusion.training import Fitted, TrainingConfig, train_stacked
+from stores.block import FeatureBlock
+from stores.errors import ConfigError
+
+FAST = TrainingConfig(learning_rate=3e-3, epochs=12, width=16, batch_size=16)
+SEEDS = [11, 12, 13, 14]
+
+
+def _train(
+    block: FeatureBlock,
+    splits: list[Split],
+    training: TrainingConfig = FAST,
+    *,
+    members: tuple[int, ...] = (0, 1, 2, 3),
+    modalities: tuple[str, ...] = ("image", "text"),
+) -> list[Fitted]:
+    own = [splits[m] for m in members]
+    inputs = Inputs(block, to_device(block, torch.device("cpu")), modalities, own, training.input_norm)
+    build = partial(Weighted, WeightedConfig())
+    return train_stacked(build, inputs, own, [SEEDS[m] for m in members], 3, training)
+
+
+def _uneven(splits: list[Split]) -> list[Split]:
+    """The same splits with training parts of 84, 63, 42 and 20 samples or so: other numbers of steps."""
+    return [replace(s, train=s.train[: len(s.train) * (4 - i) // 4]) for i, s in enumerate(splits)]
+
+
+def _hard(block: FeatureBlock) -> FeatureBlock:
+    """The same block with every third label drawn anew: validation loss soon rises again."""
+    labels = block.labels.copy()
+    labels[::3] = np.random.default_rng(1).integers(3, size=40)
+    return replace(block, labels=labels)
+
+
+def test_a_planted_signal_is_found(block: FeatureBlock, splits: list[Split]) -> None:
+    for fitted, split in zip(_train(block, splits), splits, strict=True):
+        assert fitted.test.shape == (len(split.test), 3)
+        assert fitted.test.dtype == np.float32
+        assert np.allclose(fitted.test.sum(axis=1), 1, atol=1e-5)
+        assert np.mean(fitted.test.argmax(axis=1) == block.labels[split.test]) > 0.8
+
+
+def test_noise_is_not_mistaken_for_a_signal(block: FeatureBlock, splits: list[Split]) -> None:
+    shuffled = replace(block, labels=np.random.default_rng(0).permutation(block.labels))
+    hits = [
+        np.mean(fitted.test.argmax(axis=1) == shuffled.labels[split.test])
+        for fitted, split in zip(_train(shuffled, splits), splits, strict=True)
+    ]
+    assert np.mean(hits) < 0.6
+
+
+def test_equal_seeds_give_equal_bytes(block: FeatureBlock, splits: list[Split]) -> None:
+    first, again = (_train(block, splits)[0] for _ in range(2))
+    assert first.test.tobytes() == again.test.tobytes()
+    assert first.curves == again.curves
+
+
+@pytest.mark.parametrize("input_norm", ["batch", "layer"])
+def test_a_member_alone_is_the_member_in_a_stack_whatever_the_others_do(
+    block: FeatureBlock, splits: list[Split], input_norm: str
+) -> None:
+    block, uneven = _hard(block), _uneven(splits)
+    training = replace(FAST, input_norm=input_norm, patience=2, plateau_epochs=1, learning_rate=1e-2, epochs=15)
+    stacked = _train(block, uneven, training)
+    assert len({len(fitted.curves) for fitted in stacked}) > 1  # some stop before others
+    for m in range(4):
+        (alone,) = _train(block, uneven, training, members=(m,))
+        assert alone.best_epoch == stacked[m].best_epoch
+        np.testing.assert_allclose(alone.test, stacked[m].test, atol=1e-5)
+        np.testing.assert_allclose(alone.val, stacked[m].val, atol=1e-5)
+        for mine, theirs in zip(alone.curves, stacked[m].curves, strict=True):
+            assert mine == pytest.approx(theirs, abs=1e-5)
+
+
+def test_the_best_epochs_weights_are_kept(block: FeatureBlock, splits: list[Split]) -> None:
+    training = replace(FAST, learning_rate=0.05, epochs=30, patience=4)
+    block = _hard(block)
+    for fitted, split in zip(_train(block, splits, training), splits, strict=True):
+        losses = [point["val_loss"] for point in fitted.curves]
+        assert fitted.best_epoch == 1 + int(np.argmin(losses))
+        assert [point["epoch"] for point in fitted.curves] == list(range(1, len(losses) + 1))
+        assert len(losses) == min(fitted.best_epoch + 4, 30)
+        kept = -np.log(fitted.val[np.arange(len(split.val)), block.labels[split.val]]).mean()
+        assert kept == pytest.approx(min(losses), abs=1e-5)
+        hits = np.mean(fitted.val.argmax(axis=1) == block.labels[split.val])
+        assert hits == pytest.approx(fitted.curves[fitted.best_epoch - 1]["val_accuracy"])
+
+
+def test_one_member_trains_as_a_plain_torch_loop_does(block: FeatureBlock, splits: list[Split]) -> None:
+    training = TrainingConfig(
+        learning_rate=1e-2,
+        epochs=6,
+        patience=6,
+        plateau_epochs=6,
+        width=8,
+        dropout=0.0,
+        input_norm="none",
+        batch_size=7,
+    )
+    split = splits[0]
+    inputs = Inputs(block, to_device(block, torch.device("cpu")), ("text",), [split], "none")
+    built: list[Concat] = []
+
+    def build(frame: object) -> Concat:
+        built.append(Concat(HeadConfig(), frame))  # type: ignore[arg-type]
+        start.append([p.detach()[0].clone() for p in built[0].parameters()])
+        return built[0]
+
+    start: list[list[torch.Tensor]] = []
+    (fitted,) = train_stacked(build, inputs, [split], [5], 3, training)
+    plain = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    with torch.no_grad():
+        for own, given in zip(plain.parameters(), start[0], strict=True):
+            own.copy_(given.T if own.ndim == 2 else given[0])
+    adam = torch.optim.AdamW(plain.parameters(), lr=1e-2, weight_decay=1e-5)
+    x, y = torch.from_numpy(block.values["text"]).float(), torch.from_numpy(block.labels)
+    shuffle = np.random.default_rng([5, 1])
+    for epoch in range(6):
+        order = torch.from_numpy(shuffle.permutation(split.train))
+        total = 0.0
+        for batch in order.split(7):
+            adam.zero_grad()
+            loss = torch.nn.functional.cross_entropy(plain(x[batch]), y[batch])
+            loss.backward()
+            adam.step()
+            total += loss.item() * len(batch)
+        assert fitted.curves[epoch]["train_loss"] == pytest.approx(total / len(order), abs=1e-5)
+        with torch.no_grad():
+            val_loss = torch.nn.functional.cross_entropy(plain(x[split.val]), y[split.val]).item()
+        assert fitted.curves[epoch]["val_loss"] == pytest.approx(val_loss, abs=1e-5)
+
+
+def test_the_rate_falls_on_a_plateau(block: FeatureBlock, splits: list[Split]) -> None:
+    slow = replace(FAST, learning_rate=0.3, epochs=20, patience=20, plateau_epochs=2)
+    steep, flat = (_train(_hard(block), splits, replace(slow, plateau_decay=decay)) for decay in (1e-6, 1.0))
+    for frozen, moving in zip(steep, flat, strict=True):
+        tail = {round(point["val_loss"], 4) for point in frozen.curves[frozen.best_epoch + 2 :]}
+        assert len(tail) == 1  # a rate near zero moves nothing
+        assert len({round(point["val_loss"], 4) for point in moving.curves[moving.best_epoch + 2 :]}) > 1
+
+
+def test_the_test_part_influences_nothing_but_its_own_predictions(block: FeatureBlock, splits: list[Split]) -> None:
+    split = splits[0]
+    spoiled = replace(
+        block,
+        labels=np.where(np.isin(np.arange(120), split.test), (block.labels + 1) % 3, block.labels),
+        values={m: v.copy() for m, v in block.values.items()},
+    )
+    for values in spoiled.values.values():
+        values[split.test] *= -3
+    (before,), (after,) = (_train(b, splits, members=(0,)) for b in (block, spoiled))
+    assert before.val.tobytes() == after.val.tobytes()
+    assert before.curves == after.curves
+    assert before.weights == after.weights
+    assert before.test.tobytes() != after.test.tobytes()
+
+
+def test_fitted_weights_favour_the_modality_that_tells(block: FeatureBlock, splits: list[Split]) -> None:
+    block.values["image"][:] = np.random.default_rng(0).normal(size=block.values["image"].shape)
+    for fitted in _train(block, splits, replace(FAST, learning_rate=1e-2, epochs=25)):
+        assert fitted.weights["text"] > 0.5
+        assert sum(fitted.weights.values()) == pytest.approx(1)
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_loss_that_is_not_finite_is_an_error_that_says_where(block: FeatureBlock, splits: list[Split]) -> None:
+    block.values["text"][splits[1].train[0]] = np.nan
+    with pytest.raises(TrainingError, match="epoch 1: the loss is not finite"):
+        _train(block, splits)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"epochs": 0}, {"learning_rate": 0.0}, {"dropout": 1.0}, {"plateau_decay": 0.0}, {"input_norm": "group"}],
+)
+def test_settings_that_make_no_sense_are_refused(setting: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(setting))):
+        TrainingConfig(**setting)

@@ -1,0 +1,118 @@
+"""The page: complete, self-contained, well-formed, and unmoved by hostile names."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SECTIONS = (
+    "summary", "scores", "differences", "anova", "confusions", "emotions", "weights", "dropped", "curves", "data",
+    "provenance", "paper",
+)  # fmt: skip
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+HOSTILE = ("<script>alert(1)</script>", 'joy" onload="x', "$\\frac{x$ & ~", "غضب", "{{ 7*7 }}")
+
+
+class Checker(HTMLParser):
+    """Collects tags, ids and links; fails on a tag that is closed out of order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.handlers: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "srcset")]
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"  # noqa: PT018
+        self.open.pop()
+
+
+def check(text: str) -> Checker:
+    checker = Checker()
+    checker.feed(text)
+    checker.close()
+    assert checker.open == []
+    return checker
+
+
+def page(report_of: Any, **study: Any) -> tuple[str, Path]:
+    index = Path(report_of(**study).paths.index)
+    return index.read_text(encoding="utf-8"), index.parent
+
+
+@pytest.mark.parametrize(
+    "study",
+    [{}, {"modalities": ("text",)}, {"protocol": "fixed", "pairing": "composed"}, {"repeats": 2}],
+    ids=["trimodal", "one modality", "composed", "two repeats"],
+)
+def test_the_page_is_whole_well_formed_and_needs_no_network(report_of: Any, study: Any) -> None:
+    text, _ = page(report_of, **study)
+    found = check(text)
+    assert set(SECTIONS) <= set(found.ids)
+    assert len(found.ids) == len(set(found.ids))
+    assert all(link.startswith("#") for link in found.links)
+    assert all(link[1:] in found.ids for link in found.links)
+    assert not {"script", "link", "iframe", "img"} & set(found.tags)
+    assert not re.search(r"url\((?!#)|@import", text)
+    assert "None" not in re.sub(r"<[^>]*>", " ", text)
+
+
+def test_names_from_the_data_are_escaped_everywhere(report_of: Any) -> None:
+    facts = {"name": "<b>study</b>", "warnings": ["<img src=x onerror=alert(1)>"], "excluded": {"<i>why</i>": 1}}
+    text, folder = page(report_of, classes=HOSTILE, facts=facts)
+    found = check(text)
+    assert not {"script", "img", "b", "i"} & set(found.tags)
+    assert found.handlers == []
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "{{ 7*7 }}" in text
+    for figure in (folder / "figures").iterdir():
+        ElementTree.parse(figure)
+    latex = (folder / "tables" / "scores.tex").read_text(encoding="utf-8")
+    assert latex.startswith("% needs \\usepackage{booktabs}\n\\begin{tabular}{lrrrrc}\n\\toprule\n")
+
+
+def test_figures_have_a_text_alternative_and_take_their_colours_from_the_page(report_of: Any) -> None:
+    text, folder = page(report_of)
+    drawings = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
+    names = {file.stem for file in (folder / "figures").iterdir()}
+    assert {"scores", "gains", "classes", "recalls", "weights", "dropped", "confusion-1", "curve-1"} <= names
+    assert len(drawings) == len(names)
+    for drawing in drawings:
+        assert 'role="img"' in drawing
+        assert re.search(r"<title id=[^>]+>[^<]{10,}</title>", drawing)
+        assert "currentColor" in drawing
+        assert not re.search(r"#[0-9a-fA-F]{6}\b", drawing)
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_the_papers_scores_are_shown_as_printed_and_never_as_a_target(report_of: Any) -> None:
+    text, _ = page(report_of)
+    paper = text[text.index('id="paper"') :]
+    assert "never a target" in paper
+    assert "<td>93.8</td>" in paper
+
+
+def test_methods_and_tables_lie_beside_the_page(report_of: Any) -> None:
+    _, folder = page(report_of)
+    methods = (folder / "methods.md").read_text(encoding="utf-8")
+    assert "Nadeau & Bengio 2003" in methods
+    assert "6 repeats" in methods
+    comparisons = (folder / "tables" / "comparisons.csv").read_text(encoding="utf-8").splitlines()
+    assert comparisons[0].startswith("family,metric,a,b,verdict,reason,holm_p,primary_test")
+    assert sum(line.startswith("strategies,macro_f1,") for line in comparisons) == 5

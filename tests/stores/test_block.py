@@ -1,0 +1,65 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from stores.block import ABSENT, FeatureBlock, gather
+from stores.features import FeatureStore
+from stores.identity import row_digest
+
+
+def test_one_store_serves_all_repeats_and_what_is_absent_is_marked(root, vectors, receipt, row):
+    store = FeatureStore.create(root, vectors)
+    store.write_part({"a": row(0), "b": row(10), "unused": row(20)}, receipt)
+    values, rows, digests = gather([store], ["b", None, "a", "not extracted", "b"])
+    assert rows.tolist() == [[0, ABSENT, 1, ABSENT, 0]]
+    assert values.tolist() == [[10, 11, 12, 13], [0, 1, 2, 3]]
+    assert digests == [[row_digest(row(10)), None, row_digest(row(0)), None, row_digest(row(10))]]
+
+
+def test_one_store_a_repeat_gives_every_repeat_its_own_rows(root, vectors, receipt, row):
+    stores = [FeatureStore.create(root, replace(vectors, encoder=f"e{n}")) for n in range(2)]
+    stores[0].write_part({"a": row(0), "b": row(10)}, receipt)
+    stores[1].write_part({"b": row(30)}, receipt)
+    values, rows, _ = gather(stores, ["a", "b"])
+    assert rows.tolist() == [[0, 1], [ABSENT, 2]]
+    assert values[:, 0].tolist() == [0, 10, 30]
+
+
+def test_nothing_extracted_gives_an_empty_block_of_the_right_width(root, vectors):
+    values, rows, _ = gather([FeatureStore.create(root, vectors)], [None, "a"])
+    assert (values.shape, values.dtype, rows.tolist()) == ((0, 4), np.float16, [[ABSENT, ABSENT]])
+
+
+def block(**changes):
+    content = {
+        "sample_ids": ("c/1", "c/2", "c/3"),
+        "labels": np.array([0, 1, 0]),
+        "groups": np.array(["A", "A", "B"]),
+        "classes": ("joy", "anger"),
+        "values": {"text": np.zeros((3, 2)), "image": np.zeros((4, 2))},
+        "rows": {"text": np.array([[0, ABSENT, 2]]), "image": np.array([[0, 1, 2], [3, 1, ABSENT]])},
+    }
+    return FeatureBlock(**{**content, **changes})
+
+
+def test_complete_samples_have_every_modality_in_every_repeat():
+    assert block().modalities == ("image", "text")
+    assert block().complete().tolist() == [True, False, False]
+    assert block().complete(["text"]).tolist() == [True, False, True]
+    assert block().complete(["image"]).tolist() == [True, True, False]
+
+
+def test_rows_of_a_repeat_are_shared_if_there_is_one_set():
+    assert block().repeat_rows("text", 7).tolist() == [0, ABSENT, 2]
+    assert block().repeat_rows("image", 1).tolist() == [3, 1, ABSENT]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"labels": np.array([0, 1])}, {"groups": np.array(["A"])}, {"rows": {"text": np.zeros((1, 3), int)}},
+     {"rows": {"text": np.zeros((1, 2), int), "image": np.zeros((1, 3), int)}}],
+)  # fmt: skip
+def test_parts_that_do_not_fit_are_refused(changes):
+    with pytest.raises(ValueError, match=r"expected 3 labels|should name the same modalities"):
+        block(**changes)

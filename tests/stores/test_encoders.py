@@ -1,0 +1,65 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from stores.encoders import EncoderRecipe, EncoderStore, Epoch, Trainee
+from stores.errors import NotFound
+from stores.identity import tensors_digest
+
+RECIPE = EncoderRecipe(
+    extractor="lstm_cnn",
+    version=1,
+    config={"epochs": 2},
+    seed=0,
+    classes=("joy", "anger"),
+    trainees=(
+        Trainee(sample_id="c/1", key="k1", label="joy", use="fit", groups={"speaker": "A", "sentence": "1"}),
+        Trainee(sample_id="c/2", key="k2", label="anger", use="stop", groups={}),
+    ),
+)
+WEIGHTS = {"fc.weight": np.eye(2, dtype=np.float32), "frames.mean": np.array([0.5, -1.0], dtype=np.float32)}
+CURVE = [
+    Epoch(
+        epoch=n, train_loss=1.0 / n, train_accuracy=0.5, val_loss=1.1, val_accuracy=0.4, learning_rate=1e-3, seconds=2.0
+    )
+    for n in (1, 2)
+]
+
+
+def test_a_sealed_encoder_comes_back_whole(root):
+    store = EncoderStore(root)
+    assert RECIPE.id not in store
+    assert store.seal(RECIPE, WEIGHTS, CURVE, best_epoch=2, skipped={"undecodable": 1}) == RECIPE.id
+    assert RECIPE.id in store
+    found = store.weights(RECIPE.id)
+    assert found.keys() == WEIGHTS.keys()
+    assert all(np.array_equal(found[name], WEIGHTS[name]) for name in WEIGHTS)
+    assert tuple(store.trained_on(RECIPE.id)) == RECIPE.trainees
+    assert store.curves(RECIPE.id) == CURVE
+    content = store.describe(RECIPE.id)
+    assert content["weights"] == tensors_digest(WEIGHTS.items())
+    assert (content["best_epoch"], content["fitted_on"], content["stopped_on"]) == (2, 1, 1)
+    assert (content["recipe"], content["skipped"]) == (RECIPE.settings(), {"undecodable": 1})
+
+
+def test_the_first_finished_training_of_a_recipe_wins(root):
+    store = EncoderStore(root)
+    store.seal(RECIPE, WEIGHTS, CURVE, best_epoch=2)
+    store.seal(RECIPE, {"fc.weight": np.zeros((2, 2), np.float32)}, [], best_epoch=1)
+    assert store.weights(RECIPE.id).keys() == WEIGHTS.keys()
+    assert store.describe(RECIPE.id)["best_epoch"] == 2
+
+
+def test_an_encoder_without_its_last_file_does_not_exist(root):
+    store = EncoderStore(root)
+    store.seal(RECIPE, WEIGHTS, CURVE, best_epoch=2)
+    root.local("encoders", RECIPE.id, "encoder.json").unlink()
+    assert RECIPE.id not in store
+    with pytest.raises(NotFound, match=f"no trained encoder '{RECIPE.id}'"):
+        store.weights(RECIPE.id)
+
+
+def test_an_encoder_with_no_epoch_has_an_empty_curve(root):
+    store = EncoderStore(root)
+    assert store.curves(store.seal(replace(RECIPE, seed=1), WEIGHTS, [], best_epoch=0)) == []

@@ -1,0 +1,82 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+import zarr
+
+from stores.errors import StoreError
+from stores.root import Root
+
+
+@pytest.fixture(params=["folder", "memory"])
+def any_root(request, tmp_path):
+    """A root in a folder, and one in an fsspec file system that is not a folder."""
+    return Root(tmp_path / "root") if request.param == "folder" else Root(f"memory://{tmp_path.name}/root")
+
+
+def test_what_was_put_is_read_back_listed_and_replaced(any_root):
+    any_root.put(b"one", "a", "b.json")
+    any_root.put(b"two", "a", "b.json")
+    any_root.put(b"three", "a", "c.json")
+    assert any_root.read("a", "b.json") == b"two"
+    assert any_root.names("a") == ["b.json", "c.json"]
+    assert any_root.exists("a/c.json")
+    assert not any_root.exists("a/d.json")
+    with any_root.open("a", "c.json") as file:
+        assert file.read() == b"three"
+
+
+def test_tables_come_back_with_their_metadata(any_root):
+    table = pa.table({"key": ["é", None], "row": [1, 2]}).replace_schema_metadata({"affuse": "{}"})
+    any_root.put_table(table, "t.parquet")
+    found = any_root.read_table("t.parquet")
+    assert found.equals(table)
+    assert found.schema.metadata == {b"affuse": b"{}"}
+
+
+def test_zarr_arrays_are_written_and_read(any_root):
+    values = np.arange(12, dtype=np.float16).reshape(6, 2)
+    group = zarr.create_group(any_root.zarr("p.zarr"), zarr_format=3)
+    group.create_array("values", data=values, chunks=(2, 2), shards=(6, 2))
+    any_root.flush("p.zarr")
+    again = zarr.open_group(any_root.zarr("p.zarr"), mode="r")
+    assert np.array_equal(again["values"][:], values)
+
+
+def test_a_folder_that_does_not_exist_has_no_names(any_root):
+    assert any_root.names("nowhere") == []
+
+
+@pytest.mark.parametrize("parts", [("..",), ("a", "../../b"), ("/etc/passwd",), ("a", "/etc")])
+def test_paths_that_leave_the_root_are_refused(any_root, parts):
+    with pytest.raises(StoreError, match="leaves the root"):
+        any_root.put(b"", *parts)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_that_is_listed(root):
+    root.put(b"old", "a.json")
+    with pytest.raises(TypeError):
+        root.put("text, not bytes", "a.json")
+    assert root.read("a.json") == b"old"
+    assert root.names() == ["a.json"]
+
+
+def test_an_object_store_has_no_local_path(root):
+    assert root.local("a").parent.name == "root"
+    with pytest.raises(StoreError, match="give --root a local folder"):
+        Root("memory://bucket/root").local("a")
+
+
+def test_the_default_is_the_variable_then_runs(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AFFUSE_ROOT", raising=False)
+    assert Root().local("x") == tmp_path / "runs" / "x"
+    monkeypatch.setenv("AFFUSE_ROOT", str(tmp_path / "elsewhere"))
+    assert Root().local("x") == tmp_path / "elsewhere" / "x"
+
+
+def test_a_relative_root_stays_where_it_was_when_the_process_moves(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    root = Root("here")
+    monkeypatch.chdir("/")
+    assert root.local("x") == tmp_path / "here" / "x"
+    assert Root(root.address).local("x") == root.local("x")
