@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from stores.manifest import Manifest
 from stores.plugins import find_plugin, nearest
 from stores.root import Root
 from stores.samples import MODALITIES, SPLITS, Sample
+from stores.settings import build
 
 PARTS = SPLITS[:3]
 Pool = Mapping[tuple[str, str], list[Sample]]  # (part, class) -> samples
@@ -161,11 +162,5 @@ def _source(modality: str, settings: Mapping[str, Any], root: Root, base: Path) 
     if not isinstance(kind, str):
         raise ConfigError(f"[{where}] lacks the key 'kind', the name of a corpus plug-in")
     corpus = find_plugin("corpora", kind, Corpus)  # type: ignore[type-abstract]
-    table = {"name": modality, **{key: value for key, value in settings.items() if key != "kind"}}
-    known = [f.name for f in fields(corpus.config_type)]
-    for key in table:
-        if key not in known:
-            raise ConfigError(
-                f"[{where}] has an unknown key {key!r}{nearest(key, known)}; it takes: {', '.join(known)}"
-            )
-    return corpus(corpus.config_type(**table)).build(root, base=base)
+    own = {key: value for key, value in settings.items() if key != "kind"}
+    return corpus(build(corpus.config_type, {"name": modality, **own}, where=where)).build(root, base=base)

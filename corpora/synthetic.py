@@ -82,7 +82,7 @@ class Synthetic(Corpus[SyntheticConfig]):
 
     Sentences come from a grammar, speech from a source-filter synthesiser (16 kHz, 16 bit), faces from polygons
     (96 x 96 grey). Speakers differ in voice, face and gender and are the groups. Media are generated on first use
-    under `corpora/` of the root, which must be a local folder; about 5 s for the default 900 samples.
+    under `corpora/` of the root, which must be a local folder.
     """
 
     config_type = SyntheticConfig

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from extractors.devices import autocast, pick_device
+from extractors.devices import computing, pick_device, pick_dtype
 from extractors.trainable import Trainable
 from extractors.training import TrainConfig
 from stores.encoders import Epoch
@@ -70,10 +70,10 @@ class _Training:
         self.extractor, self.network, self.plan, self.weights = extractor, network, plan, weights
         self.model = nn.ModuleList([network, head])
         self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
+            self.model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True
         )
         self.generator = np.random.default_rng(plan.seed)
-        self.dtype = extractor.dtype(weights.device)
+        self.dtype = pick_dtype(weights.device, plan.numerics if extractor.trains_mixed else "exact")
 
     def run(self, fitted: Crowd, stopping: Crowd, advance: Callable[[], None]) -> Fitted:
         plan, curves, best = self.plan, list[Epoch](), (0, float("inf"), dict[str, Tensor]())
@@ -119,7 +119,7 @@ class _Training:
             if learn and self.plan.augment:
                 items = self.extractor.augmented(items, self.generator)
             labels = torch.from_numpy(crowd.labels[batch]).to(self.weights.device)
-            with autocast(labels.device, self.dtype):
+            with computing(labels.device, self.dtype):
                 rows = network(*(tensor.to(labels.device) for tensor in self.extractor.batch(items)))
             logits = head(rows.float())
             total, mass = cross_entropy(logits, labels, self.weights, reduction="sum"), self.weights[labels].sum()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from stores.errors import ConfigError
@@ -35,8 +37,14 @@ def pick_dtype(device: torch.device, numerics: str) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
-def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    """Return a context that computes in `dtype` where that keeps the numerics class; none for float32."""
+@contextmanager
+def computing(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Compute in `dtype` inside the block; float32 means full float32, not TF32, and deterministic convolutions."""
     import torch
 
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+    if dtype != torch.float32:
+        with torch.autocast(device.type, dtype):
+            yield
+    else:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield

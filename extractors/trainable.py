@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from extractors.devices import autocast, pick_device, pick_dtype
+from extractors.devices import computing, pick_device
 from extractors.extractor import Extractor, Inputs, Item, Runtime
 from stores.encoders import EncoderStore
 from stores.errors import ConfigError
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class Trainable(Extractor[Item]):
-    """A network from a batch of items to rows (n, dim).
+    """A network from a batch of items to rows (n, dim), computed in float32 in both numerics classes.
 
-    `mixed` says that it may be computed in bfloat16 in class `standard`; all else is float32.
+    `trains_mixed` says that in class `standard` it may be trained in bfloat16, where the device has that.
     """
 
     trainable = True
-    mixed: ClassVar[bool] = False
+    trains_mixed: ClassVar[bool] = False
     packages: ClassVar[tuple[str, ...]] = ("torch",)
 
     def __init__(self, config: Any, inputs: Inputs) -> None:
@@ -55,10 +55,6 @@ class Trainable(Extractor[Item]):
         """Return varied items; called in training only."""
         return items
 
-    def dtype(self, device: torch.device) -> torch.dtype:
-        """Return the precision to compute in on a device."""
-        return pick_dtype(device, self.inputs.numerics if self.mixed else "exact")
-
     def open(self, runtime: Runtime) -> None:
         import torch
 
@@ -73,12 +69,11 @@ class Trainable(Extractor[Item]):
         if state is not None:
             self._network.load_state_dict(state)
         self._network.to(self._device).eval()
-        self._dtype = self.dtype(self._device)
-        self.computed_on = (str(self._device), str(self._dtype).removeprefix("torch."))
+        self.computed_on = (str(self._device), "float32")
 
     def embed(self, items: Sequence[Item]) -> Iterator[np.ndarray]:
         import torch
 
-        with torch.inference_mode(), autocast(self._device, self._dtype):
+        with torch.inference_mode(), computing(self._device, torch.float32):
             rows = self._network(*(tensor.to(self._device) for tensor in self.batch(items)))
-        yield from rows.float().cpu().numpy()
+        yield from rows.cpu().numpy()

@@ -31,7 +31,7 @@ class TrainConfig:
     The rate is multiplied by `decay` after `decay_patience` epochs without a better loss; training ends after
     `patience` such epochs, and the best epoch's weights are kept. `balanced` weighs classes by their rarity;
     `augment` flips faces and shifts them by up to a tenth of their width (speech is left as it is). In class `exact`
-    everything is float32; in `standard` convolutions over faces are bfloat16 where the device has it.
+    everything is float32; in `standard` a network over faces is trained in bfloat16 where the device has it.
     """
 
     epochs: int = 30
@@ -146,7 +146,7 @@ def train(
         return recipe.id
     upstream = FeatureStore.open(root, extractor_type.modality, recipe.upstream) if recipe.upstream else None
     plan = TrainConfig(**recipe.config["training"], seed=recipe.seed)
-    extractor = _trainable(extractor_type, config, Inputs(root=root, upstream=upstream, numerics=plan.numerics))
+    extractor = _trainable(extractor_type, config, Inputs(root=root, upstream=upstream))
     if extractor.given_digest() != recipe.initial or settings(config, extractor.replaced) != recipe.config["network"]:
         raise ConfigError(f"the config of {extractor.name} is not the one {recipe.id} was planned with: plan again")
     from extractors._fitting import Crowd, fit

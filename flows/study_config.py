@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from corpora.corpus import Corpus
+from corpora._corpus import Corpus
 from extractors.extractor import Extractor, extractor_name, find_extractor
 from extractors.training import TrainConfig
-from flows.settings import build, check_keys, table_of
 from fusion.splits import ProtocolConfig
 from fusion.training import TrainingConfig
 from reports.report import ReportConfig
 from stores.errors import ConfigError
 from stores.plugins import find_plugin, plugin_names
 from stores.samples import MODALITIES
+from stores.settings import build, check_keys, table_of
 from stores.spec import NUMERICS
 
 TABLES = ("name", "seed", "corpus", "study", "features", "protocol", "heads", "training", "report")

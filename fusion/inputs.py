@@ -46,7 +46,10 @@ class Inputs:
             train = [torch.from_numpy(split.train).to(self.device) for split in splits]
             self.shift, self.scale = {}, {}
             for m in modalities:
-                fitted = [_standard(self.values[m][own[part]]) for own, part in zip(self.rows[m], train, strict=True)]
+                fitted = [
+                    _standard(self.values[m].index_select(0, own[part]))
+                    for own, part in zip(self.rows[m], train, strict=True)
+                ]
                 self.shift[m], self.scale[m] = (torch.stack(terms)[:, None] for terms in zip(*fitted, strict=True))
 
     @property
@@ -59,7 +62,8 @@ class Inputs:
         return {m: self._normalised(m, samples, members) for m in self.values}
 
     def _normalised(self, m: str, samples: Tensor, members: Tensor) -> Tensor:
-        x = self.values[m][self.rows[m][members[:, None], samples]].float()
+        rows = self.rows[m][members[:, None], samples]
+        x = self.values[m].index_select(0, rows.flatten()).float().view(*rows.shape, -1)
         if self.norm == "batch":
             return torch.addcmul(self.shift[m][members], x, self.scale[m][members])
         return torch.nn.functional.layer_norm(x, x.shape[-1:], eps=_EPSILON) if self.norm == "layer" else x

@@ -67,8 +67,9 @@ class Fitted:
 
 @dataclass(kw_only=True)
 class _Member:
-    """What one member remembers between epochs."""
+    """What one member remembers between epochs; `place` is its place in the full stack."""
 
+    place: int
     seed: int
     split: Split
     shuffle: np.random.Generator
@@ -128,26 +129,24 @@ def train_stacked(
     )
     head = build(frame).to(inputs.device)
     stack = [
-        _Member(seed=seed, split=split, shuffle=np.random.default_rng([seed, 1]))
-        for seed, split in zip(seeds, splits, strict=True)
+        _Member(place=place, seed=seed, split=split, shuffle=np.random.default_rng([seed, 1]))
+        for place, (seed, split) in enumerate(zip(seeds, splits, strict=True))
     ]
     _fit(head, inputs, stack, training)
     for parameter, best in zip(head.parameters(), zip(*(m.best_weights for m in stack), strict=True), strict=True):
         parameter.data = torch.stack(best)
-    everyone = list(range(len(stack)))
-    val = _posteriors(head, inputs, [member.split.val for member in stack], everyone)
-    test = _posteriors(head, inputs, [member.split.test for member in stack], everyone)
+    val, test = (_posteriors(head, inputs, stack, part) for part in ("val", "test"))
     seconds = (time.perf_counter() - began) / len(stack)
     return [
         Fitted(
             best_epoch=member.best_epoch,
             curves=tuple(member.curves),
             weights=weights,
-            val=val[m],
-            test=test[m],
+            val=val[member.place],
+            test=test[member.place],
             seconds=seconds,
         )
-        for m, (member, weights) in enumerate(zip(stack, head.modality_weights(), strict=True))
+        for member, weights in zip(stack, head.modality_weights(), strict=True)
     ]
 
 
@@ -155,33 +154,25 @@ def _fit(head: FusionHead, inputs: Inputs, stack: Sequence[_Member], training: T
     """Train until every member has stopped; each keeps the weights of its best epoch."""
     parameters = list(head.parameters())
     adam = StackedAdam(parameters, learning_rate=training.learning_rate, weight_decay=training.weight_decay)
-    live = list(range(len(stack)))
+    members = list(stack)
     for epoch in range(1, training.epochs + 1):
-        members = [stack[m] for m in live]
-        train_losses = _train_epoch(head, adam, inputs, members, live, training.batch_size, epoch)
-        val_losses, accuracies = _score(head, inputs, [member.split.val for member in members], live)
-        for place, (member, *point) in enumerate(zip(members, train_losses, val_losses, accuracies, strict=True)):
+        train_losses = _train_epoch(head, adam, inputs, members, training.batch_size, epoch)
+        for row, (member, *point) in enumerate(zip(members, train_losses, *_score(head, inputs, members), strict=True)):
             if member.record(epoch, *point):
-                member.best_weights = [p.detach()[place].clone() for p in parameters]
+                member.best_weights = [p.detach()[row].clone() for p in parameters]
             if member.on_plateau(epoch, training.plateau_epochs):
-                adam.slow_down(place, training.plateau_decay)
-        going = [place for place, member in enumerate(members) if epoch - member.best_epoch < training.patience]
+                adam.slow_down(row, training.plateau_decay)
+        going = [row for row, member in enumerate(members) if epoch - member.best_epoch < training.patience]
         if not going:
             return
-        if len(going) < len(live):
+        if len(going) < len(members):
             head.keep(going)
             adam.keep(going)
-            live = [live[place] for place in going]
+            members = [members[row] for row in going]
 
 
 def _train_epoch(
-    head: FusionHead,
-    adam: StackedAdam,
-    inputs: Inputs,
-    members: Sequence[_Member],
-    live: Sequence[int],
-    batch_size: int,
-    epoch: int,
+    head: FusionHead, adam: StackedAdam, inputs: Inputs, members: Sequence[_Member], batch_size: int, epoch: int
 ) -> list[float]:
     """Run one epoch and return each member's mean training loss, as met on the way."""
     head.train()
@@ -189,10 +180,10 @@ def _train_epoch(
     orders = [member.shuffle.permutation(member.split.train) for member in members]
     samples, real = (part.to(inputs.device) for part in _batches(orders, batch_size))
     moving = real.any(dim=2).tolist()
-    chosen = torch.tensor(live, device=inputs.device)
-    total = torch.zeros(len(live), device=inputs.device)
+    places = _places(members, inputs.device)
+    total = torch.zeros(len(members), device=inputs.device)
     for step, (batch, weights) in enumerate(zip(samples, real.float(), strict=True)):
-        losses = _losses(head(inputs.batch(batch, chosen)), inputs.labels[batch]) * weights
+        losses = _losses(head(inputs.batch(batch, places)), inputs.labels[batch]) * weights
         (losses.sum(dim=1) / weights.sum(dim=1).clamp(min=1)).sum().backward()
         adam.step(moving[step])
         total += losses.detach().sum(dim=1)
@@ -204,11 +195,12 @@ def _batches(parts: Sequence[np.ndarray], size: int) -> tuple[Tensor, Tensor]:
 
     Members may differ in length: one that is through repeats its first sample, and none of that counts.
     """
-    steps = math.ceil(max(len(part) for part in parts) / size)
-    dealt = np.stack([np.pad(part, (0, steps * size - len(part)), constant_values=part[0]) for part in parts])
-    real = np.arange(steps * size) < np.array([[len(part)] for part in parts])
-    shape = (len(parts), steps, size)
-    return tuple(torch.from_numpy(a.reshape(shape).swapaxes(0, 1).copy()) for a in (dealt, real))  # type: ignore[return-value]
+    longest = max(len(part) for part in parts)
+    shape = (len(parts), math.ceil(longest / size), size)
+    dealt = [np.pad(part, (0, shape[1] * size - len(part)), constant_values=part[0]) for part in parts]
+    real = [np.arange(shape[1] * size) < len(part) for part in parts]
+    samples, counted = (np.stack(rows).reshape(shape).swapaxes(0, 1) for rows in (dealt, real))
+    return torch.from_numpy(samples.copy()), torch.from_numpy(counted.copy())
 
 
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:
@@ -217,31 +209,33 @@ def _losses(logits: Tensor, labels: Tensor) -> Tensor:
     return flat.view(labels.shape)
 
 
+def _places(members: Sequence[_Member], device: torch.device) -> Tensor:
+    return torch.tensor([member.place for member in members], device=device)
+
+
 @torch.inference_mode()
-def _logits(
-    head: FusionHead, inputs: Inputs, parts: Sequence[np.ndarray], live: Sequence[int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return logits (M, n, K), the labels and whether real (M, n), with n the longest part rounded up."""
+def _logits(head: FusionHead, inputs: Inputs, members: Sequence[_Member], part: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Return logits (M, n, K), labels and whether real (M, n), with n the longest part padded to whole batches."""
     head.eval()
-    size = min(_SCORED_AT_ONCE, max(len(part) for part in parts))
-    samples, real = (part.to(inputs.device) for part in _batches(parts, size))
-    chosen = torch.tensor(live, device=inputs.device)
-    logits = torch.cat([head(inputs.batch(batch, chosen)) for batch in samples], dim=1)
+    positions = [getattr(member.split, part) for member in members]
+    size = min(_SCORED_AT_ONCE, max(len(own) for own in positions))
+    samples, real = (dealt.to(inputs.device) for dealt in _batches(positions, size))
+    places = _places(members, inputs.device)
+    logits = torch.cat([head(inputs.batch(batch, places)) for batch in samples], dim=1)
     flat = samples.swapaxes(0, 1).flatten(1)
     return logits, inputs.labels[flat], real.swapaxes(0, 1).flatten(1)
 
 
-def _score(
-    head: FusionHead, inputs: Inputs, parts: Sequence[np.ndarray], live: Sequence[int]
-) -> tuple[list[float], list[float]]:
-    """Return each member's mean loss and accuracy on its part."""
-    logits, labels, real = _logits(head, inputs, parts, live)
+def _score(head: FusionHead, inputs: Inputs, members: Sequence[_Member]) -> tuple[list[float], list[float]]:
+    """Return each member's mean loss and accuracy on its validation part."""
+    logits, labels, real = _logits(head, inputs, members, "val")
     counts = real.sum(dim=1)
     losses = (_losses(logits, labels) * real).sum(dim=1) / counts
     hits = ((logits.argmax(dim=2) == labels) & real).sum(dim=1) / counts
     return losses.tolist(), hits.tolist()
 
 
-def _posteriors(head: FusionHead, inputs: Inputs, parts: Sequence[np.ndarray], live: Sequence[int]) -> list[np.ndarray]:
-    posteriors = _logits(head, inputs, parts, live)[0].softmax(dim=2).cpu().numpy()
-    return [posteriors[m, : len(part)].copy() for m, part in enumerate(parts)]
+def _posteriors(head: FusionHead, inputs: Inputs, members: Sequence[_Member], part: str) -> list[np.ndarray]:
+    posteriors, _, real = _logits(head, inputs, members, part)
+    rows = posteriors.softmax(dim=2).cpu().numpy()
+    return [own[mask] for own, mask in zip(rows, real.cpu().numpy(), strict=True)]

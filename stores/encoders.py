@@ -98,7 +98,9 @@ class EncoderStore:
         if encoder_id in self:
             return encoder_id
         folder = f"encoders/{encoder_id}"
-        self.root.put(save_tensors(dict(weights)), folder, "weights.safetensors")
+        # safetensors writes the memory as it lies: a channels-last weight would come back scrambled
+        ordered = {name: np.asarray(value, order="C") for name, value in weights.items()}
+        self.root.put(save_tensors(ordered), folder, "weights.safetensors")
         self.root.put_table(_trained_on(recipe), folder, "trained_on.parquet")
         self.root.put_table(pa.Table.from_pylist([vars(epoch) for epoch in curves]), folder, "curves.parquet")
         content = {

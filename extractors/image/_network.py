@@ -26,7 +26,7 @@ class FaceNetwork(nn.Module):
 
     def forward(self, faces: Tensor, counts: Tensor) -> Tensor:
         colour = (faces[:, None].float() / 255 - self.mean) / self.deviation
-        rows: Tensor = self.resnet(colour.contiguous(memory_format=torch.channels_last)).float()
+        rows: Tensor = self.resnet(colour.contiguous(memory_format=torch.channels_last))
         owner = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
         total = rows.new_zeros((len(counts), rows.shape[1])).index_add(0, owner, rows)
         return total / counts[:, None]

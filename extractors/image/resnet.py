@@ -66,7 +66,7 @@ class ResNet(Trainable[np.ndarray]):
     modality = "image"
     version = 1
     config_type = ResNetConfig
-    mixed = True
+    trains_mixed = True
     replaced = frozenset({"weights", "initial"})
     packages: ClassVar[tuple[str, ...]] = ("av", "pillow", "torch", "torchvision")
 

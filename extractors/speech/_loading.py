@@ -23,8 +23,8 @@ def load_mono(sample: Sample, rate: int) -> np.ndarray:
     try:
         read = _read_soundfile if path.suffix.lower() in _SOUNDFILE else _read_container
         channels, found_rate = read(path, start, end)
-    except MediaError:
-        raise
+    except MediaError as error:
+        raise MediaError(f"{sample.id}: {error}", reason=error.reason) from None
     except Exception as error:  # libsndfile and FFmpeg raise their own kinds
         raise MediaError(f"{sample.id}: cannot decode {path.name}: {error}", reason="undecodable") from error
     mono = channels.mean(axis=0, dtype=np.float32)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from extractors.devices import autocast, pick_device, pick_dtype
+from extractors.devices import computing, pick_device, pick_dtype
 from extractors.extractor import Extractor, Runtime
 from extractors.text import _weights
 from stores.errors import ConfigError, MediaError
@@ -122,7 +122,7 @@ class Bert(Extractor[Tokens]):
             ids[row, : len(item.ids)] = torch.tensor(item.ids)
             mask[row, : len(item.ids)] = 1
         ids, mask = ids.to(self._device), mask.to(self._device)
-        with torch.inference_mode(), autocast(self._device, self._dtype):
+        with torch.inference_mode(), computing(self._device, self._dtype):
             states = self._model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
             hidden = sum(state.float() for state in states[-self.config.layers :]) / self.config.layers
         if not self.config.special_tokens:

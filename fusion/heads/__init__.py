@@ -1,0 +1,1 @@
+"""Fusion strategies: one module is one head, found by its name."""

@@ -13,7 +13,7 @@ from stores.plugins import find_plugin, plugin_names
 
 TABLE = {"path": "t.csv", "columns": {"id": "id", "text": "text"}, "labels": {"emotion": "label"}}
 LABELS = ("joy", "anger")
-PLUGINS = [name for name in plugin_names("corpora") if name != "corpus"]
+PLUGINS = plugin_names("corpora")
 EXAMPLES = {
     "table": {"name": "t", **TABLE},
     "folder": {

@@ -1,0 +1,157 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torchvision import models, transforms
+
+from extractors.extractor import Inputs, Runtime
+from extractors.image.resnet import ResNet, ResNetConfig
+from stores.errors import ConfigError
+from stores.root import Root
+from stores.samples import Sample
+
+
+def opened(root: Root, *, numerics: str = "exact", **settings: object) -> ResNet:
+    resnet = ResNet(ResNetConfig(**settings), Inputs(root=root, numerics=numerics))
+    resnet.open(Runtime(device="cpu"))
+    return resnet
+
+
+def by_torchvision(network: torch.nn.Module, path: Path, size: int) -> np.ndarray:
+    """The pooled features of torchvision's own network on torchvision's own preprocessing."""
+    prepare = transforms.Compose(
+        [
+            transforms.Grayscale(3),
+            transforms.Resize((size, size), antialias=True),
+            transforms.ToTensor(),
+            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )
+    pooled = torch.nn.Sequential(*list(network.children())[:-1]).eval()
+    with Image.open(path) as image, torch.inference_mode():
+        row = pooled(prepare(image.convert("RGB"))[None])[0, :, 0, 0]
+    return row.numpy()
+
+
+def trained_looking(depth: int, seed: int = 0) -> torch.nn.Module:
+    """A torchvision ResNet with weights and running statistics that are not those of a fresh one."""
+    torch.manual_seed(seed)
+    network = models.get_model(f"resnet{depth}", weights=None).train()
+    with torch.no_grad():
+        network(torch.randn(4, 3, 64, 64))
+    return network.eval()
+
+
+@pytest.fixture
+def face(write_face: Callable[..., Path]) -> Sample:
+    return Sample(id="c/1", corpus="c", image=write_face("face.png", size=(96, 80)))
+
+
+def rows(resnet: ResNet, *samples: Sample) -> list[np.ndarray]:
+    return list(resnet.embed([resnet.decode(sample, "") for sample in samples]))
+
+
+@pytest.mark.parametrize(("depth", "size", "width"), [(18, 64, 512), (50, 224, 2048)])
+def test_rows_equal_torchvisions_average_pool(
+    depth: int, size: int, width: int, face: Sample, root: Root, tmp_path: Path
+) -> None:
+    network = trained_looking(depth)
+    torch.save(network.state_dict(), tmp_path / "resnet.pth")  # as torchvision's IMAGENET1K_V2 files are
+    wanted = by_torchvision(network, face.image, size)
+    for numerics in ("exact", "standard"):
+        resnet = opened(root, depth=depth, size=size, weights=str(tmp_path / "resnet.pth"), numerics=numerics)
+        [found] = rows(resnet, face)
+        assert found.shape == (width,)
+        assert found @ wanted >= 0.9999 * np.linalg.norm(found) * np.linalg.norm(wanted)
+        assert numerics == "standard" or np.abs(found - wanted).max() <= 1e-4
+
+
+def test_the_same_weights_in_another_file_are_the_same_feature(root: Root, tmp_path: Path) -> None:
+    state = trained_looking(18).state_dict()
+    torch.save(state, tmp_path / "a.pth")
+    save_file(state, tmp_path / "b.safetensors")
+    first, second = (ResNetConfig(depth=18, weights=str(tmp_path / name)) for name in ("a.pth", "b.safetensors"))
+    assert ResNet(first, Inputs(root=root)).identity == ResNet(second, Inputs(root=root)).identity
+
+
+def test_weights_without_batch_counters_load(face: Sample, root: Root, tmp_path: Path) -> None:
+    state = trained_looking(18).state_dict()
+    torch.save({k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}, tmp_path / "old.pth")
+    torch.save(state, tmp_path / "new.pth")
+    old, new = (opened(root, depth=18, size=32, weights=str(tmp_path / name)) for name in ("old.pth", "new.pth"))
+    assert rows(old, face)[0].tobytes() == rows(new, face)[0].tobytes()
+
+
+def test_weights_of_another_depth_are_refused(root: Root, tmp_path: Path) -> None:
+    torch.save(trained_looking(18).state_dict(), tmp_path / "resnet18.pth")
+    with pytest.raises(ConfigError, match="do not fit a ResNet-34"):
+        opened(root, depth=34, weights=str(tmp_path / "resnet18.pth"))
+
+
+def test_named_weights_are_read_from_torchs_cache(
+    face: Sample, root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    network = trained_looking(50)
+    torch.save(network.state_dict(), folder / "resnet50-11ad3fa6.pth")
+    [found] = rows(opened(root, size=64, weights="IMAGENET1K_V2"), face)
+    assert np.abs(found - by_torchvision(network, face.image, 64)).max() <= 1e-4
+
+
+def test_named_weights_without_a_network_say_how_to_give_a_path(
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with pytest.raises(ConfigError, match=r"resnet50-11ad3fa6\.pth is neither in torch's cache"):
+        ResNet(ResNetConfig(), Inputs(root=root)).identity  # noqa: B018
+
+
+def test_random_weights_are_seeded_and_say_so(face: Sample, root: Root) -> None:
+    first, second = (opened(root, depth=18, size=32, weights="random") for _ in range(2))
+    assert first.is_random
+    assert rows(first, face)[0].tobytes() == rows(second, face)[0].tobytes()
+
+
+def test_a_video_is_the_mean_of_its_frames(root: Root, write_video: Callable[..., Path], tmp_path: Path) -> None:
+    resnet = opened(root, depth=18, size=32, weights="random", frames=2)
+    video = write_video("two.mp4", [60] * 10 + [200] * 10, [i / 50 for i in range(20)])
+    faces = resnet.decode(Sample(id="c/1", corpus="c", video=video), "")
+    assert [round(float(face.mean()), -1) for face in faces] == [60, 200]
+    [alone, dark, bright] = resnet.embed([faces, faces[:1], faces[1:]])
+    assert np.abs(alone - (dark + bright) / 2).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"depth": 101}, "depth"),
+        ({"size": 16}, "size"),
+        ({"frames": 0}, "frames"),
+        ({"layer": "fc"}, "layer"),
+        ({"weights": "imagenet"}, "weights should be"),
+        ({"depth": 18}, "IMAGENET1K_V1"),
+        ({"weights": "trained", "initial": "trained"}, "weights should be"),
+    ],
+)
+def test_settings_are_checked(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ResNetConfig(**settings)
+
+
+@pytest.mark.real_data
+def test_real_faces_equal_torchvision(real_data: Path, root: Root, tmp_path: Path) -> None:
+    network = trained_looking(18)
+    torch.save(network.state_dict(), tmp_path / "resnet.pth")
+    paths = sorted((real_data / "faces/fer2013").rglob("*.jp*g"))[::70]
+    assert paths
+    resnet = opened(root, depth=18, size=64, weights=str(tmp_path / "resnet.pth"))
+    found = rows(resnet, *(Sample(id=path.name, corpus="c", image=path) for path in paths))
+    for path, row in zip(paths, found, strict=True):
+        assert np.abs(row - by_torchvision(network, path, 64)).max() <= 1e-4

@@ -1,0 +1,73 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from extractors.speech._loading import load_mono
+from stores.errors import MediaError
+from stores.samples import Sample
+
+
+def sample(path: Path, **more: object) -> Sample:
+    return Sample(id="c/1", corpus="c", **{"audio": path, **more})
+
+
+def tone(seconds: float, hertz: float = 440.0) -> np.ndarray:
+    return 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(16000 * seconds)) / 16000)
+
+
+def reason(bad: Sample) -> str:
+    with pytest.raises(MediaError) as caught:
+        load_mono(bad, 16000)
+    assert bad.id in str(caught.value)
+    return caught.value.reason
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "two.wav", np.array([[0.5, 0.25], [0.5, -0.5]] * 10), 16000, subtype="FLOAT")
+    assert load_mono(sample(tmp_path / "two.wav"), 16000)[:2] == pytest.approx([0.375, 0.0])
+
+
+def test_the_sound_track_of_a_video_is_read(write_video: Callable[..., Path]) -> None:
+    path = write_video("clip.mp4", [50] * 50, [i / 50 for i in range(50)], sound=tone(1.0))
+    found = load_mono(Sample(id="c/1", corpus="c", video=path), 16000)
+    assert abs(len(found) - 16000) <= 1024  # whole AAC frames
+    assert np.corrcoef(found[1000:15000], tone(1.0)[1000:15000])[0, 1] > 0.99
+
+
+def test_a_segment_of_a_sound_track_is_where_it_says(write_video: Callable[..., Path]) -> None:
+    sound = np.concatenate([tone(2.0, 300), tone(1.0, 900), tone(1.0, 300)])
+    path = write_video("long.mp4", [], [], sound=sound)
+    found = load_mono(Sample(id="c/1", corpus="c", video=path, start_ms=2000, end_ms=3000), 16000)
+    assert len(found) == 16000
+    spectrum = np.abs(np.fft.rfft(found[200:-200]))
+    assert np.argmax(spectrum) == pytest.approx(900 * 15600 / 16000, abs=1)
+    assert np.corrcoef(found[500:-500], sound[32500:47500])[0, 1] > 0.98
+
+
+def test_a_file_that_is_no_recording_is_undecodable(tmp_path: Path) -> None:
+    for name in ("noise.wav", "noise.flac", "noise.mp3", "noise.mp4"):
+        (tmp_path / name).write_bytes(b"this is not sound" * 100)
+        assert reason(sample(tmp_path / name)) == "undecodable"
+
+
+def test_a_video_without_sound_says_so(write_video: Callable[..., Path]) -> None:
+    path = write_video("mute.mp4", [50] * 5, [i / 50 for i in range(5)])
+    assert reason(Sample(id="c/1", corpus="c", video=path)) == "no_audio_track"
+
+
+def test_samples_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "nan.wav", np.array([0.1, np.nan] * 500), 16000, subtype="FLOAT")
+    assert reason(sample(tmp_path / "nan.wav")) == "not_finite"
+
+
+@pytest.mark.real_data
+def test_the_sound_of_the_ravdess_clip_is_that_of_its_wav(real_data: Path) -> None:
+    clip = real_data / "clips/ravdess/01-01-01-01-01-01-01.mp4"
+    wav = real_data / "speech/ravdess/01-01-01-01-01-01-01.wav"
+    heard, wanted = load_mono(Sample(id="c/1", corpus="c", video=clip), 16000), load_mono(sample(wav), 16000)
+    assert abs(len(heard) - len(wanted)) < 1600
+    n = min(len(heard), len(wanted))
+    assert np.corrcoef(heard[:n], wanted[:n])[0, 1] > 0.99

@@ -1,0 +1,242 @@
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from extractors.extractor import Extractor, Inputs, Runtime, find_extractor
+from extractors.plan import plan
+from extractors.run import extract
+from stores.errors import MediaError
+from stores.features import FeatureStore
+from stores.progress import Silent
+from stores.root import Root
+from stores.samples import Sample
+from stores.spec import FeatureSpec, embedding_spec
+
+RUNTIME = Runtime(device="cpu", batch_size=2, workers=2, queue=3, block_size=2)
+
+
+@dataclass(frozen=True)
+class CountingConfig:
+    poison: str = "poison"
+
+
+class Counting(Extractor[str]):
+    """Text -> (number of words, 1): an extractor whose rows can be told by hand and that fails on demand."""
+
+    modality = "text"
+    version = 1
+    config_type = CountingConfig
+    batches: list[list[int]]
+
+    def spec(self) -> FeatureSpec:
+        return embedding_spec(2, self.inputs.numerics)
+
+    def decode(self, sample: Sample, key: str) -> str:
+        if sample.text == "broken":
+            raise MediaError(f"{sample.id}: broken", reason="undecodable")
+        if sample.text == "surprise":
+            raise ZeroDivisionError("decoders raise anything")
+        return sample.text or ""
+
+    def length(self, item: str) -> int:
+        return len(item.split())
+
+    def remarks(self, item: str) -> Sequence[str]:
+        return ("long",) if self.length(item) > 2 else ()
+
+    def embed(self, items: Sequence[str]) -> Iterator[np.ndarray]:
+        self.batches.append([self.length(item) for item in items])
+        if self.config.poison in items:
+            raise RuntimeError("poisoned")
+        for item in items:
+            yield np.array([np.nan if item == "infinite" else self.length(item), 1.0])
+
+
+@pytest.fixture
+def counting(root: Root, monkeypatch: pytest.MonkeyPatch) -> Counting:
+    extractor = Counting(CountingConfig(), Inputs(root=root))
+    extractor.batches = []
+    monkeypatch.setattr("extractors.run._opened", lambda *_: extractor)
+    return extractor
+
+
+def say(*texts: str | None) -> list[Sample]:
+    return [Sample(id=f"c/{i}", corpus="c", text=text) for i, text in enumerate(texts)]
+
+
+def run(extractor: Extractor, samples: list[Sample], runtime: Runtime = RUNTIME, **more: bool) -> dict[str, int]:
+    return extract(extractor, samples, extractor.inputs.root, runtime, report=Silent(), **more).as_dict()
+
+
+def reasons(extractor: Extractor) -> dict[str, tuple[str, str, int]]:
+    rows = FeatureStore(extractor.inputs.root, extractor.identity).quarantined()
+    return {row.sample_id: (row.stage, row.reason, row.attempts) for row in rows}
+
+
+def counts(extractor: Extractor) -> list[float]:
+    store = FeatureStore(extractor.inputs.root, extractor.identity)
+    return sorted(float(row[0]) for row in store.read(sorted(store.index())))
+
+
+def test_rows_are_written_and_the_books_balance(counting: Counting) -> None:
+    books = run(counting, say("a", "a b", None, "a b c", "d"))
+    assert books == {"samples": 5, "absent": 1, "cached": 0, "extracted": 4, "quarantined": 0, "distinct": 4}
+    assert counts(counting) == [1, 1, 2, 3]
+
+
+def test_a_second_run_extracts_nothing(counting: Counting) -> None:
+    run(counting, say("a", "a b"))
+    counting.batches.clear()
+    assert run(counting, say("a", "a b"))["cached"] == 2
+    assert counting.batches == []
+
+
+def test_samples_that_share_a_key_are_embedded_once(counting: Counting) -> None:
+    books = run(counting, say("a b", "a b", "a b", "c"))
+    assert (books["extracted"], books["distinct"]) == (4, 2)
+    assert sum(map(len, counting.batches)) == 2
+
+
+def test_failures_are_rows_and_stop_nobody(counting: Counting) -> None:
+    books = run(counting, say("a", "broken", "surprise", "poison", "infinite", "", "a b", "broken"))
+    assert books == {"samples": 8, "absent": 0, "cached": 0, "extracted": 2, "quarantined": 6, "distinct": 2}
+    assert reasons(counting) == {
+        "c/1": ("decode", "undecodable", 1),
+        "c/2": ("decode", "undecodable", 1),
+        "c/3": ("embed", "embed_failed", 1),
+        "c/4": ("validate", "not_finite", 1),
+        "c/5": ("read", "empty_text", 1),
+        "c/7": ("decode", "undecodable", 1),
+    }
+
+
+def test_a_failure_is_tried_again_on_request_only(counting: Counting) -> None:
+    run(counting, say("a", "poison"))
+    counting.batches.clear()
+    assert run(counting, say("a", "poison"))["quarantined"] == 1
+    assert counting.batches == []
+    run(counting, say("a", "poison"), retry_quarantined=True)
+    assert reasons(counting)["c/1"] == ("embed", "embed_failed", 2)
+    assert len(counting.inputs.root.names(f"features/text/{counting.identity.id}/quarantine")) == 2
+
+
+def test_a_new_sample_shares_the_failure_of_its_key(counting: Counting) -> None:
+    run(counting, say("poison"))
+    counting.batches.clear()
+    assert run(counting, say("poison", "poison"))["quarantined"] == 2
+    assert counting.batches == []
+    assert set(reasons(counting)) == {"c/0", "c/1"}
+
+
+def test_a_key_that_cannot_be_read_is_looked_at_every_time_and_recorded_once(counting: Counting) -> None:
+    for _ in range(3):
+        assert run(counting, say("a", " "))["quarantined"] == 1
+    assert len(counting.inputs.root.names(f"features/text/{counting.identity.id}/quarantine")) == 1
+
+
+def test_batches_hold_items_alike_in_length(counting: Counting) -> None:
+    texts = [" ".join(f"{i}{j}" for j in range(length)) for i, length in enumerate([9, 1, 8, 2, 7, 3])]
+    run(counting, say(*texts), Runtime(device="cpu", batch_size=2, queue=6, block_size=6))
+    assert counting.batches == [[1, 2], [3, 7], [8, 9]]
+
+
+def test_a_lost_part_is_extracted_again(counting: Counting) -> None:
+    samples = say("a", "a b", "a b c", "a b c d")
+    run(counting, samples)
+    folder = counting.inputs.root.local(f"features/text/{counting.identity.id}/parts")
+    seals = sorted(folder.glob("*.parquet"))
+    assert len(seals) == 2
+    seals[0].unlink()
+    books = run(counting, samples)
+    assert (books["cached"], books["extracted"]) == (2, 2)
+    assert counts(counting) == [1, 2, 3, 4]
+
+
+def test_long_rows_fill_several_parts_a_block(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extractors.run.PART_BYTES", 8)  # two rows of (2,) float16
+    run(counting, say("a", "b", "c", "d", "e"), Runtime(device="cpu", batch_size=2, block_size=5))
+    assert len(FeatureStore(counting.inputs.root, counting.identity).seals()) == 3
+
+
+def test_the_receipt_says_how_and_counts_remarks(counting: Counting) -> None:
+    run(counting, say("a", "a b c", "a b c d"), Runtime(device="cpu"))
+    [seal] = FeatureStore(counting.inputs.root, counting.identity).seals()
+    assert (seal.receipt.device, seal.receipt.dtype) == ("cpu", "float32")
+    assert seal.receipt.counts == {"rows": 3, "long": 2}
+    assert seal.receipt.versions == {"numpy": np.__version__}
+
+
+def test_progress_counts_every_sample_to_be_done(counting: Counting) -> None:
+    class Tally(Silent):
+        total = done = 0
+
+        def start(self, name: str, total: int, unit: str) -> None:
+            self.total = total
+
+        def advance(self, name: str, n: int = 1) -> None:
+            self.done += n
+
+    tally = Tally()
+    samples = say("a", "a", "broken", "poison", "c d", None)
+    extract(counting, samples, counting.inputs.root, RUNTIME, report=tally)
+    assert tally.done == tally.total == 5
+
+
+def test_missing_and_damaged_files_are_quarantined(make: Callable[..., Extractor], tmp_path: Path) -> None:
+    extractor = make("image", "resnet")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    samples = [Sample(id=name, corpus="c", image=tmp_path / f"{name}.png") for name in ("0", "bad", "missing")]
+    books = run(extractor, samples)
+    assert (books["extracted"], books["quarantined"]) == (1, 2)
+    assert reasons(extractor) == {"bad": ("decode", "undecodable", 1), "missing": ("read", "missing_file", 1)}
+
+
+def test_a_sample_without_upstream_row_waits_for_it(
+    make: Callable[..., Extractor], people: list[Sample], write_tone: Callable[..., Path]
+) -> None:
+    extractor = make("speech", "lstm_cnn")
+    late = replace(people[0], id="c/late", audio=write_tone("late.wav", 0.4, hertz=500))
+    books = run(extractor, [*people, late])
+    assert (books["extracted"], books["quarantined"]) == (6, 1)
+    assert reasons(extractor) == {"c/late": ("read", "upstream", 1)}
+    run(make("speech", "acoustic"), [late])
+    assert run(extractor, [*people, late])["extracted"] == 1
+
+
+def test_rows_do_not_depend_on_batches_blocks_or_threads(
+    make: Callable[..., Extractor], people: list[Sample], tmp_path: Path
+) -> None:
+    found = []
+    for i, runtime in enumerate((Runtime(device="cpu"), Runtime(device="cpu", batch_size=1, workers=1, block_size=4))):
+        here = make("text", "bert")
+        extractor = type(here)(here.config, Inputs(root=Root(tmp_path / str(i))))
+        run(extractor, people, runtime)
+        store = FeatureStore(extractor.inputs.root, extractor.identity)
+        found.append(np.stack(store.read([sample.key("text") for sample in people])).astype(np.float64))
+    cosine = (found[0] * found[1]).sum(axis=1) / np.linalg.norm(found[0], axis=1) / np.linalg.norm(found[1], axis=1)
+    assert cosine.min() >= 0.9999
+
+
+def test_blocks_can_be_sent_to_other_processes(people: list[Sample], tmp_path: Path) -> None:
+    kind = find_extractor("speech", "acoustic")
+    here, there = (kind(kind.config_type(), Inputs(root=Root(tmp_path / name))) for name in ("here", "there"))
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        books = extract(there, people, there.inputs.root, RUNTIME, report=Silent(), map_blocks=pool.map)
+    assert books.as_dict() == run(here, people)
+    digests = [
+        {key: place.digest for key, place in FeatureStore(extractor.inputs.root, extractor.identity).index().items()}
+        for extractor in (here, there)
+    ]
+    assert digests[0] == digests[1]
+    assert len(digests[0]) == len(people)
+
+
+def test_a_plan_writes_nothing(counting: Counting) -> None:
+    found = plan(counting, say("a", "a", None, ""), counting.inputs.root)
+    assert (found.pending, len(found.todo), len(found.absent), len(found.quarantined)) == (2, 1, 1, 1)
+    assert counting.inputs.root.names() == []

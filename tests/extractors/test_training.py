@@ -1,0 +1,235 @@
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models import resnet18
+
+from extractors._stopping import stop_share
+from extractors.extractor import Inputs, Runtime, find_extractor
+from extractors.run import extract
+from extractors.training import TrainConfig, plan_recipe, train, usable
+from stores.encoders import EncoderRecipe, EncoderStore
+from stores.errors import ConfigError
+from stores.features import FeatureStore
+from stores.identity import tensors_digest
+from stores.progress import Silent
+from stores.root import Root
+from stores.samples import Sample
+
+RUNTIME = Runtime(device="cpu")
+CLASSES = ("calm", "joy")
+SMALL: dict[str, tuple[str, dict[str, Any]]] = {
+    "speech": ("lstm_cnn", {"filters": 8, "hidden": 8, "kernel": 3}),
+    "image": ("resnet", {"depth": 18, "size": 32, "weights": "trained"}),
+}
+TRAIN = TrainConfig(epochs=12, batch_size=8, patience=12, stop_share=0.25, seed=1)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Samples that pitch and brightness tell apart, and how to plan and train on them."""
+
+    root: Root
+    samples: list[Sample]
+
+    def upstream(self) -> FeatureStore:
+        acoustic = find_extractor("speech", "acoustic")
+        extractor = acoustic(acoustic.config_type(), Inputs(root=self.root))
+        extract(extractor, self.samples, self.root, RUNTIME, report=Silent())
+        return FeatureStore(self.root, extractor.identity)
+
+    def plan(
+        self, modality: str, samples: list[Sample] | None = None, **changes: Any
+    ) -> tuple[Any, Any, EncoderRecipe]:
+        name, settings = SMALL[modality]
+        kind = find_extractor(modality, name)
+        built = kind.config_type(**settings, **changes.pop("config", {}))
+        recipe = plan_recipe(
+            kind,
+            built,
+            replace(TRAIN, **changes),
+            self.samples if samples is None else samples,
+            scheme="emotion",
+            classes=CLASSES,
+            groups=["speaker"],
+            upstream=self.upstream() if kind.upstream else None,
+        )
+        return kind, built, recipe
+
+    def train(self, modality: str, **changes: Any) -> str:
+        kind, config, recipe = self.plan(modality, **changes)
+        return train(kind, recipe, self.samples, self.root, RUNTIME, config=config, report=Silent())
+
+
+@pytest.fixture
+def task(root: Root, write_tone: Callable[..., Path], write_face: Callable[..., Path]) -> Task:
+    samples = [
+        Sample(
+            id=f"c/{i}",
+            corpus="c",
+            audio=write_tone(f"{i}.wav", 0.2 + 0.01 * i, hertz=(150, 900)[i % 2] + i),
+            image=write_face(f"{i}.png", i, low=(0, 156)[i % 2], high=(100, 256)[i % 2], size=(32, 32)),
+            labels={"emotion": CLASSES[i % 2]},
+            groups={"speaker": f"s{i // 4}", "take": f"t{i}"},
+        )
+        for i in range(24)
+    ]
+    return Task(root, samples)
+
+
+@pytest.mark.parametrize("modality", ["speech", "image"])
+def test_a_separable_set_is_learned(task: Task, modality: str) -> None:
+    curves = EncoderStore(task.root).curves(task.train(modality, learning_rate=3e-3, epochs=24))
+    best = min(curves, key=lambda epoch: epoch.val_loss)
+    assert best.val_accuracy == 1.0
+    assert best.val_loss < curves[0].val_loss
+
+
+def test_training_is_deterministic_and_follows_its_seed(task: Task, tmp_path: Path) -> None:
+    def weights(place: str, seed: int) -> dict[str, np.ndarray]:
+        elsewhere = Task(Root(tmp_path / place), task.samples)
+        return EncoderStore(elsewhere.root).weights(elsewhere.train("speech", epochs=2, seed=seed))
+
+    first, again, other = weights("a", 1), weights("b", 1), weights("c", 2)
+    assert {k: v.tobytes() for k, v in first.items()} == {k: v.tobytes() for k, v in again.items()}
+    assert any(not np.array_equal(first[name], other[name]) for name in first)
+
+
+def test_training_leaves_global_randomness_alone(task: Task) -> None:
+    torch.manual_seed(5)
+    wanted = torch.rand(1)
+    torch.manual_seed(5)
+    task.train("speech", epochs=1)
+    assert torch.equal(torch.rand(1), wanted)
+
+
+def test_an_encoder_that_exists_is_left_as_it_is(task: Task) -> None:
+    encoder = task.train("speech", epochs=1)
+    path = task.root.local("encoders", encoder, "weights.safetensors")
+    before = path.stat().st_mtime_ns
+    assert task.train("speech", epochs=1) == encoder
+    assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("modality", ["speech", "image"])
+def test_weights_come_back_as_they_were(task: Task, modality: str) -> None:
+    encoders, encoder = EncoderStore(task.root), task.train(modality, epochs=1)
+    assert tensors_digest(encoders.weights(encoder).items()) == encoders.describe(encoder)["weights"]
+
+
+def test_the_id_is_known_before_and_follows_labels_and_settings(task: Task) -> None:
+    _, _, recipe = task.plan("speech")
+    relabelled = [replace(task.samples[0], labels={"emotion": "joy"}), *task.samples[1:]]
+    moved = [replace(s, groups={**s.groups, "hall": "h1"}) for s in task.samples]
+    assert task.plan("speech")[2].id == recipe.id
+    assert task.plan("speech", moved)[2].id == recipe.id
+    assert task.plan("speech", relabelled)[2].id != recipe.id
+    assert task.plan("speech", learning_rate=0.1)[2].id != recipe.id
+    assert task.plan("speech", seed=9)[2].id != recipe.id
+    assert task.plan("speech", config={"inputs": "mel"})[2].id != recipe.id
+
+
+def test_no_group_is_on_both_sides(task: Task) -> None:
+    _, _, recipe = task.plan("image")
+    fit, stop = ({t.groups["speaker"] for t in recipe.trainees if t.use == use} for use in ("fit", "stop"))
+    assert fit
+    assert stop
+    assert not fit & stop
+
+
+def test_group_kinds_and_equal_media_are_merged() -> None:
+    speakers = ["a", "a", "b", "b", "c", "c", None, None]
+    videos = ["1", "2", "2", "3", "4", "4", None, None]  # a and b meet in video 2
+    keys = ["k0", "k1", "k2", "k3", "k4", "k5", "k6", "k6"]
+    labels = ["x", "y"] * 4
+    for seed in range(8):
+        stopping = stop_share(labels, [speakers, videos, keys], 0.3, seed)
+        for together in ([0, 1, 2, 3], [4, 5], [6, 7]):
+            assert len({bool(stopping[i]) for i in together}) == 1
+        assert 0 < stopping.sum() < 8
+
+
+def test_too_few_groups_to_stop_on_are_refused() -> None:
+    with pytest.raises(ConfigError, match="2 samples in 1 groups"):
+        stop_share(["x", "y"], [["a", "a"]], 0.2, 0)
+    with pytest.raises(ConfigError, match="give the encoder more groups"):
+        stop_share(["x", "x", "y", "y"], [["a", "a", "b", "b"]], 0.5, 0)
+
+
+def test_what_cannot_be_trained_on_is_counted(task: Task, tmp_path: Path) -> None:
+    lost = [
+        replace(task.samples[0], id="c/gone", image=tmp_path / "gone.png"),
+        replace(task.samples[1], id="c/mute", image=None),
+        replace(task.samples[2], id="c/nameless", labels={}),
+    ]
+    kind, config, recipe = task.plan("image", [*task.samples, *lost])
+    assert {t.sample_id for t in recipe.trainees} == {s.id for s in task.samples}
+    found, skipped = usable(kind(config, Inputs(root=task.root)), lost, scheme="emotion")
+    assert found == []
+    assert skipped == {"absent": 1, "missing_file": 1, "no_label": 1}
+
+
+def test_a_sample_without_upstream_row_is_no_trainee(task: Task) -> None:
+    upstream = task.upstream()
+    kind = find_extractor("speech", "lstm_cnn")
+    longer = [replace(s, id=f"{s.id}-late", start_ms=10) for s in task.samples[:3]]
+    extractor = kind(kind.config_type(), Inputs(root=task.root, upstream=upstream))
+    assert usable(extractor, longer, scheme="emotion") == ([], {"upstream": 3})
+
+
+def test_media_that_turn_out_undecodable_are_skipped_and_counted(task: Task, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    samples = [*task.samples, replace(task.samples[0], id="c/bad", image=tmp_path / "bad.png")]
+    kind, config, recipe = task.plan("image", samples, epochs=1)
+    encoder = train(kind, recipe, samples, task.root, RUNTIME, config=config, report=Silent())
+    assert EncoderStore(task.root).describe(encoder)["skipped"] == {"undecodable": 1}
+
+
+def test_given_weights_are_started_from_and_named_by_digest(task: Task, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    torch.save(resnet18(weights=None).state_dict(), tmp_path / "start.pth")
+    kind, config, recipe = task.plan("image", config={"initial": str(tmp_path / "start.pth")}, epochs=1)
+    assert recipe.initial is not None
+    assert str(tmp_path) not in str(recipe.settings())
+    encoder = train(kind, recipe, task.samples, task.root, RUNTIME, config=config, report=Silent())
+    started = resnet18(weights=None)
+    started.load_state_dict(torch.load(tmp_path / "start.pth", weights_only=True))
+    moved = EncoderStore(task.root).weights(encoder)["resnet.conv1.weight"] - started.conv1.weight.detach().numpy()
+    assert 0 < np.abs(moved).max() < 0.05  # a few Adam steps of 1e-3 away
+
+
+def test_a_config_that_is_not_the_planned_one_is_refused(task: Task) -> None:
+    kind, _, recipe = task.plan("image")
+    other = kind.config_type(depth=34, size=32, weights="trained")
+    with pytest.raises(ConfigError, match="plan again"):
+        train(kind, recipe, task.samples, task.root, RUNTIME, config=other, report=Silent())
+
+
+def test_frames_are_normalised_by_the_fitted_samples_only(task: Task) -> None:
+    kind, config, recipe = task.plan("speech", epochs=1)
+    encoder = train(kind, recipe, task.samples, task.root, RUNTIME, config=config, report=Silent())
+    rows = task.upstream().read([t.key for t in recipe.trainees if t.use == "fit"])
+    weights = EncoderStore(task.root).weights(encoder)
+    assert np.allclose(weights["mean"], np.concatenate(rows).mean(axis=0), atol=1e-3)
+    assert np.allclose(weights["deviation"], np.concatenate(rows).std(axis=0), atol=1e-3)
+
+
+def test_given_weights_cannot_be_trained(task: Task) -> None:
+    kind = find_extractor("text", "bert")
+    with pytest.raises(ConfigError, match="nothing to train"):
+        plan_recipe(
+            kind, kind.config_type(), TRAIN, task.samples, scheme="emotion", classes=CLASSES, groups=[], upstream=None
+        )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"epochs": 0}, {"decay": 0.0}, {"dropout": 1.0}, {"stop_share": 1.0}, {"learning_rate": 0.0}, {"numerics": "?"}],
+)
+def test_training_settings_are_checked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        TrainConfig(**wrong)

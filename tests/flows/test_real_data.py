@@ -1,0 +1,107 @@
+"""The studies of examples/ on real recordings, cut down to what a test may take; scores are checked against chance."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.jobs import Options, extract_job, run_job
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+pytestmark = [
+    pytest.mark.real_data,
+    pytest.mark.skipif("AFFUSE_REAL_DATA" not in os.environ, reason="AFFUSE_REAL_DATA names no folder"),
+]
+
+
+class Outcome:
+    """What a run said: the JSON of the command, results.json and the page."""
+
+    def __init__(self, said: dict[str, Any]) -> None:
+        self.said = said
+        self.results = json.loads(Path(said["results"]).read_text(encoding="utf-8"))
+        self.page = Path(said["report"]).read_text(encoding="utf-8")
+
+    def score(self, model: str, metric: str = "macro_f1") -> dict[str, Any]:
+        found = [s for s in self.results["scores"] if (s["model"], s["metric"]) == (model, metric)]
+        assert len(found) == 1, f"{model} {metric}"
+        return found[0]
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
+    """One root for all studies: what one has extracted, the next finds."""
+    return Options(root=str(tmp_path_factory.mktemp("runs")), quiet=True)
+
+
+def cut_down(example: str, folder: Path, repeats: int | None = None, corpus: str = "") -> str:
+    """Write a copy of an example with fewer repeats, and more settings for its corpus; return its path."""
+    text = (EXAMPLES / f"{example}.toml").read_text(encoding="utf-8")
+    if repeats is not None:
+        text, changed = re.subn(r"^repeats = \d+", f"repeats = {repeats}", text, flags=re.M)
+        assert changed == 1
+    text = text.replace("[corpus]\n", f"[corpus]\n{corpus}\n", 1)
+    path = folder / f"{example}.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def run(example: str, folder: Path, options: Options, **cut: Any) -> Outcome:
+    outcome = Outcome(run_job(cut_down(example, folder, **cut), options))
+    for books in outcome.said["features"].values():
+        counted = books["absent"] + books["cached"] + books["extracted"] + books["quarantined"]
+        assert books["samples"] == counted
+    return outcome
+
+
+def test_text_of_meld_beats_the_majority_class(tmp_path: Path, options: Options) -> None:
+    emotion = run("meld-emotion", tmp_path, options, repeats=3)
+    assert emotion.said["features"]["text"]["samples"] == 11098
+    assert emotion.score("unimodal[text]")["low"] > emotion.score("majority class")["high"] + 0.05
+    sentiment = run("meld-sentiment", tmp_path, options, repeats=3)
+    assert sentiment.said["features"]["text"]["extracted"] == 0
+    assert sentiment.score("unimodal[text]")["low"] > sentiment.score("majority class")["high"] + 0.1
+
+
+def test_speech_of_nemo_knows_its_speakers_and_not_strangers(tmp_path: Path, options: Options) -> None:
+    known = run("nemo-sentence", tmp_path, options, repeats=3).score("unimodal[speech]", "balanced_accuracy")
+    assert known["estimate"] > 0.5
+    speaker = run("nemo-speaker", tmp_path, options, corpus="limit = 60")
+    stranger = speaker.score("unimodal[speech]", "balanced_accuracy")
+    assert stranger["low"] is not None
+    assert stranger["low"] < stranger["estimate"] < stranger["high"]
+    assert stranger["estimate"] < known["estimate"] - 0.1
+    assert speaker.results["method"]["repeats"] == 6
+
+
+def test_text_that_tells_nothing_is_not_found_to_help(tmp_path: Path, options: Options) -> None:
+    outcome = run("nemo-text-speech", tmp_path, options, repeats=3)
+    assert outcome.score("unimodal[text]", "balanced_accuracy")["estimate"] < 0.25
+    pair = {"weighted[speech+text]", "unimodal[speech]"}
+    fused = [c for c in outcome.results["comparisons"] if {c["a"], c["b"]} == pair]
+    assert fused
+    for comparison in fused:
+        found = "above" if comparison["a"].startswith("weighted") else "below"
+        assert comparison["verdict"] != found, comparison
+
+
+def test_faces_of_fer2013_run_to_the_report(tmp_path: Path, options: Options) -> None:
+    outcome = run("fer2013", tmp_path, options, repeats=3, corpus="limit = 50")
+    assert outcome.said["features"]["image"]["quarantined"] == 0
+    assert outcome.score("unimodal[image]")["estimate"] > outcome.score("majority class")["estimate"]
+
+
+def test_a_composed_corpus_carries_its_banner_and_claims_nothing(tmp_path: Path, options: Options) -> None:
+    outcome = run("composed", tmp_path, options, repeats=3)
+    assert any(banner["kind"] == "composed" for banner in outcome.results["banners"])
+    assert "pairs were made by label" in outcome.page
+    assert outcome.results["facts"]["corpus"]["pairing"] == "composed"
+
+
+def test_one_clip_is_read_as_text_speech_and_faces(tmp_path: Path, options: Options) -> None:
+    said = extract_job(cut_down("ravdess-clip", tmp_path), options)
+    for books in said["features"].values():
+        assert (books["samples"], books["extracted"]) == (1, 1)
