@@ -72,7 +72,7 @@ def cli() -> None:
 @common
 @running
 def demo(**options: Any) -> dict[str, Any]:
-    """Run examples/demo.toml: corpus, features, encoders, heads, report."""
+    """Run a full study on a synthetic corpus (examples/demo.toml)."""
     return _do("run", str(DEMO), options)
 
 
@@ -81,7 +81,10 @@ def demo(**options: Any) -> dict[str, Any]:
 @common
 @running
 def run(study: str, **options: Any) -> dict[str, Any]:
-    """Go the whole way for a STUDY file: manifest, features, encoders, heads, report."""
+    """Go the whole way: manifest, features, heads, report.
+
+    STUDY is a TOML file; examples/ has one for each kind of corpus, examples/paper.toml every setting.
+    """
     return _do("run", study, options)
 
 
@@ -89,7 +92,7 @@ def run(study: str, **options: Any) -> dict[str, Any]:
 @study_argument
 @common
 def manifest(study: str, **options: Any) -> dict[str, Any]:
-    """Build the manifest of a STUDY's corpus: one row a sample, checked."""
+    """Check a STUDY's corpus and list it, one row a sample."""
     result = _do("manifest", study, options)
     if not options["quiet"]:
         console.print(f"{result['manifest']}: {result['samples']:,} samples ({result['pairing']})", highlight=False)
@@ -105,7 +108,7 @@ def manifest(study: str, **options: Any) -> dict[str, Any]:
 @common
 @running
 def extract(study: str, **options: Any) -> dict[str, Any]:
-    """Extract every feature of a STUDY that is not in the store yet."""
+    """Extract the features that are not in the store yet."""
     return _do("extract", study, options)
 
 
@@ -114,7 +117,7 @@ def extract(study: str, **options: Any) -> dict[str, Any]:
 @common
 @running
 def train(study: str, **options: Any) -> dict[str, Any]:
-    """Train the encoders of a STUDY (LSTM-CNN, ResNet) on the samples reserved for them."""
+    """Train the encoders that are not trained yet."""
     return _do("train", study, options)
 
 
@@ -123,7 +126,7 @@ def train(study: str, **options: Any) -> dict[str, Any]:
 @common
 @running
 def study(study: str, **options: Any) -> dict[str, Any]:
-    """Train and score every head of a STUDY; heads that have run are not run again."""
+    """Train and score the heads that have not run yet."""
     return _do("study", study, options)
 
 
@@ -137,7 +140,7 @@ def report(study: str, **options: Any) -> dict[str, Any]:
 
 @cli.group()
 def store() -> None:
-    """Look into the store: what has been extracted, trained and compared."""
+    """Look into the store."""
 
 
 @store.command("ls")

@@ -1,4 +1,4 @@
-"""The frozen input of a study: aligned features, filtered splits, and the facts the report repeats."""
+"""The frozen input of a study: aligned features and filtered splits, written down under the study's id."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from flows.candidates import Candidates
+from flows.facts import samples_table, splits_table, study_facts, warnings
 from flows.features import Feature
 from flows.leakage import refuse_leakage
 from flows.study_config import StudyConfig
@@ -21,8 +21,6 @@ from stores.manifest import Manifest
 from stores.root import Root
 from stores.samples import Sample
 from stores.studies import StudyStore
-
-PARTS = ("train", "val", "test", "encoder")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +44,10 @@ def take_snapshot(
 
     Raises LeakageError, or ConfigError if a training part is left without one of the classes.
     """
+    for modality in config.modalities:
+        if (spec := features[modality].stores[0].identity.spec).layout != "vector":
+            name = features[modality].plan.name
+            raise ConfigError(f"[features.{modality}] {name} rows are {spec.layout}; heads read one vector a sample")
     keys = {m: [_key(sample, m) for sample in candidates.samples] for m in config.modalities}
     values, rows, digests = {}, {}, {}
     for modality in config.modalities:
@@ -68,9 +70,14 @@ def take_snapshot(
     for i in np.flatnonzero(~complete):
         excluded[block.sample_ids[i]] = "quarantined: " + ", ".join(m for m in config.modalities if lost[m][i])
     identity = _identity(config, candidates, keys, digests, features)
-    facts = _facts(config, manifest, candidates, kept, features, keys, excluded, identity)
-    samples = _samples_table(manifest, candidates, config, excluded)
-    store = StudyStore.create(root, short_id("study", identity), facts, samples, _splits_table(kept, block))
+    facts = {
+        **study_facts(config, manifest, candidates, features),
+        "snapshot": fingerprint(identity),
+        "excluded": dict(sorted(Counter(excluded.values()).items())),
+        "warnings": warnings(config, kept, keys),
+    }
+    samples = samples_table(manifest, candidates, config, excluded)
+    store = StudyStore.create(root, short_id("study", identity), facts, samples, splits_table(kept, block))
     return Snapshot(block=block, splits=kept, store=store)
 
 
@@ -94,7 +101,7 @@ def _lost(feature: Feature, rows: np.ndarray, splits: Sequence[Split]) -> np.nda
 
 
 def _filtered(split: Split, complete: np.ndarray) -> Split:
-    parts = {part: (own := getattr(split, part))[complete[own]] for part in PARTS if part != "encoder"}
+    parts = {part: (own := getattr(split, part))[complete[own]] for part in ("train", "val", "test")}
     return replace(split, **parts)
 
 
@@ -152,107 +159,3 @@ def _identity(
         "protocol": asdict(config.protocol),
         "seed": config.seed,
     }
-
-
-def _facts(
-    config: StudyConfig,
-    manifest: Manifest,
-    candidates: Candidates,
-    splits: Sequence[Split],
-    features: Mapping[str, Feature],
-    keys: Mapping[str, Sequence[str | None]],
-    excluded: Mapping[str, str],
-    identity: Mapping[str, Any],
-) -> dict[str, Any]:
-    return {
-        "name": config.name,
-        "seed": config.seed,
-        "snapshot": fingerprint(identity),
-        "corpus": {
-            "name": manifest.name,
-            "pairing": manifest.pairing,
-            "source": manifest.source,
-            "licence": manifest.licence,
-            "notes": dict(manifest.notes),
-            "dropped": dict(manifest.dropped),
-            "samples": len(manifest.samples),
-        },
-        "scheme": config.study.scheme,
-        "classes": list(candidates.classes),
-        "modalities": list(config.modalities),
-        "groups": list(config.study.groups),
-        "protocol": asdict(config.protocol),
-        "missing": config.study.missing,
-        "features": {m: _feature_facts(features[m]) for m in config.modalities},
-        "excluded": dict(sorted(Counter(excluded.values()).items())),
-        "warnings": _warnings(config, splits, keys),
-    }
-
-
-def _feature_facts(feature: Feature) -> dict[str, Any]:
-    summaries = [store.summary() for store in feature.stores]
-    return {
-        "ids": [store.id for store in feature.stores],
-        "extractor": feature.plan.name,
-        "weights": feature.weights_note,
-        "random": feature.is_random,
-        "encoders": list(feature.encoders),
-        "encoder_samples": feature.plan.train_on,
-        "identity": feature.stores[0].identity.as_dict(),
-        "rows": sum(summary["rows"] for summary in summaries),
-        "computed_on": summaries[0]["computed_on"],
-        "versions": sorted({version for summary in summaries for version in summary["versions"]}),
-    }
-
-
-def _warnings(config: StudyConfig, splits: Sequence[Split], keys: Mapping[str, Sequence[str | None]]) -> list[str]:
-    found = []
-    if config.protocol.encoder_share == 1 and config.per_repeat:
-        found.append(
-            "in_sample_rows: heads are trained on rows their encoder was fitted on; "
-            "they may trust that modality more than it deserves"
-        )
-    if "text" in keys:
-        recurring = [_recurring(keys["text"], split) for split in splits]
-        if (share := float(np.mean(recurring))) > 0:
-            found.append(
-                f"identical_text: {share:.1%} of test utterances also occur, word for word, in the training part"
-            )
-    return found
-
-
-def _recurring(text: Sequence[str | None], split: Split) -> float:
-    known = {text[i] for i in split.train}
-    return float(np.mean([text[i] in known for i in split.test]))
-
-
-def _samples_table(
-    manifest: Manifest, candidates: Candidates, config: StudyConfig, excluded: Mapping[str, str]
-) -> pa.Table:
-    group = dict(zip((s.id for s in candidates.samples), map(str, candidates.groups), strict=True))
-    rows = [
-        {
-            "sample_id": sample.id,
-            "label": sample.labels.get(config.study.scheme),
-            "group": group.get(sample.id),
-            "excluded": excluded.get(sample.id),
-            "gender": sample.gender,
-            "age": sample.age,
-            "culture": sample.culture,
-        }
-        for sample in manifest.samples
-    ]
-    names = ("sample_id", "label", "group", "excluded", "gender", "age", "culture")
-    return pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in names]))
-
-
-def _splits_table(splits: Sequence[Split], block: FeatureBlock) -> pa.Table:
-    rows = [
-        {"repeat": split.repeat, "sample_id": block.sample_ids[i], "part": part}
-        for split in splits
-        for part in PARTS
-        for i in getattr(split, part)
-    ]
-    return pa.Table.from_pylist(
-        rows, pa.schema([("repeat", pa.int32()), ("sample_id", pa.string()), ("part", pa.string())])
-    )

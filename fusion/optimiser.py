@@ -21,6 +21,7 @@ class StackedAdam:
         everything = [view for own in self.views for view in own]
         self.adam = torch.optim.AdamW(everything, lr=learning_rate, weight_decay=weight_decay, fused=True)
 
+    @torch.no_grad()
     def step(self, moving: Sequence[bool]) -> None:
         """Move the members for which `moving` is true along the gradients the stack holds, then drop these."""
         gradients = []

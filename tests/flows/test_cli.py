@@ -4,31 +4,58 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+from flows.cli import main
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def affuse(*arguments: str, root: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "flows", *arguments, "--root", str(root)],
-        capture_output=True,
-        text=True,
-        cwd=CHECKOUT,
-        timeout=240,
-    )
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def result(*arguments: str, root: Path) -> dict[str, object]:
-    done = affuse(*arguments, "--json", root=root)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
+@pytest.fixture
+def affuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Call the command as the console script does, in this process."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+
+    def call(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["affuse", *arguments])
+        try:
+            main()
+            code = 0
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        said = capsys.readouterr()
+        return Done(code, said.out, said.err)
+
+    return call
 
 
-def test_a_second_run_extracts_and_trains_nothing_and_writes_the_same_bytes(faces_study: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def result(affuse: Callable[..., Done]) -> Callable[..., Any]:
+    """Call with --json and --root and return the object on stdout."""
+
+    def call(*arguments: str, root: Path) -> Any:
+        done = affuse(*arguments, "--json", "--root", str(root))
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return call
+
+
+def test_a_second_run_extracts_and_trains_nothing_and_writes_the_same_bytes(
+    result: Callable[..., Any], faces_study: Path, tmp_path: Path
+) -> None:
     root = tmp_path / "runs"
     (faces_study.parent / "faces" / "fear_99.png").write_bytes(b"no picture at all")
     first = result("run", str(faces_study), root=root)
@@ -48,7 +75,7 @@ def test_a_second_run_extracts_and_trains_nothing_and_writes_the_same_bytes(face
     assert listed["features"][0]["quarantined"] == 1
 
 
-def test_nothing_is_written_outside_the_root(faces_study: Path, tmp_path: Path) -> None:
+def test_nothing_is_written_outside_the_root(result: Callable[..., Any], faces_study: Path, tmp_path: Path) -> None:
     corpus = faces_study.parent
     before = sorted(corpus.rglob("*"))
     result("extract", str(faces_study), root=tmp_path / "runs")
@@ -56,7 +83,9 @@ def test_nothing_is_written_outside_the_root(faces_study: Path, tmp_path: Path) 
     assert not (CHECKOUT / "runs" / "faces").exists()
 
 
-def test_moving_and_relabelling_repeats_no_extraction(faces_study: Path, tmp_path: Path) -> None:
+def test_moving_and_relabelling_repeats_no_extraction(
+    result: Callable[..., Any], faces_study: Path, tmp_path: Path
+) -> None:
     root = tmp_path / "runs"
     result("extract", str(faces_study), root=root)
     corpus = faces_study.parent.rename(tmp_path / "moved")
@@ -65,31 +94,35 @@ def test_moving_and_relabelling_repeats_no_extraction(faces_study: Path, tmp_pat
     assert (books["samples"], books["cached"], books["extracted"]) == (48, 48, 0)
 
 
-def test_wrong_settings_exit_with_2_and_a_failure_with_1(faces_study: Path, tmp_path: Path) -> None:
+def test_wrong_settings_exit_with_2_and_a_failure_with_1(
+    affuse: Callable[..., Done], faces_study: Path, tmp_path: Path
+) -> None:
     root = tmp_path / "runs"
     typo = faces_study.with_name("typo.toml")
     typo.write_text(faces_study.read_text().replace("epochs", "epoch"), encoding="utf-8")
-    wrong = affuse("run", str(typo), root=root)
+    wrong = affuse("run", str(typo), "--root", str(root))
     assert wrong.returncode == 2
     assert "did you mean 'epochs'" in wrong.stderr
     assert wrong.stdout == ""
-    assert affuse("run", root=root).returncode == 2
-    early = affuse("report", str(faces_study), root=root)
+    assert affuse("run", "--root", str(root)).returncode == 2
+    early = affuse("report", str(faces_study), "--root", str(root))
     assert early.returncode == 1
     assert "has not run" in early.stderr
 
 
-def test_a_head_that_does_not_exist_is_told_before_any_work(faces_study: Path, tmp_path: Path) -> None:
+def test_a_head_that_does_not_exist_is_told_before_any_work(
+    affuse: Callable[..., Done], faces_study: Path, tmp_path: Path
+) -> None:
     study = faces_study.with_name("head.toml")
     study.write_text(faces_study.read_text().replace("[heads.unimodal]", "[heads.concat]"), encoding="utf-8")
-    done = affuse("run", str(study), root=tmp_path / "runs")
+    done = affuse("run", str(study), "--root", str(tmp_path / "runs"))
     assert done.returncode == 2
     assert "needs more modalities" in done.stderr
     assert not (tmp_path / "runs" / "features").exists()
 
 
 def test_a_dask_cluster_extracts_the_same_rows(
-    faces_study: Path, tmp_path: Path, draw_face: Callable[[Path, str, int], None]
+    result: Callable[..., Any], faces_study: Path, tmp_path: Path, draw_face: Callable[[Path, str, int], None]
 ) -> None:
     here = result("extract", str(faces_study), root=tmp_path / "here")
     there = result("extract", str(faces_study), "--dask", "local:2", root=tmp_path / "there")
@@ -99,25 +132,33 @@ def test_a_dask_cluster_extracts_the_same_rows(
     assert (books["cached"], books["extracted"]) == (48, 1)
 
 
-def test_a_colour_picture_of_another_size_is_read_too(faces_study: Path, tmp_path: Path) -> None:
+def test_a_colour_picture_of_another_size_is_read_too(
+    result: Callable[..., Any], faces_study: Path, tmp_path: Path
+) -> None:
     Image.new("RGB", (300, 200), (200, 30, 30)).save(faces_study.parent / "faces" / "joy_91.png")
     books = result("extract", str(faces_study), root=tmp_path / "runs")["features"]["image"]
     assert (books["samples"], books["extracted"], books["quarantined"]) == (49, 49, 0)
 
 
-def test_help_teaches_every_command() -> None:
+def test_help_teaches_every_command(affuse: Callable[..., Done]) -> None:
     for command in ("demo", "run", "manifest", "extract", "train", "study", "report"):
-        done = subprocess.run(
-            [sys.executable, "-m", "flows", command, "--help"], capture_output=True, text=True, cwd=CHECKOUT, timeout=60
-        )
+        done = affuse(command, "--help")
         assert done.returncode == 0
         assert "--json" in done.stdout
 
 
+def test_the_module_is_the_command_too() -> None:
+    done = subprocess.run([sys.executable, "-m", "flows", "--version"], capture_output=True, text=True, cwd=CHECKOUT)
+    assert done.returncode == 0
+    assert "affuse" in done.stdout
+
+
 @pytest.mark.parametrize("missing", ["features", "corpus"])
-def test_a_study_without_its_tables_is_refused(faces_study: Path, tmp_path: Path, missing: str) -> None:
+def test_a_study_without_its_tables_is_refused(
+    affuse: Callable[..., Done], faces_study: Path, tmp_path: Path, missing: str
+) -> None:
     study = faces_study.with_name("cut.toml")
     study.write_text(faces_study.read_text().replace(f"[{missing}", f"[un{missing}"), encoding="utf-8")
-    done = affuse("run", str(study), root=tmp_path / "runs")
+    done = affuse("run", str(study), "--root", str(tmp_path / "runs"))
     assert done.returncode == 2
     assert missing in done.stderr

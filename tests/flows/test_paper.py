@@ -49,7 +49,9 @@ def write_corpus(folder: Path) -> None:
         for number, label in enumerate(CLASSES):
             name = f"{speaker}_{label}"
             time = np.arange(6000) / 16000
-            soundfile.write(folder / f"{name}.wav", 0.3 * np.sin(2 * np.pi * (150 + speaker + 90 * number) * time), 16000)
+            soundfile.write(
+                folder / f"{name}.wav", 0.3 * np.sin(2 * np.pi * (150 + speaker + 90 * number) * time), 16000
+            )
             pixels = rng.integers(0, 80, (40, 40), dtype=np.uint8)
             pixels[number * 8 : number * 8 + 8] += 120
             Image.fromarray(pixels).save(folder / f"{name}.png")

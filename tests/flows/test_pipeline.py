@@ -1,0 +1,181 @@
+"""Studies end to end on drawn faces: who may train an encoder, who is scored, and who is left out by name."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.jobs import Options, extract_job, run_job
+from flows.leakage import LeakageError
+from stores.encoders import EncoderStore
+from stores.errors import ConfigError, ManifestError
+from stores.root import Root
+from stores.studies import StudyStore
+
+CLASSES = ("joy", "anger", "fear")
+STUDY = """
+name = "people"
+seed = 1
+
+[corpus]
+kind = "table"
+path = "samples.csv"
+columns = { id = "id", image = "image", split = "split" }
+labels = { emotion = "emotion" }
+classes = { emotion = ["joy", "anger", "fear"] }
+groups = { speaker = "speaker" }
+
+[study]
+groups = ["speaker"]
+
+[protocol]
+repeats = 3
+
+[features.image]
+extractor = "resnet"
+depth = 18
+size = 32
+weights = "trained"
+train = { samples = "reserved", epochs = 1 }
+
+[heads.unimodal]
+
+[training]
+epochs = 2
+"""
+Row = dict[str, str]
+
+
+@pytest.fixture
+def people(tmp_path: Path, draw_face: Callable[[Path, str, int], None]) -> list[Row]:
+    """16 speakers with one face of each class; the first 5 speakers are reserved for encoders."""
+    rows = []
+    for speaker in range(16):
+        for label in CLASSES:
+            name = f"{speaker}_{label}"
+            draw_face(tmp_path / f"{name}.png", label, seed=speaker * 10 + len(label))
+            split = "encoder" if speaker < 5 else ""
+            rows.append(
+                {"id": name, "image": f"{name}.png", "split": split, "emotion": label, "speaker": f"s{speaker}"}
+            )
+    return rows
+
+
+@pytest.fixture
+def run(tmp_path: Path, people: list[Row]) -> Callable[..., dict[str, Any]]:
+    """Write the table and the study, with replacements, and run it."""
+
+    def run(job: Callable[..., dict[str, Any]] = run_job, **replace: str) -> dict[str, Any]:
+        lines = [",".join(people[0]), *(",".join(row.values()) for row in people)]
+        (tmp_path / "samples.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        text = STUDY
+        for old, new in replace.items():
+            assert old in text
+            text = text.replace(old, new)
+        (tmp_path / "study.toml").write_text(text, encoding="utf-8")
+        return job(str(tmp_path / "study.toml"), Options(root=str(tmp_path / "runs"), device="cpu", quiet=True))
+
+    return run
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    return Root(tmp_path / "runs")
+
+
+def facts(said: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(Path(said["results"]).read_text(encoding="utf-8"))["facts"]
+
+
+def test_reserved_speakers_train_the_encoder_and_are_never_scored(
+    run: Callable[..., dict[str, Any]], root: Root
+) -> None:
+    said = run()
+    assert facts(said)["excluded"] == {"reserved for encoders": 15}
+    splits = StudyStore.open(root, said["study"]).splits()
+    encoder = root.names("encoders")[0]
+    trained_on = {trainee.sample_id for trainee in EncoderStore(root).trained_on(encoder)}
+    assert len(trained_on) == 15
+    assert not trained_on & set(splits["sample_id"].to_pylist())
+
+
+def test_a_speaker_shared_with_the_encoder_is_refused_by_name(
+    run: Callable[..., dict[str, Any]], people: list[Row]
+) -> None:
+    people[0]["split"] = ""
+    with pytest.raises(LeakageError, match=r"0_joy is scored.*speaker s0"):
+        run()
+
+
+def test_encoders_per_repeat_never_see_those_they_are_scored_on(
+    run: Callable[..., dict[str, Any]], root: Root, people: list[Row]
+) -> None:
+    for row in people:
+        row["split"] = ""
+    said = run(**{'samples = "reserved"': 'samples = "per-repeat"'})
+    assert len(said["features"]["image"]["ids"]) == 3
+    speaker = {f"people/{row['id']}": row["speaker"] for row in people}
+    parts = StudyStore.open(root, said["study"]).splits().to_pandas()
+    for _, repeat in parts.groupby("repeat"):
+        spoken = {part: {speaker[i] for i in own["sample_id"]} for part, own in repeat.groupby("part")}
+        assert set(spoken) == {"train", "val", "test", "encoder"}
+        assert not (spoken["encoder"] & (spoken["val"] | spoken["test"] | spoken["train"]))
+
+
+def test_an_unreadable_face_is_left_out_of_every_part_and_named(
+    run: Callable[..., dict[str, Any]], root: Root, tmp_path: Path
+) -> None:
+    (tmp_path / "9_joy.png").write_bytes(b"not a picture")
+    (tmp_path / "10_joy.png").unlink()
+    said = run()
+    books = said["features"]["image"]
+    assert (books["extracted"], books["quarantined"]) == (46, 2)
+    assert facts(said)["excluded"] == {"quarantined: image": 2, "reserved for encoders": 15}
+    scored = set(StudyStore.open(root, said["study"]).splits()["sample_id"].to_pylist())
+    assert len(scored) == 31
+    assert not {"people/9_joy", "people/10_joy"} & scored
+
+
+def test_relabelling_a_scored_sample_trains_heads_again_and_extracts_nothing(
+    run: Callable[..., dict[str, Any]], people: list[Row]
+) -> None:
+    first = run()
+    people[-1]["emotion"] = "joy"
+    second = run()
+    assert second["study"] != first["study"]
+    assert second["runs"] == {"cached": 0, "trained": 3}
+    assert second["features"]["image"]["extracted"] == 0
+
+
+def test_relabelling_someone_the_encoder_was_fitted_on_trains_it_again(
+    run: Callable[..., dict[str, Any]], people: list[Row], root: Root
+) -> None:
+    run(extract_job)
+    people[0]["emotion"] = "fear"
+    run(extract_job)
+    assert len(root.names("encoders")) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"emotion": "bored"}, r"people/0_joy \('bored'\).*classes of emotion are joy, anger, fear"),
+        ({"id": "1_joy"}, "duplicate id: people/1_joy"),
+        ({"image": "../../etc/passwd"}, "leaves the corpus folder"),
+    ],
+)
+def test_a_broken_table_is_refused_with_the_row_and_the_remedy(
+    run: Callable[..., dict[str, Any]], people: list[Row], change: Row, message: str
+) -> None:
+    people[0].update(change)
+    with pytest.raises(ManifestError, match=message):
+        run(extract_job)
+
+
+def test_a_scheme_or_group_that_is_not_there_names_the_nearest(run: Callable[..., dict[str, Any]]) -> None:
+    with pytest.raises(ConfigError, match=r"no sample of people has a 'speakers'; did you mean 'speaker'"):
+        run(**{'groups = ["speaker"]': 'groups = ["speakers"]'})
+    with pytest.raises(ConfigError, match=r"scheme 'emotions' is not in corpus people; did you mean 'emotion'"):
+        run(**{'groups = ["speaker"]': 'scheme = "emotions"'})
