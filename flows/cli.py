@@ -174,7 +174,7 @@ def main() -> None:
     from stores.errors import ConfigError, StoreError
 
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="affuse", standalone_mode=False)
     except click.UsageError as error:
         error.show()
         sys.exit(WRONG_USAGE)

@@ -20,19 +20,16 @@ class StackedAdam:
         self.rates = [learning_rate] * members
         everything = [view for own in self.views for view in own]
         self.adam = torch.optim.AdamW(everything, lr=learning_rate, weight_decay=weight_decay, fused=True)
+        self._make_gradients()
 
-    @torch.no_grad()
     def step(self, moving: Sequence[bool]) -> None:
-        """Move the members for which `moving` is true along the gradients the stack holds, then drop these."""
-        gradients = []
-        for parameter in self.parameters:
-            assert parameter.grad is not None
-            gradients.append(parameter.grad.unbind())
-            parameter.grad = None
-        for m, own in enumerate(self.views):
+        """Move the members for which `moving` is true along the gradients the stack holds, then clear these."""
+        for own, gradients, moves in zip(self.views, self.gradients, moving, strict=True):
             for view, gradient in zip(own, gradients, strict=True):
-                view.grad = gradient[m] if moving[m] else None
+                view.grad = gradient if moves else None
         self.adam.step()
+        for parameter in self.parameters:
+            parameter.grad.zero_()  # type: ignore[union-attr]
 
     def slow_down(self, member: int, factor: float) -> None:
         """Multiply one member's learning rate."""
@@ -46,7 +43,15 @@ class StackedAdam:
         for m, own in enumerate(self.views):
             for view, parameter in zip(own, self.parameters, strict=True):
                 view.data = parameter.detach()[m]
+        self._make_gradients()
         self._regroup()
+
+    def _make_gradients(self) -> None:
+        """Give each parameter one lasting gradient: a new one a step would cost more than the step."""
+        for parameter in self.parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        rows = [parameter.grad.unbind() for parameter in self.parameters]
+        self.gradients = [list(own) for own in zip(*rows, strict=True)]
 
     def _regroup(self) -> None:
         """Make one parameter group of the members that share a rate: one call each, not one a member."""

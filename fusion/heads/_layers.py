@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,8 @@ class StackedLinear(nn.Module):
         self.bias = nn.Parameter(_uniform((1, outputs), bound, generators))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias, x, self.weight)
+        product: Tensor = _Product.apply(x, self.weight)
+        return product + self.bias
 
 
 class StackedDropout(nn.Module):
@@ -40,6 +42,24 @@ class StackedDropout(nn.Module):
 def layer_norm(x: Tensor) -> Tensor:
     """Normalise the last axis, without gain or shift: a gain would take back what a modality weight means (A14)."""
     return nn.functional.layer_norm(x, x.shape[-1:])
+
+
+class _Product(torch.autograd.Function):
+    """`torch.bmm` of batch and weights that adds to the weights' gradient in place: it is the largest array there is."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return torch.bmm(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        of_x = torch.bmm(gradient, weight.mT) if ctx.needs_input_grad[0] else None
+        if weight.grad is None:
+            return of_x, torch.bmm(x.mT, gradient)
+        weight.grad.baddbmm_(x.mT, gradient)
+        return of_x, None
 
 
 def _uniform(shape: tuple[int, ...], bound: float, generators: Sequence[torch.Generator]) -> Tensor:

@@ -33,7 +33,8 @@ def test_each_member_moves_as_under_its_own_adamw_with_its_own_rate_steps_and_en
 
     def step(number: int, moving: list[bool], members: list[int]) -> None:
         for parameter, gradient in zip(stack, _gradients(number), strict=True):
-            parameter.grad = gradient[members]
+            assert parameter.grad is not None
+            parameter.grad += gradient[members]
         adam.step(moving)
 
     step(1, [True, True, True], [0, 1, 2])

@@ -1,0 +1,78 @@
+"""What the documents say is tried: settings are parsed, tables are read, commands and files exist."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from flows.cli import cli
+from flows.study_config import parse_study
+from stores.root import Root
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [CHECKOUT / "README.md", CHECKOUT / "ARCHITECTURE.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+TEXTS = {path.name: path.read_text(encoding="utf-8") for path in DOCUMENTS}
+
+
+def blocks(language: str) -> list[str]:
+    return [block for text in TEXTS.values() for block in re.findall(rf"```{language}\n(.*?)```", text, flags=re.S)]
+
+
+def commands() -> list[list[str]]:
+    shown = [line for block in blocks("bash") for line in block.splitlines() if line.strip()]
+    inline = [code for text in TEXTS.values() for code in re.findall(r"`((?:affuse|make) [^`]+)`", text)]
+    return [line.split() for line in (*shown, *inline)]
+
+
+def test_the_readmes_study_reads_the_readmes_table(tmp_path: Path) -> None:
+    table = re.search(r"```\n(id,text,.*?)```", TEXTS["README.md"], flags=re.S)
+    assert table is not None
+    (tmp_path / "samples.csv").write_text(table[1], encoding="utf-8")
+    (study,) = blocks("toml")
+    config = parse_study(tomllib.loads(study), base=tmp_path)
+    manifest = config.corpus.build(Root(tmp_path / "runs"), base=tmp_path)
+    assert [sample.labels["emotion"] for sample in manifest.samples] == ["joy"]
+    assert config.modalities == ("image", "speech", "text")
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c[0] == "make"], ids=" ".join)
+def test_every_verb_of_make_that_is_named_exists(command: list[str]) -> None:
+    makefile = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(rf"^{command[1]}:", makefile, flags=re.M)
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c[0] == "affuse"], ids=" ".join)
+def test_every_command_and_option_that_is_named_exists(command: list[str]) -> None:
+    if command[1].startswith("-"):
+        return
+    found = cli.commands[command[1]]
+    options = {name for parameter in found.params for name in parameter.opts} | {"--help"}
+    assert {word for word in command[2:] if word.startswith("--")} <= options
+
+
+def test_the_deployments_that_are_named_are_those_of_prefect_yaml() -> None:
+    deployed = set(re.findall(r"- name: (\S+)", (CHECKOUT / "prefect.yaml").read_text(encoding="utf-8")))
+    named = {c[3].split("/")[1] for c in commands() if c[:3] == ["prefect", "deployment", "run"]}
+    assert named == deployed
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_file_a_document_links_to_exists(name: str) -> None:
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", TEXTS[name]):
+        assert (CHECKOUT / link).exists(), link
+
+
+def test_every_module_the_architecture_names_exists() -> None:
+    for path in re.findall(
+        r"`((?:flows|extractors|fusion|reports|corpora|stores|tests)/[\w/]+\.py)`", TEXTS["ARCHITECTURE.md"]
+    ):
+        assert (CHECKOUT / path).is_file(), path
+
+
+def test_the_lock_holds_exact_versions_and_marks_what_only_linux_has() -> None:
+    lines = [line for line in (CHECKOUT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+    for line in lines:
+        assert re.fullmatch(r"[\w.-]+==[\w.!+-]+( ; .+)?", line), line
+        if line.startswith(("nvidia", "cuda", "triton")):
+            assert "sys_platform == 'linux'" in line
