@@ -30,7 +30,7 @@ class TrainConfig:
 
     The rate is multiplied by `decay` after `decay_patience` epochs without a better loss; training ends after
     `patience` such epochs, and the best epoch's weights are kept. `balanced` weighs classes by their rarity;
-    `augment` flips faces and shifts them by up to a tenth of their width (speech is left as it is). In class `exact`
+    `augment` flips faces and shifts them by up to 1/32 of their width (speech is left as it is). In class `exact`
     everything is float32; in `standard` a network over faces is trained in bfloat16 where the device has it.
     """
 
@@ -38,8 +38,8 @@ class TrainConfig:
     batch_size: int = 32
     learning_rate: float = 1e-3
     decay: float = 0.5
-    decay_patience: int = 2
-    patience: int = 6
+    decay_patience: int = 3
+    patience: int = 8
     weight_decay: float = 1e-4
     dropout: float = 0.3
     stop_share: float = 0.15

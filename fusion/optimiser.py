@@ -28,8 +28,8 @@ class StackedAdam:
             for view, gradient in zip(own, gradients, strict=True):
                 view.grad = gradient if moves else None
         self.adam.step()
-        for parameter in self.parameters:
-            parameter.grad.zero_()  # type: ignore[union-attr]
+        for whole in self.whole_gradients:
+            whole.zero_()
 
     def slow_down(self, member: int, factor: float) -> None:
         """Multiply one member's learning rate."""
@@ -47,11 +47,11 @@ class StackedAdam:
         self._regroup()
 
     def _make_gradients(self) -> None:
-        """Give each parameter one lasting gradient: a new one a step would cost more than the step."""
-        for parameter in self.parameters:
-            parameter.grad = torch.zeros_like(parameter)
-        rows = [parameter.grad.unbind() for parameter in self.parameters]
-        self.gradients = [list(own) for own in zip(*rows, strict=True)]
+        """Give each parameter one lasting gradient, and each member its view of it."""
+        self.whole_gradients = [torch.zeros_like(parameter) for parameter in self.parameters]
+        for parameter, whole in zip(self.parameters, self.whole_gradients, strict=True):
+            parameter.grad = whole
+        self.gradients = list(zip(*(whole.unbind() for whole in self.whole_gradients), strict=True))
 
     def _regroup(self) -> None:
         """Make one parameter group of the members that share a rate: one call each, not one a member."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TRAINED = "trained"
 WIDTHS = {18: 512, 34: 512, 50: 2048}
 LAYERS = ("avgpool",)
-_SHIFT = 0.1  # of the width, in training only
+_SHIFT = 1 / 32  # of the width, in training only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ class ResNet(Trainable[np.ndarray]):
         return None if self.config.given == RANDOM else weights_digest(self.config.given, self.config.depth)
 
     def augmented(self, items: Sequence[np.ndarray], generator: np.random.Generator) -> Sequence[np.ndarray]:
-        """Flip half of the faces and shift each by up to a tenth of its width, edges repeated."""
+        """Flip half of the faces and shift each by up to 1/32 of its width, edges repeated."""
         most = round(_SHIFT * self.config.size)
         return [_varied(item, generator, most) for item in items]
 
