@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from extractors.devices import computing, pick_device, pick_dtype
+from extractors.devices import at_most, computing, pick_device, pick_dtype
 from extractors.trainable import Trainable
 from extractors.training import TrainConfig
 from stores.encoders import Epoch
@@ -48,7 +48,7 @@ def fit(
 ) -> Fitted:
     """Train the extractor's network under a linear classifier and return the weights of its best epoch."""
     place = pick_device(device)
-    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+    with at_most(extractor.threads), torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         torch.manual_seed(plan.seed)
         network = extractor.network(plan.seed)
         if (state := extractor.given_state()) is not None:

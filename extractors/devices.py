@@ -38,6 +38,19 @@ def pick_dtype(device: torch.device, numerics: str) -> torch.dtype:
 
 
 @contextmanager
+def at_most(threads: int | None) -> Iterator[None]:
+    """Compute on no more CPU threads than that inside the block; None leaves torch's setting."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, threads or before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def computing(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """Compute in `dtype` inside the block; float32 means full float32, not TF32, and deterministic convolutions."""
     import torch

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from extractors.devices import computing, pick_device
+from extractors.devices import at_most, computing, pick_device
 from extractors.extractor import Extractor, Inputs, Item, Runtime
 from stores.encoders import EncoderStore
 from stores.errors import ConfigError
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 class Trainable(Extractor[Item]):
     """A network from a batch of items to rows (n, dim), computed in float32 in both numerics classes.
 
-    `trains_mixed` says that in class `standard` it may be trained in bfloat16, where the device has that.
+    `trains_mixed` says that in class `standard` it may be trained in bfloat16, where the device has that; `threads`
+    is the number of CPU threads that still pay for a network of small steps.
     """
 
     trainable = True
     trains_mixed: ClassVar[bool] = False
+    threads: ClassVar[int | None] = None
     packages: ClassVar[tuple[str, ...]] = ("torch",)
 
     def __init__(self, config: Any, inputs: Inputs) -> None:
@@ -74,6 +76,6 @@ class Trainable(Extractor[Item]):
     def embed(self, items: Sequence[Item]) -> Iterator[np.ndarray]:
         import torch
 
-        with torch.inference_mode(), computing(self._device, torch.float32):
+        with at_most(self.threads), torch.inference_mode(), computing(self._device, torch.float32):
             rows = self._network(*(tensor.to(self._device) for tensor in self.batch(items)))
         yield from rows.cpu().numpy()

@@ -240,7 +240,7 @@ def _curve(curve: Curve, index: int, names: Mapping[str, str], top: float) -> Fi
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         ax.set_ylim(0, 1.05 * (top if curve.kind == "head" else max(curve.train_loss.high + curve.val_loss.high)))
         ax.set_title(name, fontsize=10, loc="left", color=INK)
-        ax.legend(loc="upper right", handlelength=1.6)
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, handlelength=1.6, borderpad=0, columnspacing=1)
         return _finish(drawing, "curves", title, axis="y")
 
 
