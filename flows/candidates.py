@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flows.study_config import StudyConfig
+from fusion.errors import SplitError
 from fusion.splits import Split, make_splits, merge_groups
 from stores.errors import ConfigError
 from stores.manifest import Manifest
@@ -31,16 +32,23 @@ class Candidates:
     excluded: Mapping[str, str]
 
     def splits(self, config: StudyConfig) -> list[Split]:
-        """Return the splits every head shares; they depend on labels, groups and the seed alone."""
-        return make_splits(
-            self.labels,
-            self.groups,
-            len(self.classes),
-            config.protocol,
-            config.seed,
-            fixed=[sample.split for sample in self.samples],
-            per_repeat_encoders=config.per_repeat,
-        )
+        """Return the splits every head shares; they depend on labels, groups and the seed alone.
+
+        Raises SplitError, naming the classes, if the protocol cannot be carried out.
+        """
+        try:
+            return make_splits(
+                self.labels,
+                self.groups,
+                len(self.classes),
+                config.protocol,
+                config.seed,
+                fixed=[sample.split for sample in self.samples],
+                per_repeat_encoders=config.per_repeat,
+            )
+        except SplitError as error:
+            named = ", ".join(f"{number} is {name}" for number, name in enumerate(self.classes))
+            raise SplitError(f"{error} (class {named})") from None
 
 
 def choose(manifest: Manifest, config: StudyConfig) -> Candidates:

@@ -59,9 +59,15 @@ def _feature_facts(feature: Feature) -> dict[str, Any]:
     }
 
 
-def warnings(config: StudyConfig, splits: Sequence[Split], keys: Mapping[str, Sequence[str | None]]) -> list[str]:
-    """Return what a reader must know before the scores: rows seen in training, utterances that recur."""
+def warnings(
+    config: StudyConfig, splits: Sequence[Split], groups: np.ndarray, keys: Mapping[str, Sequence[str | None]]
+) -> list[str]:
+    """Return what a reader must know before the scores: rows seen in training, groups shared, utterances that recur."""
     found = []
+    if shared := max(len(set(groups[split.test]) & set(groups[split.train])) for split in splits):
+        found.append(
+            f"shared_groups: {shared} groups ({', '.join(config.study.groups)}) are in training and test alike"
+        )
     if config.protocol.encoder_share == 1 and config.per_repeat:
         found.append(
             "in_sample_rows: heads are trained on rows their encoder was fitted on; "

@@ -74,7 +74,7 @@ def take_snapshot(
         **study_facts(config, manifest, candidates, features),
         "snapshot": fingerprint(identity),
         "excluded": dict(sorted(Counter(excluded.values()).items())),
-        "warnings": warnings(config, kept, keys),
+        "warnings": warnings(config, kept, candidates.groups, keys),
     }
     samples = samples_table(manifest, candidates, config, excluded)
     store = StudyStore.create(root, short_id("study", identity), facts, samples, splits_table(kept, block))

@@ -179,3 +179,21 @@ def test_a_scheme_or_group_that_is_not_there_names_the_nearest(run: Callable[...
         run(**{'groups = ["speaker"]': 'groups = ["speakers"]'})
     with pytest.raises(ConfigError, match=r"scheme 'emotions' is not in corpus people; did you mean 'emotion'"):
         run(**{'groups = ["speaker"]': 'scheme = "emotions"'})
+
+
+def test_a_split_that_cannot_be_made_says_so_with_numbers_and_names(
+    run: Callable[..., dict[str, Any]], people: list[Row]
+) -> None:
+    for row in people:
+        row["speaker"] = "s0" if row["split"] else f"t{int(row['speaker'][1:]) % 2}"
+    with pytest.raises(ConfigError, match=r"every class needs 3 groups or more.*class 0 is joy, 1 is anger, 2 is fear"):
+        run()
+
+
+def test_groups_that_straddle_the_corpus_own_split_are_flagged(
+    run: Callable[..., dict[str, Any]], people: list[Row]
+) -> None:
+    for number, row in enumerate(people[15:]):
+        row["split"] = ("train", "train", "val", "test")[number % 4]
+    said = run(**{"repeats = 3": 'repeats = 3\nkind = "fixed"'})
+    assert any(warning.startswith("shared_groups") for warning in facts(said)["warnings"])
