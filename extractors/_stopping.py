@@ -17,7 +17,8 @@ def stop_share(labels: Sequence[str], kinds: Sequence[Sequence[str | None]], sha
 
     classes = np.asarray(labels)
     merged = _merged(kinds, len(classes))
-    folds = min(max(2, round(1 / share)), len(np.unique(merged)))
+    largest = int(np.unique(classes, return_counts=True)[1].max(initial=0))
+    folds = min(max(2, round(1 / share)), len(np.unique(merged)), largest)  # scikit-learn takes no more
     if folds >= 2:
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
         with warnings.catch_warnings():
@@ -29,8 +30,9 @@ def stop_share(labels: Sequence[str], kinds: Sequence[Sequence[str | None]], sha
             if held.size and set(classes[~stopping]) == set(classes):
                 return stopping
     raise ConfigError(
-        f"{len(classes)} samples in {len(np.unique(merged))} groups: no group-disjoint share to stop on leaves every "
-        "class to be fitted on; give the encoder more groups"
+        f"{len(classes)} samples in {len(np.unique(merged))} groups, at most {largest} samples a class: no "
+        "group-disjoint share to stop on leaves every class to be fitted on; give the encoder more groups (equal "
+        "recordings count as one group)"
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from extractors._decoding import decoded
 from extractors.extractor import Description, Extractor, Runtime
 from extractors.plan import Pending, now, plan, shared
 from stores.books import Books
@@ -108,12 +109,12 @@ def _stream(
 ) -> Iterator[Outcome]:
     """Yield the outcome of each block once it is sealed, while the next one is being decoded and embedded."""
     with ThreadPoolExecutor(1) as writer, ThreadPoolExecutor(runtime.workers) as decoders:
-        decoded = _ahead(partial(_decode, extractor), chain.from_iterable(blocks), decoders, runtime.queue)
+        ahead = _ahead(partial(_decode, extractor), chain.from_iterable(blocks), decoders, runtime.queue)
         behind: Future[Outcome] | None = None
         try:
             for block in blocks:
                 part = _Part(extractor, store, writer, report)
-                remaining = islice(decoded, len(block))
+                remaining = islice(ahead, len(block))
                 while window := list(islice(remaining, runtime.queue)):
                     _embed_window(extractor, window, runtime.batch_size, part)
                 sealed = part.close()
@@ -142,13 +143,7 @@ def _ahead(
 
 
 def _decode(extractor: Extractor[Any], pending: Pending) -> Any:
-    sample = pending.samples[0]
-    try:
-        return extractor.decode(sample, pending.key)
-    except MediaError as error:
-        return error
-    except Exception as error:  # decoders raise anything at all on hostile files
-        return MediaError(f"{sample.id}: {type(error).__name__}: {error}", reason="undecodable")
+    return decoded(extractor, pending.samples[0], pending.key)
 
 
 def _embed_window(
@@ -170,13 +165,21 @@ def _embed_window(
 
 
 def _embed(extractor: Extractor[Any], items: Sequence[Any]) -> list[np.ndarray | MediaError]:
-    """Embed a batch; if that fails, each item alone, so that only the guilty one goes to quarantine."""
+    """Embed a batch; if that fails, each item alone, so that only the guilty one goes to quarantine.
+
+    If every item of several fails, the error is raised: it is the machine, not the samples.
+    """
     try:
         return list(extractor.embed(items))
+    except (ImportError, MemoryError):
+        raise
     except Exception as error:
-        if len(items) > 1:
-            return [row for item in items for row in _embed(extractor, [item])]
-        return [MediaError(f"{type(error).__name__}: {error}", reason="embed_failed", stage="embed")]
+        if len(items) == 1:
+            return [MediaError(f"{type(error).__name__}: {error}", reason="embed_failed", stage="embed")]
+        alone = [row for item in items for row in _embed(extractor, [item])]
+        if all(isinstance(row, MediaError) for row in alone):
+            raise
+        return alone
 
 
 class _Part:
@@ -210,7 +213,8 @@ class _Part:
 
     def fail(self, pending: Pending, error: MediaError) -> None:
         first = pending.samples[0]
-        row = Quarantined.of(error, sample_id=first.id, key=pending.key, attempts=pending.attempts + 1, time=now())
+        key = None if error.stage == "read" and error.reason != "upstream" else pending.key  # None: tried every run
+        row = Quarantined.of(error, sample_id=first.id, key=key, attempts=pending.attempts + 1, time=now())
         self.failures += [shared(row, sample) for sample in pending.samples]
         self.report.advance(self.store.id, len(pending.samples))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from extractors._decoding import decoded
 from extractors._stopping import stop_share
 from extractors.extractor import Extractor, Inputs, Runtime, extractor_name, settings
 from extractors.plan import read_keys
@@ -139,7 +140,8 @@ def train(
     """Train what the recipe says and return the encoder id; an encoder that exists is left as it is.
 
     `config` is that of `plan_recipe`: the recipe holds digests where the config holds paths. Trainees whose media
-    cannot be decoded after all are left out and counted in `encoder.json` as `skipped`.
+    cannot be decoded after all, or are no longer those that were planned, are left out and counted in `encoder.json`
+    as `skipped`. Raises ConfigError if that leaves nothing to be fitted or to stop on.
     """
     encoders = EncoderStore(root)
     if recipe.id in encoders:
@@ -155,6 +157,10 @@ def train(
     crowds = {}
     for use in (FIT, STOP):
         members = [t for t in recipe.trainees if t.use == use and t.sample_id in items]
+        if not members:
+            planned = sum(t.use == use for t in recipe.trainees)
+            reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items()) or "none skipped"
+            raise ConfigError(f"{recipe.id}: none of {planned} samples to {use} on could be decoded ({reasons})")
         labels = np.array([recipe.classes.index(t.label) for t in members], np.int64)
         crowds[use] = Crowd([items[t.sample_id] for t in members], labels)
     name = f"train {recipe.id}"
@@ -186,10 +192,7 @@ def _decoded(
     by_id = {sample.id: sample for sample in samples}
 
     def decode(trainee: Trainee) -> Any:
-        try:
-            return extractor.decode(by_id[trainee.sample_id], trainee.key)
-        except MediaError as error:
-            return error
+        return decoded(extractor, by_id[trainee.sample_id], trainee.key)
 
     with ThreadPoolExecutor(runtime.workers) as pool:
         items = dict(zip([t.sample_id for t in recipe.trainees], pool.map(decode, recipe.trainees), strict=True))

@@ -51,6 +51,14 @@ class Candidates:
             raise SplitError(f"{error} (class {named})") from None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cast:
+    """Who takes part, and who is in which part of which repeat."""
+
+    candidates: Candidates
+    splits: tuple[Split, ...]
+
+
 def choose(manifest: Manifest, config: StudyConfig) -> Candidates:
     """Return who takes part. Raises ConfigError if the scheme or a group kind does not exist, or nobody is left."""
     scheme = config.study.scheme
@@ -74,6 +82,10 @@ def choose(manifest: Manifest, config: StudyConfig) -> Candidates:
         listed = ", ".join(f"{count} {reason}" for reason, count in counts.items())
         raise ConfigError(f"no sample of {manifest.name} is left for the study: {listed}")
     classes = manifest.labels[scheme]
+    if len(classes) < 2:
+        raise ConfigError(
+            f"scheme {scheme!r} of {manifest.name} has one class only ({classes[0]}): nothing to tell apart"
+        )
     number = {name: i for i, name in enumerate(classes)}
     return Candidates(
         samples=chosen,

@@ -14,7 +14,8 @@ from flows.progress import console
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 DEMO = EXAMPLES / "demo.toml"
-DONE, FAILED, WRONG_USAGE = 0, 1, 2
+FAILED, WRONG_USAGE = 1, 2
+EXPECTED = (ArithmeticError, LookupError, OSError, ValueError)  # bases of what the rooms raise
 
 study_argument = click.argument("study", type=click.Path(dir_okay=False, path_type=str))
 
@@ -24,8 +25,7 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @click.option(
         "--root",
-        help="Where everything is written: a folder or an address such as s3://bucket/prefix. "
-        "Default: $AFFUSE_ROOT, else ./runs.",
+        help="Where everything is written: a folder, or an fsspec address. Default: $AFFUSE_ROOT, else ./runs.",
     )
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, everything else on stderr.")
     @click.option("--quiet", is_flag=True, help="Say nothing on stderr but errors.")
@@ -64,7 +64,7 @@ def cli() -> None:
     affuse run my-study.toml --json  for scripts; a second run extracts and trains nothing
 
     Everything is kept under --root and found again by content: moving, renaming or relabelling files
-    never repeats an extraction. Exit codes: 0 done, 1 failed, 2 wrong usage or settings.
+    repeats no extraction of frozen features. Exit codes: 0 done, 1 failed, 2 wrong usage or settings.
     """
 
 
@@ -171,7 +171,7 @@ def _do(job: str, study: str, options: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or settings."""
-    from stores.errors import ConfigError, StoreError
+    from stores.errors import ConfigError
 
     try:
         cli.main(prog_name="affuse", standalone_mode=False)
@@ -186,7 +186,7 @@ def main() -> None:
     except ConfigError as error:
         _complain(error)
         sys.exit(WRONG_USAGE)
-    except (StoreError, ValueError, OSError) as error:
+    except Exception as error:
         _complain(error)
         sys.exit(FAILED)
 
@@ -195,3 +195,5 @@ def _complain(error: Exception) -> None:
     console.print(f"{type(error).__name__}: {error}", style="red", highlight=False, markup=False)
     if os.environ.get("AFFUSE_TRACEBACK"):
         console.print_exception()
+    elif not isinstance(error, EXPECTED):
+        console.print("Not foreseen: AFFUSE_TRACEBACK=1 shows where it came from.", style="dim", highlight=False)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from extractors.run import MapBlocks
+from stores.errors import ConfigError
 
 
 @contextmanager
@@ -24,8 +25,10 @@ def block_mapper(address: str | None) -> Iterator[MapBlocks | None]:
             yield future.result()
 
     if address.startswith("local:"):
-        workers = int(address.removeprefix("local:"))
-        local = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+        number = address.removeprefix("local:")
+        if not number.isdigit() or number == "0":
+            raise ConfigError(f"--dask should be an address such as tcp://host:8786, or local:N, got {address!r}")
+        local = LocalCluster(n_workers=int(number), threads_per_worker=1, dashboard_address=None)
         with local as cluster, Client(cluster) as client:
             yield mapped
     else:

@@ -18,7 +18,11 @@ PARTS = ("train", "val", "test", "encoder")
 
 
 def study_facts(
-    config: StudyConfig, manifest: Manifest, candidates: Candidates, features: Mapping[str, Feature]
+    config: StudyConfig,
+    manifest: Manifest,
+    candidates: Candidates,
+    features: Mapping[str, Feature],
+    keys: Mapping[str, Sequence[str | None]],
 ) -> dict[str, Any]:
     """Return what `study.json` says of corpus, protocol and features."""
     return {
@@ -39,12 +43,12 @@ def study_facts(
         "groups": list(config.study.groups),
         "protocol": asdict(config.protocol),
         "missing": config.study.missing,
-        "features": {m: _feature_facts(features[m]) for m in config.modalities},
+        "features": {m: _feature_facts(features[m], keys[m]) for m in config.modalities},
     }
 
 
-def _feature_facts(feature: Feature) -> dict[str, Any]:
-    summaries = [store.summary() for store in feature.stores]
+def _feature_facts(feature: Feature, keys: Sequence[str | None]) -> dict[str, Any]:
+    summaries = [store.summary(keys) for store in feature.stores]
     return {
         "ids": [store.id for store in feature.stores],
         "extractor": feature.plan.name,
@@ -60,31 +64,33 @@ def _feature_facts(feature: Feature) -> dict[str, Any]:
 
 
 def warnings(
-    config: StudyConfig, splits: Sequence[Split], groups: np.ndarray, keys: Mapping[str, Sequence[str | None]]
+    config: StudyConfig,
+    splits: Sequence[Split],
+    planned: int,
+    groups: np.ndarray,
+    keys: Mapping[str, Sequence[str | None]],
 ) -> list[str]:
-    """Return what a reader must know before the scores: rows seen in training, groups shared, utterances that recur."""
+    """Return what a reader must know before the scores; `planned` is the number of repeats before any was dropped."""
     found = []
+    if len(splits) < planned:
+        found.append(f"dropped_repeats: {planned - len(splits)} of {planned} had no complete sample to score")
     if shared := max(len(set(groups[split.test]) & set(groups[split.train])) for split in splits):
-        found.append(
-            f"shared_groups: {shared} groups ({', '.join(config.study.groups)}) are in training and test alike"
-        )
+        found.append(f"shared_groups: {shared} groups ({', '.join(config.study.groups)}) are in both training and test")
     if config.protocol.encoder_share == 1 and config.per_repeat:
         found.append(
             "in_sample_rows: heads are trained on rows their encoder was fitted on; "
             "they may trust that modality more than it deserves"
         )
-    if "text" in keys:
-        recurring = [_recurring(keys["text"], split) for split in splits]
-        if (share := float(np.mean(recurring))) > 0:
-            found.append(
-                f"identical_text: {share:.1%} of test utterances also occur, word for word, in the training part"
-            )
+    for modality, own in keys.items():
+        if (share := float(np.mean([_recurring(own, split) for split in splits]))) > 0:
+            what = "utterances, word for word," if modality == "text" else f"recordings of {modality}"
+            found.append(f"identical_{modality}: {share:.1%} of test {what} also occur in the training part")
     return found
 
 
-def _recurring(text: Sequence[str | None], split: Split) -> float:
-    known = {text[i] for i in split.train}
-    return float(np.mean([text[i] in known for i in split.test]))
+def _recurring(keys: Sequence[str | None], split: Split) -> float:
+    known = {keys[i] for i in split.train}
+    return float(np.mean([keys[i] in known for i in split.test]))
 
 
 def samples_table(

@@ -7,7 +7,7 @@ from typing import Any
 from extractors.extractor import Extractor, Inputs, Runtime
 from extractors.run import MapBlocks, extract
 from extractors.training import plan_recipe, train
-from flows.candidates import ENCODER, Candidates
+from flows.candidates import ENCODER, Candidates, Cast
 from flows.study_config import PER_REPEAT, FeaturePlan, StudyConfig
 from fusion.splits import Split
 from stores.books import Books
@@ -63,8 +63,7 @@ def extract_frozen(config: StudyConfig, manifest: Manifest, bench: Workbench) ->
 def train_encoders(
     config: StudyConfig,
     manifest: Manifest,
-    candidates: Candidates,
-    splits: Sequence[Split],
+    cast: Cast,
     frozen: Mapping[str, Feature],
     bench: Workbench,
 ) -> dict[str, tuple[str, ...]]:
@@ -74,7 +73,7 @@ def train_encoders(
         if plan.train is None:
             continue
         upstream = frozen[plan.upstream.name].stores[0] if plan.upstream else None
-        crowds = _crowds(plan, manifest, candidates, splits)
+        crowds = _crowds(plan, manifest, cast)
         found[modality] = tuple(_train(plan, crowd, config, manifest, upstream, bench) for crowd in crowds)
     return found
 
@@ -82,8 +81,7 @@ def train_encoders(
 def extract_trained(
     config: StudyConfig,
     manifest: Manifest,
-    candidates: Candidates,
-    splits: Sequence[Split],
+    cast: Cast,
     frozen: Mapping[str, Feature],
     encoders: Mapping[str, Sequence[str]],
     bench: Workbench,
@@ -96,16 +94,14 @@ def extract_trained(
         inputs = [Inputs(root=bench.root, numerics=plan.numerics, upstream=upstream, encoder=i) for i in ids]
         crowds: list[Sequence[Sample]] = [manifest.samples]
         if plan.train_on == PER_REPEAT:
-            crowds = [_members(candidates, split) for split in splits]
+            crowds = [_members(cast.candidates, split) for split in cast.splits]
         found[modality] = _extract(plan, crowds, inputs, bench, encoders=tuple(ids))
     return found
 
 
-def _crowds(
-    plan: FeaturePlan, manifest: Manifest, candidates: Candidates, splits: Sequence[Split]
-) -> list[list[Sample]]:
+def _crowds(plan: FeaturePlan, manifest: Manifest, cast: Cast) -> list[list[Sample]]:
     if plan.train_on == PER_REPEAT:
-        return [[candidates.samples[i] for i in split.encoder] for split in splits]
+        return [[cast.candidates.samples[i] for i in split.encoder] for split in cast.splits]
     reserved = [sample for sample in manifest.samples if sample.split == ENCODER]
     if not reserved:
         raise ConfigError(

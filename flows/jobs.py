@@ -9,7 +9,7 @@ from typing import Any
 from extractors.extractor import Runtime
 from flows.dask_blocks import block_mapper
 from flows.features import Feature, Workbench
-from flows.pipeline import Prepared, head_plans, make_manifest, prepare, report_latest, run_study, train
+from flows.pipeline import Extracted, cast_study, extract, head_plans, make_manifest, report_latest, run_study, train
 from flows.progress import console, progress
 from flows.study_config import StudyConfig, load_study
 from flows.terminal import show_books, show_scores
@@ -53,28 +53,30 @@ def extract_job(study: str, options: Options) -> JSON:
     """Rebuild the manifest and extract every feature of a study."""
     config = load_study(study)
     with _bench(options) as bench:
-        prepared = prepare(config, bench)
-    return _features(prepared, options)
+        extracted = extract(config, make_manifest(config, bench.root), bench)
+    return _features(extracted, options)
 
 
 def train_job(study: str, options: Options) -> JSON:
     """Train the encoders of a study."""
     config = load_study(study)
     with _bench(options) as bench:
-        prepared = train(config, bench)
-    encoders = {modality: list(dict.fromkeys(ids)) for modality, ids in prepared.encoders.items()}
-    return _features(prepared, options) | {"encoders": encoders}
+        extracted = train(config, make_manifest(config, bench.root), bench)
+    encoders = {modality: list(dict.fromkeys(ids)) for modality, ids in extracted.encoders.items()}
+    return _features(extracted, options) | {"encoders": encoders}
 
 
 def study_job(study: str, options: Options) -> JSON:
     """Extract what is missing, then train and score every head of a study."""
     config = load_study(study)
-    head_plans(config)  # a wrong head is told now, not after hours of extraction
     with _bench(options) as bench:
-        prepared = prepare(config, bench)
-        outcome = run_study(config, prepared, bench)
+        head_plans(config)  # a wrong head, or splits that cannot be, are told now, not after hours of extraction
+        manifest = make_manifest(config, bench.root)
+        cast_study(config, manifest)
+        extracted = extract(config, manifest, bench)
+        outcome = run_study(config, extracted, bench)
     runs = {"cached": outcome.runs.cached, "trained": outcome.runs.trained}
-    return _features(prepared, options) | {"study": outcome.study, "runs": runs}
+    return _features(extracted, options) | {"study": outcome.study, "runs": runs}
 
 
 def report_job(study: str, options: Options) -> JSON:
@@ -104,8 +106,8 @@ def _bench(options: Options) -> Iterator[Workbench]:
         yield replace(bench, report=report, map_blocks=map_blocks)
 
 
-def _features(prepared: Prepared, options: Options) -> JSON:
-    features: dict[str, Feature] = dict(prepared.features)
+def _features(extracted: Extracted, options: Options) -> JSON:
+    features: dict[str, Feature] = dict(extracted.features)
     if not options.quiet:
         show_books(features)
     return {"features": {name: feature.as_json() for name, feature in features.items()}}

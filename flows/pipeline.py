@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from flows.candidates import Candidates, choose
+from flows.candidates import Cast, choose
 from flows.features import Feature, Workbench, extract_frozen, extract_trained, train_encoders
 from flows.snapshot import take_snapshot
 from flows.study_config import StudyConfig
-from fusion.splits import Split
-from fusion.study import HeadPlan, RunBooks, run_heads, subsets
+from fusion.study import HeadPlan, RunBooks, check_plans, run_heads, subsets
 from reports.report import ReportPaths, write_report
 from stores.errors import ConfigError, NotFound
 from stores.manifest import Manifest
@@ -18,12 +17,10 @@ from stores.studies import StudyStore
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A study with all its features extracted; `features` is keyed by modality, and `acoustic` for frames."""
+class Extracted:
+    """A corpus with its features; `features` is keyed by modality, and `acoustic` for frames."""
 
     manifest: Manifest
-    candidates: Candidates
-    splits: tuple[Split, ...]
     features: Mapping[str, Feature]
     encoders: Mapping[str, tuple[str, ...]]
 
@@ -43,30 +40,35 @@ def make_manifest(config: StudyConfig, root: Root) -> Manifest:
     return manifest
 
 
-def prepare(config: StudyConfig, bench: Workbench, *, manifest: Manifest | None = None) -> Prepared:
-    """Extract every feature of the study, training the encoders that are not trained yet."""
-    trained = train(config, bench, manifest=manifest)
-    more = extract_trained(
-        config, trained.manifest, trained.candidates, trained.splits, trained.features, trained.encoders, bench
-    )
-    return Prepared(**{**vars(trained), "features": {**trained.features, **more}})
-
-
-def train(config: StudyConfig, bench: Workbench, *, manifest: Manifest | None = None) -> Prepared:
-    """Extract the frozen features and train the encoders; their own features are not extracted yet."""
-    manifest = manifest or make_manifest(config, bench.root)
+def cast_study(config: StudyConfig, manifest: Manifest) -> Cast:
+    """Return who takes part and in which part of which repeat. Raises ConfigError if that cannot be."""
     candidates = choose(manifest, config)
-    splits = tuple(candidates.splits(config))
+    return Cast(candidates=candidates, splits=tuple(candidates.splits(config)))
+
+
+def train(config: StudyConfig, manifest: Manifest, bench: Workbench) -> Extracted:
+    """Extract the frozen features and train the encoders; their own features are not extracted yet."""
     frozen = extract_frozen(config, manifest, bench)
-    encoders = train_encoders(config, manifest, candidates, splits, frozen, bench)
-    return Prepared(manifest=manifest, candidates=candidates, splits=splits, features=frozen, encoders=encoders)
+    encoders = {}
+    if any(plan.train for plan in config.features.values()):
+        encoders = train_encoders(config, manifest, cast_study(config, manifest), frozen, bench)
+    return Extracted(manifest=manifest, features=frozen, encoders=encoders)
 
 
-def run_study(config: StudyConfig, prepared: Prepared, bench: Workbench) -> StudyRun:
+def extract(config: StudyConfig, manifest: Manifest, bench: Workbench) -> Extracted:
+    """Extract every feature of the study, training the encoders that are not trained yet."""
+    trained = train(config, manifest, bench)
+    if not trained.encoders:
+        return trained
+    cast = cast_study(config, manifest)
+    more = extract_trained(config, manifest, cast, trained.features, trained.encoders, bench)
+    return replace(trained, features={**trained.features, **more})
+
+
+def run_study(config: StudyConfig, extracted: Extracted, bench: Workbench) -> StudyRun:
     """Train and score every head that has not run yet on this snapshot, and note what the study's name means now."""
-    snapshot = take_snapshot(
-        config, prepared.manifest, prepared.candidates, prepared.splits, prepared.features, bench.root
-    )
+    cast = cast_study(config, extracted.manifest)
+    snapshot = take_snapshot(config, extracted.manifest, cast, extracted.features, bench.root)
     runs = run_heads(
         snapshot.block,
         snapshot.splits,
@@ -92,6 +94,7 @@ def head_plans(config: StudyConfig) -> list[HeadPlan]:
                 f"[heads.{name}] needs more modalities than the study has: {', '.join(config.modalities)}"
             )
         plans.append(HeadPlan(head=name, config=table.config, subsets=chosen))
+    check_plans(plans)
     return plans
 
 

@@ -1,5 +1,7 @@
 """Progress on stderr: a bar with rate and ETA on a terminal, one line per piece of work elsewhere."""
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -11,7 +13,8 @@ from rich.text import Text
 
 from stores.progress import Progress, Silent
 
-console = Console(stderr=True, soft_wrap=True)
+_WIDTH = None if sys.stderr.isatty() or "COLUMNS" in os.environ else 120  # a log has no width of its own
+console = Console(stderr=True, soft_wrap=True, width=_WIDTH)
 
 
 class _Rate(ProgressColumn):

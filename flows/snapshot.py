@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flows.candidates import Candidates
+from flows.candidates import Candidates, Cast
 from flows.facts import samples_table, splits_table, study_facts, warnings
 from flows.features import Feature
 from flows.leakage import refuse_leakage
@@ -35,8 +35,7 @@ class Snapshot:
 def take_snapshot(
     config: StudyConfig,
     manifest: Manifest,
-    candidates: Candidates,
-    splits: Sequence[Split],
+    cast: Cast,
     features: Mapping[str, Feature],
     root: Root,
 ) -> Snapshot:
@@ -44,6 +43,7 @@ def take_snapshot(
 
     Raises LeakageError, or ConfigError if a training part is left without one of the classes.
     """
+    candidates, splits = cast.candidates, cast.splits
     for modality in config.modalities:
         if (spec := features[modality].stores[0].identity.spec).layout != "vector":
             name = features[modality].plan.name
@@ -63,18 +63,21 @@ def take_snapshot(
     _check_encoders(config, candidates, splits, features, keys, root)
     lost = {m: _lost(features[m], rows[m], splits) for m in config.modalities}
     complete = ~np.any([lost[m] for m in config.modalities], axis=0)
-    kept = tuple(_filtered(split, complete) for split in splits)
+    filtered = [_filtered(split, complete) for split in splits]
+    kept = tuple(split for split in filtered if len(split.val) and len(split.test))
+    if len(kept) < 2:
+        raise ConfigError(f"only {len(kept)} of {len(splits)} repeats have a sample to validate and one to test on")
     for split in kept:
         _check_classes(split, block)
     excluded = dict(candidates.excluded)
     for i in np.flatnonzero(~complete):
         excluded[block.sample_ids[i]] = "quarantined: " + ", ".join(m for m in config.modalities if lost[m][i])
-    identity = _identity(config, candidates, keys, digests, features)
+    identity = _identity(config, candidates, kept, keys, digests, features)
     facts = {
-        **study_facts(config, manifest, candidates, features),
+        **study_facts(config, manifest, candidates, features, keys),
         "snapshot": fingerprint(identity),
         "excluded": dict(sorted(Counter(excluded.values()).items())),
-        "warnings": warnings(config, kept, candidates.groups, keys),
+        "warnings": warnings(config, kept, len(splits), candidates.groups, keys),
     }
     samples = samples_table(manifest, candidates, config, excluded)
     store = StudyStore.create(root, short_id("study", identity), facts, samples, splits_table(kept, block))
@@ -141,6 +144,7 @@ def _check_encoders(
 def _identity(
     config: StudyConfig,
     candidates: Candidates,
+    splits: Sequence[Split],
     keys: Mapping[str, Sequence[str | None]],
     digests: Mapping[str, list[list[str | None]]],
     features: Mapping[str, Feature],
@@ -150,8 +154,10 @@ def _identity(
         for i, (sample, group) in enumerate(zip(candidates.samples, candidates.groups, strict=True))
     ]
     rows = {m: [[s.id for s in features[m].stores], fingerprint(digests[m])] for m in config.modalities}
+    parts = [[s.repeat, s.train.tolist(), s.val.tolist(), s.test.tolist()] for s in splits]
     return {
-        "samples": fingerprint(sorted(samples)),
+        "samples": fingerprint(samples),
+        "splits": fingerprint(parts),
         "rows": rows,
         "scheme": config.study.scheme,
         "classes": list(candidates.classes),

@@ -63,6 +63,10 @@ class HeadTable:
     config: Mapping[str, Any] = field(default_factory=dict)
     subsets: tuple[tuple[str, ...], ...] | None = None
 
+    def __post_init__(self) -> None:
+        if self.subsets is not None:
+            object.__setattr__(self, "subsets", tuple(tuple(sorted(subset)) for subset in self.subsets))
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
@@ -108,8 +112,8 @@ def parse_study(content: Mapping[str, Any], *, base: Path, default_name: str = "
     """Return the StudyConfig of parsed TOML. Raises ConfigError."""
     check_keys(content, TABLES, where="study file")
     name, seed = content.get("name", default_name), content.get("seed", 0)
-    if not isinstance(name, str) or not isinstance(seed, int):
-        raise ConfigError(f"name should be text and seed an integer, got {name!r} and {seed!r}")
+    if not isinstance(name, str) or not isinstance(seed, int) or seed < 0:
+        raise ConfigError(f"name should be text and seed an integer from 0, got {name!r} and {seed!r}")
     features = {
         modality: _feature(modality, table_of(content["features"], modality, where="features"))
         for modality in table_of(content, "features", where="study file")
@@ -196,13 +200,10 @@ def _heads(table: dict[str, Any], modalities: tuple[str, ...]) -> dict[str, Head
     heads = {}
     for name in table:
         own = table_of(table, name, where="heads")
-        subsets = own.pop("subsets", None)
-        if subsets is not None:
-            wanted = [tuple(sorted(subset)) for subset in subsets]
-            if unknown := {m for subset in wanted for m in subset} - set(modalities):
-                raise ConfigError(
-                    f"[heads.{name}] subsets name {', '.join(sorted(unknown))}, which has no [features] table"
-                )
-            subsets = tuple(wanted)
-        heads[name] = HeadTable(config=own, subsets=subsets)
+        chosen = {"subsets": own.pop("subsets")} if "subsets" in own else {}
+        head = build(HeadTable, {"config": own, **chosen}, where=f"heads.{name}")
+        if unknown := {m for subset in head.subsets or () for m in subset} - set(modalities):
+            listed = ", ".join(sorted(unknown))
+            raise ConfigError(f"[heads.{name}] subsets name {listed}, which has no [features] table")
+        heads[name] = head
     return heads

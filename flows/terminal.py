@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -9,23 +10,22 @@ from flows.features import Feature
 from flows.progress import console
 from reports.results import Results
 
-_SCORES = ("macro_f1", "accuracy", "balanced_accuracy", "auc_macro_ovr")
+_SCORES = ("macro_f1", "accuracy", "auc_macro_ovr", "balanced_accuracy")
 _BOOKS = ("samples", "absent", "cached", "extracted", "quarantined", "distinct")
+_WIDE = 100  # characters; a narrower terminal is shown less, not cut words
 
 
 def show_books(features: Mapping[str, Feature]) -> None:
     """Print the books of each feature: samples = absent + cached + extracted + quarantined."""
-    table = Table(title="Features", title_justify="left", caption="distinct: different recordings among them")
-    table.add_column("feature")
-    table.add_column("id", style="dim", no_wrap=True)
-    for name in _BOOKS:
-        table.add_column(name, justify="right")
+    rows = []
     for name, feature in sorted(features.items()):
         ids = [store.id for store in feature.stores]
         shown = ids[0] if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more"
         counts = feature.books.as_dict()
-        table.add_row(name, shown, *(f"{counts[column]:,}" for column in _BOOKS))
-    console.print(table)
+        rows.append((name, *(f"{counts[column]:,}" for column in _BOOKS), shown))
+    columns = ("feature", *_BOOKS, "id")
+    caption = "samples = absent + cached + extracted + quarantined; distinct: different recordings"
+    show_table("Features", columns, rows, caption=caption)
 
 
 def show_scores(name: str, results: Results) -> None:
@@ -45,10 +45,18 @@ def _score(value: float | None) -> str:
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "") -> None:
-    """Print a table whose first column is text and whose others are numbers."""
-    table = Table(title=Text(title), title_justify="left", caption=caption or None, caption_justify="left")
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right")
+    """Print a table: the first column is text, the others numbers; the last one only where there is room."""
+    shown = len(columns) if console.width >= _WIDE else len(columns) - 1
+    table = Table(
+        title=Text(title, style="bold"),
+        caption=caption or None,
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.title_justify = table.caption_justify = "left"
+    for i, column in enumerate(columns[:shown]):
+        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(cell) for cell in row[:shown]))
     console.print(table)

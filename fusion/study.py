@@ -3,7 +3,7 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, cast
 
@@ -17,8 +17,9 @@ from fusion.splits import Split
 from fusion.training import Fitted, TrainingConfig, member_bytes, train_stacked
 from stores.block import FeatureBlock
 from stores.errors import ConfigError
-from stores.plugins import find_plugin, nearest
+from stores.plugins import find_plugin
 from stores.progress import Progress, Silent
+from stores.settings import build
 from stores.studies import Predicted, Run, RunSpec, StudyStore
 
 STACK_BYTES = 1 << 30  # what the members of one stack may hold together
@@ -48,13 +49,8 @@ class HeadPlan:
 
     @property
     def settings(self) -> HeadConfig:
-        """The head's config with every default; an int given for a float becomes one."""
-        known = {f.name: f.default for f in fields(self.type.config_type)}
-        for key in self.config:
-            if key not in known:
-                raise ConfigError(f"[heads.{self.head}] has no key {key!r}{nearest(key, list(known))}")
-        given = {k: float(v) if isinstance(known[k], float) else v for k, v in self.config.items()}
-        return self.type.config_type(**given)
+        """The head's config with every default. Raises ConfigError for an unknown key or a wrong type."""
+        return build(self.type.config_type, self.config, where=f"heads.{self.head}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,10 +93,9 @@ def run_heads(
     `splits` hold complete samples only. One part is sealed per head and subset, so a killed study resumes there.
     Raises ConfigError for a modality the block lacks, or a combiner whose unimodal heads are not planned.
     """
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     study = _Study(
         block=block,
-        values=to_device(block, torch.device(chosen)),
+        values=to_device(block, _device(device)),
         splits=splits,
         plans=plans,
         training=training,
@@ -109,6 +104,13 @@ def run_heads(
         report=report or Silent(),
     )
     return study.run()
+
+
+def _device(name: str) -> torch.device:
+    gpu = torch.cuda.is_available()
+    if name.startswith("cuda") and not gpu:
+        raise ConfigError(f"device {name!r} was asked for, but torch finds no GPU: use auto or cpu")
+    return torch.device(("cuda" if gpu else "cpu") if name == "auto" else name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +150,7 @@ class _Study:
             raise ConfigError(f"{plan.head} is planned on {lacking[0]}; there are: {', '.join(self.block.modalities)}")
         config = asdict(plan.settings)
         if _combines(plan):
-            voter = self._voter(plan, subset)
+            voter = _voter(self.plans, plan, subset)
             config["reads"] = {"head": voter.head, "version": voter.type.version, "config": asdict(voter.settings)}
         return RunSpec(
             study=self.store.id,
@@ -192,7 +194,7 @@ class _Study:
     def _combined(self, plan: HeadPlan, todo: Sequence[tuple[RunSpec, Split]]) -> list[Run]:
         """Combine the stored posteriors of the single modalities, repeat by repeat."""
         modalities = todo[0][0].modalities
-        voter = self._voter(plan, modalities)
+        voter = _voter(self.plans, plan, modalities)
         read = [{m: self._spec(voter, (m,), split).id for m in modalities} for _, split in todo]
         ids = [run for own in read for run in own.values()]
         combiner = cast(type[Combiner], plan.type)(plan.settings)
@@ -209,17 +211,6 @@ class _Study:
         self.report.advance(_WORK, len(todo))
         return runs
 
-    def _voter(self, plan: HeadPlan, subset: Sequence[str]) -> HeadPlan:
-        """Return the plan of the head whose posteriors a combiner reads."""
-        reads = cast(type[Combiner], plan.type).reads
-        for candidate in self.plans:
-            if candidate.head == reads and {(m,) for m in subset} <= set(candidate.subsets):
-                return candidate
-        raise ConfigError(
-            f"{plan.head} on {'+'.join(subset)} reads the posteriors of {reads} on each of them, which is not planned: "
-            f"add [heads.{reads}], or leave {plan.head} out"
-        )
-
     def _predicted(self, positions: np.ndarray, posteriors: np.ndarray) -> Predicted:
         return Predicted(
             sample_ids=tuple(self.block.sample_ids[i] for i in positions),
@@ -227,6 +218,25 @@ class _Study:
             groups=self.block.groups[positions],
             posteriors=posteriors,
         )
+
+
+def check_plans(plans: Sequence[HeadPlan]) -> None:
+    """Raise ConfigError for a combiner whose voters are not planned; cheap, so it can be asked before any work."""
+    for plan in plans:
+        for subset in plan.subsets if _combines(plan) else ():
+            _voter(plans, plan, subset)
+
+
+def _voter(plans: Sequence[HeadPlan], plan: HeadPlan, subset: Sequence[str]) -> HeadPlan:
+    """Return the plan of the head whose posteriors a combiner reads."""
+    reads = cast(type[Combiner], plan.type).reads
+    for candidate in plans:
+        if candidate.head == reads and {(m,) for m in subset} <= set(candidate.subsets):
+            return candidate
+    raise ConfigError(
+        f"{plan.head} on {'+'.join(subset)} reads the posteriors of {reads} on each of them, which is not planned: "
+        f"add [heads.{reads}], or leave {plan.head} out"
+    )
 
 
 def _combines(plan: HeadPlan) -> bool:

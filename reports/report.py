@@ -82,8 +82,8 @@ def write_report(root: Root, study_id: str, run_ids: Sequence[str], config: Repo
         root.put(text.encode(), folder, path)
     return ReportPaths(
         id=name,
-        folder=root.path(folder),
-        index=root.path(folder, "index.html"),
-        results=root.path(folder, "results.json"),
+        folder=root.url(folder),
+        index=root.url(folder, "index.html"),
+        results=root.url(folder, "results.json"),
         content=results,
     )

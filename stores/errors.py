@@ -49,3 +49,7 @@ class NotFound(StoreError, LookupError):
 
 class ConfigError(StoreError, ValueError):
     """A setting is unknown, of the wrong type or out of range."""
+
+
+class UnknownPlugin(NotFound, ConfigError):
+    """A setting names a plug-in that does not exist."""

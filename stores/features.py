@@ -7,7 +7,7 @@ Layout of one feature (DESIGN section 3): `features/<modality>/<feature id>/` ho
 import difflib
 import json
 import uuid
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -167,19 +167,19 @@ class FeatureStore:
             name = f"{uuid.uuid4().hex}.parquet"
             self.root.put_table(quarantine.to_table(list(rows)), self.folder, "quarantine", name)
 
-    def summary(self) -> dict[str, Any]:
-        """Return facts about the sealed rows that do not change when nothing is extracted."""
-        seals = self.seals()
-        by_device: dict[str, int] = defaultdict(int)
-        for seal in seals:
-            by_device[f"{seal.receipt.device} {seal.receipt.dtype}"] += seal.rows
-        versions = sorted({f"{name} {v}" for seal in seals for name, v in seal.receipt.versions.items()})
-        return {
-            "id": self.id,
-            "rows": len(self.index()),
-            "computed_on": dict(sorted(by_device.items())),
-            "versions": versions,
-        }
+    def summary(self, keys: Iterable[str | None] | None = None) -> dict[str, Any]:
+        """Return facts about the rows of `keys` (all by default): number, where computed, with which versions.
+
+        They do not change when nothing is extracted, nor when other rows are.
+        """
+        index = self.index()
+        chosen = list(index.values()) if keys is None else [index[key] for key in {*keys} if key in index]
+        receipts = {seal.part: seal.receipt for seal in self.seals()}
+        by_device = Counter(f"{receipts[row.part].device} {receipts[row.part].dtype}" for row in chosen)
+        used = {row.part for row in chosen}
+        versions = sorted({f"{name} {v}" for part in used for name, v in receipts[part].versions.items()})
+        computed_on = dict(sorted(by_device.items()))
+        return {"id": self.id, "rows": len(chosen), "computed_on": computed_on, "versions": versions}
 
 
 def feature_ids(root: Root, modality: str) -> list[str]:

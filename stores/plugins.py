@@ -5,7 +5,7 @@ import importlib
 import pkgutil
 from typing import TypeVar
 
-from stores.errors import NotFound
+from stores.errors import NotFound, UnknownPlugin
 
 T = TypeVar("T")
 
@@ -19,11 +19,11 @@ def plugin_names(package: str) -> list[str]:
 def find_plugin(package: str, name: str, base: type[T]) -> type[T]:
     """Return the one public subclass of `base` that the module `package.name` defines.
 
-    Raises NotFound, naming the nearest plug-in, if there is no such module.
+    Raises UnknownPlugin, naming the nearest, if there is no such module.
     """
     names = plugin_names(package)
     if name not in names:
-        raise NotFound(f"unknown {package} plug-in {name!r}{nearest(name, names)}; there are: {', '.join(names)}")
+        raise UnknownPlugin(f"unknown {package} plug-in {name!r}{nearest(name, names)}; there are: {', '.join(names)}")
     module = importlib.import_module(f"{package}.{name}")
     found = [
         value

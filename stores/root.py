@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from zarr.storage import FsspecStore, LocalStore
 
-from stores.errors import StoreError
+from stores.errors import ConfigError, StoreError
 
 DEFAULT = "runs"
 VARIABLE = "AFFUSE_ROOT"
@@ -25,7 +25,10 @@ class Root:
 
     def __init__(self, address: str | Path | None = None) -> None:
         self.address = str(address or os.environ.get(VARIABLE) or DEFAULT)
-        self._fs, self._base = fsspec.core.url_to_fs(self.address)
+        try:
+            self._fs, self._base = fsspec.core.url_to_fs(self.address)
+        except (ImportError, ValueError) as error:
+            raise ConfigError(f"cannot use the root {self.address!r}: {error}") from None
         self.is_local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else [self._fs.protocol])
         if self.is_local:
             self.address = self._base  # absolute: worker processes may stand in another folder
@@ -39,6 +42,10 @@ class Root:
         if relative.startswith(("..", "/")):
             raise StoreError(f"path {relative!r} leaves the root {self.address}: use names without '..'")
         return self._base if relative == "." else posixpath.join(self._base, relative)
+
+    def url(self, *parts: str) -> str:
+        """Return what others open a file by: a path on this machine, or the address with its scheme."""
+        return self.path(*parts) if self.is_local else str(self._fs.unstrip_protocol(self.path(*parts)))
 
     def local(self, *parts: str) -> Path:
         """Return a path on this machine; raises StoreError for an object store."""

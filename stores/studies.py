@@ -84,13 +84,18 @@ class StudyStore:
     def create(
         cls, root: Root, study_id: str, facts: Mapping[str, Any], samples: pa.Table, splits: pa.Table
     ) -> "StudyStore":
-        """Write `study.json` (last), samples and splits if the study is new; open it otherwise."""
+        """Write samples, splits and, last, `study.json`; a study that says the same already is left as it is.
+
+        Facts that are not part of the id (licence, pairing, who is left out) may change: the latest are kept.
+        """
         store = cls(root, study_id)
-        if not root.exists(store.folder, "study.json"):
+        content = {"format_version": FORMAT, "id": study_id, **dict(facts)}
+        text = (json.dumps(canonical(content), indent=1) + "\n").encode()
+        same = root.exists(store.folder, "study.json") and root.read(store.folder, "study.json") == text
+        if not same or not store.samples().equals(samples):
             root.put_table(samples, store.folder, "samples.parquet")
             root.put_table(splits, store.folder, "splits.parquet")
-            content = {"format_version": FORMAT, "id": study_id, **dict(facts)}
-            root.put((json.dumps(canonical(content), indent=1) + "\n").encode(), store.folder, "study.json")
+            root.put(text, store.folder, "study.json")
         return store
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,17 +70,30 @@ def _random_digest(depth: int) -> str:
 
 @lru_cache(maxsize=8)
 def _file_digest(path: Path, _size: int, _mtime_ns: int) -> str:
-    if path.suffix == ".safetensors":
-        return tensors_digest(load_file(path).items())
     return tensors_digest((name, value.numpy()) for name, value in _read(path).items())
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
     import torch
 
-    if path.suffix == ".safetensors":
-        return {name: torch.from_numpy(value) for name, value in load_file(path).items()}
-    return dict(torch.load(path, map_location="cpu", weights_only=True))
+    expected = f"ResNet weights {path.name}: expected a plain state dict of tensors"
+    try:
+        if path.suffix == ".safetensors":
+            return {name: torch.from_numpy(value) for name, value in load_file(path).items()}
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:  # torch and safetensors raise their own kinds; torch's advice is unsafe, so not quoted
+        raise ConfigError(
+            f"{expected} (.safetensors, or .pth and .pt that load with weights_only), got a file that is corrupt or "
+            f"holds other objects ({type(error).__name__})"
+        ) from error
+    if not isinstance(state, Mapping):
+        raise ConfigError(f"{expected} (weights_only), got {type(state).__name__}")
+    if wrong := [name for name, value in state.items() if not isinstance(value, torch.Tensor)]:
+        kinds = ", ".join(f"{name}: {type(state[name]).__name__}" for name in wrong[:4])
+        raise ConfigError(f"{expected} (weights_only), got a checkpoint with {kinds}; save its state dict alone")
+    return dict(state)
 
 
 def _find(weights: str, depth: int) -> Path:

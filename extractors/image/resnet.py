@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from extractors.image._images import load_still
 from extractors.image._video import load_frames
-from extractors.image._weights import RANDOM, check_weights, read_state, weights_digest
+from extractors.image._weights import NAMED, RANDOM, check_weights, read_state, weights_digest
 from extractors.trainable import Trainable
 from stores.errors import ConfigError
 from stores.samples import Sample
@@ -83,7 +84,12 @@ class ResNet(Trainable[np.ndarray]):
         return None if self.config.weights == TRAINED else weights_digest(self.config.weights, self.config.depth)
 
     def weights_note(self) -> str:
-        return f"trained here ({self.inputs.encoder})" if self.config.weights == TRAINED else self.config.weights
+        if self.config.weights == TRAINED:
+            return f"trained here ({self.inputs.encoder})"
+        if self.config.weights in (RANDOM, *NAMED):
+            return self.config.weights
+        digest = weights_digest(self.config.weights, self.config.depth)
+        return f"{Path(self.config.weights).name} ({digest[:12]})"
 
     @property
     def is_random(self) -> bool:

@@ -8,6 +8,7 @@ from stores.errors import MediaError
 from stores.samples import Sample
 
 _SOUNDFILE = frozenset({".wav", ".flac"})
+_SYSTEM = 2  # libsndfile: not the file, but opening it
 _PREROLL_S = 1.0  # a decoder that starts in mid-stream needs packets before the segment to settle
 
 
@@ -24,7 +25,7 @@ def load_mono(sample: Sample, rate: int) -> np.ndarray:
         read = _read_soundfile if path.suffix.lower() in _SOUNDFILE else _read_container
         channels, found_rate = read(path, start, end)
     except MediaError as error:
-        raise MediaError(f"{sample.id}: {error}", reason=error.reason) from None
+        raise MediaError(f"{sample.id}: {error}", reason=error.reason, stage=error.stage) from None
     except Exception as error:  # libsndfile and FFmpeg raise their own kinds
         raise MediaError(f"{sample.id}: cannot decode {path.name}: {error}", reason="undecodable") from error
     mono = channels.mean(axis=0, dtype=np.float32)
@@ -47,7 +48,13 @@ def _resampled(mono: np.ndarray, found: int, wanted: int) -> np.ndarray:
 def _read_soundfile(path: Path, start: float, end: float | None) -> tuple[np.ndarray, int]:
     import soundfile
 
-    with soundfile.SoundFile(path) as file:
+    try:
+        opened = soundfile.SoundFile(path)
+    except soundfile.LibsndfileError as error:
+        if error.code != _SYSTEM:
+            raise
+        raise MediaError(f"cannot read {path.name}: system error", reason="unreadable_file", stage="read") from error
+    with opened as file:
         rate = int(file.samplerate)
         first = min(round(start * rate), file.frames)
         file.seek(first)

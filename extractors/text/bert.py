@@ -84,7 +84,11 @@ class Bert(Extractor[Tokens]):
         return _weights.tokenizer_digest(self.folder)
 
     def weights_note(self) -> str:
-        return "all-MiniLM-L6-v2 (packaged)" if self.config.weights == _weights.PACKAGED else self.config.weights
+        if self.config.weights == _weights.PACKAGED:
+            return "all-MiniLM-L6-v2 (packaged)"
+        if self.folder != Path(self.config.weights):
+            return self.config.weights  # a hub name
+        return f"{self.folder.resolve().name} ({self.weights_digest()[:12]})"
 
     def open(self, runtime: Runtime) -> None:
         for name, value in (("TOKENIZERS_PARALLELISM", "false"), ("HF_HUB_DISABLE_TELEMETRY", "1")):

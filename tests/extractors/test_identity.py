@@ -24,7 +24,7 @@ def test_acoustic_id_is_pinned(make: Callable[..., Extractor]) -> None:
 
 
 def test_packaged_bert_id_is_pinned(make: Callable[..., Extractor]) -> None:
-    assert make("text", "bert").identity.id == "bert-81cbd5d622d0"
+    assert make("text", "bert").identity.id == "bert-4c8d4b83e60b"
 
 
 def test_every_setting_changes_the_id(make: Callable[..., Extractor]) -> None:

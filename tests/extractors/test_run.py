@@ -1,3 +1,4 @@
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -240,3 +241,91 @@ def test_a_plan_writes_nothing(counting: Counting) -> None:
     found = plan(counting, say("a", "a", None, ""), counting.inputs.root)
     assert (found.pending, len(found.todo), len(found.absent), len(found.quarantined)) == (2, 1, 1, 1)
     assert counting.inputs.root.names() == []
+
+
+@pytest.mark.parametrize("replacement", ["another picture", "no picture"])
+def test_a_file_replaced_after_planning_is_recorded_without_a_key_and_tried_again(
+    make: Callable[..., Extractor],
+    write_face: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    replacement: str,
+) -> None:
+    extractor = make("image", "resnet")
+    sample = Sample(id="c/1", corpus="c", image=write_face("face.png", 1))
+    assert sample.image is not None
+    original, decode = sample.image.read_bytes(), type(extractor).decode
+
+    def replaced(self: Extractor, sample: Sample, key: str) -> np.ndarray:
+        if replacement == "no picture":
+            sample.image.write_bytes(b"no picture")
+        else:
+            write_face("face.png", 2)
+        return decode(self, sample, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(extractor), "decode", replaced)
+        assert run(extractor, [sample])["quarantined"] == 1
+    [row] = FeatureStore(extractor.inputs.root, extractor.identity).quarantined()
+    assert (row.key, row.stage, row.reason) == (None, "read", "unreadable_file")
+    assert "changed while it was being extracted" in row.message
+    sample.image.write_bytes(original)
+    assert run(extractor, [sample])["extracted"] == 1
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_failure_of_the_disk_is_tried_again_every_run(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch, wrapped: bool
+) -> None:
+    def failing(sample: Sample, key: str) -> str:
+        try:
+            raise OSError(errno.EMFILE, "Too many open files")
+        except OSError as error:
+            if wrapped:
+                raise MediaError(f"{sample.id}: {error}", reason="undecodable") from error
+            raise
+
+    with monkeypatch.context() as patch:
+        patch.setattr(counting, "decode", failing)
+        assert run(counting, say("a"))["quarantined"] == 1
+    [row] = FeatureStore(counting.inputs.root, counting.identity).quarantined()
+    assert (row.key, row.stage, row.reason) == (None, "read", "unreadable_file")
+    assert run(counting, say("a"))["extracted"] == 1
+
+
+@pytest.mark.parametrize("kind", [ImportError, MemoryError])
+@pytest.mark.parametrize("method", ["decode", "embed"])
+def test_a_missing_package_and_a_lack_of_memory_stop_the_run(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch, method: str, kind: type[Exception]
+) -> None:
+    def failing(*_: object) -> None:
+        raise kind("the machine")
+
+    monkeypatch.setattr(counting, method, failing)
+    with pytest.raises(kind, match="the machine"):
+        run(counting, say("a"))
+    assert reasons(counting) == {}
+
+
+def test_a_package_missing_in_a_decoder_stops_the_run(
+    make: Callable[..., Extractor], write_face: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extractor = make("image", "resnet")
+
+    def failing(*_: object) -> None:
+        raise ImportError("no decoder")
+
+    monkeypatch.setattr("extractors.image._images.gray_square", failing)
+    with pytest.raises(ImportError, match="no decoder"):
+        run(extractor, [Sample(id="c/1", corpus="c", image=write_face("face.png"))])
+
+
+def test_a_device_that_fails_every_sample_of_a_batch_stops_the_run(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(items: Sequence[str]) -> Iterator[np.ndarray]:
+        raise RuntimeError("the device is lost")
+
+    monkeypatch.setattr(counting, "embed", failing)
+    with pytest.raises(RuntimeError, match="the device is lost"):
+        run(counting, say("a", "b"))
+    assert reasons(counting) == {}

@@ -233,3 +233,34 @@ def test_given_weights_cannot_be_trained(task: Task) -> None:
 def test_training_settings_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         TrainConfig(**wrong)
+
+
+def test_folds_are_no_more_than_the_largest_class_has_samples() -> None:
+    stopping = stop_share(["x", "x", "y", "y"], [["a", "b", "c", "d"]], 0.1, 0)
+    assert 0 < stopping.sum() < 4
+
+
+def test_classes_of_one_sample_are_refused_with_the_numbers() -> None:
+    with pytest.raises(ConfigError, match=r"2 samples in 2 groups, at most 1 samples a class.*equal recordings count"):
+        stop_share(["x", "y"], [["a", "b"]], 0.1, 0)
+    with pytest.raises(ConfigError, match="0 samples in 0 groups"):
+        stop_share([], [[]], 0.1, 0)
+
+
+def test_media_replaced_since_planning_are_skipped_and_counted(task: Task, write_face: Callable[..., Path]) -> None:
+    kind, config, recipe = task.plan("image", epochs=1)
+    write_face("0.png", 99)
+    encoder = train(kind, recipe, task.samples, task.root, RUNTIME, config=config, report=Silent())
+    assert EncoderStore(task.root).describe(encoder)["skipped"] == {"unreadable_file": 1}
+
+
+@pytest.mark.parametrize("use", ["fit", "stop"])
+def test_nothing_left_to_fit_or_stop_on_is_refused_with_counts(task: Task, tmp_path: Path, use: str) -> None:
+    for i in range(24):
+        (tmp_path / f"bad{i}.png").write_bytes(b"no picture" + bytes([i]))
+    held = {t.sample_id for t in task.plan("image", epochs=1)[2].trainees if t.use == use}
+    samples = [replace(s, image=tmp_path / f"bad{i}.png") if s.id in held else s for i, s in enumerate(task.samples)]
+    kind, config, recipe = task.plan("image", samples, epochs=1)
+    assert {t.sample_id for t in recipe.trainees if t.use == use} == held
+    with pytest.raises(ConfigError, match=f"none of {len(held)} samples to {use} on .*{len(held)} undecodable"):
+        train(kind, recipe, samples, task.root, RUNTIME, config=config, report=Silent())

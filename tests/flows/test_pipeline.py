@@ -45,6 +45,8 @@ train = { samples = "reserved", epochs = 1 }
 [training]
 epochs = 2
 """
+TRAINED = 'weights = "trained"\ntrain = { samples = "reserved", epochs = 1 }'
+CLASSES_LINE = 'classes = { emotion = ["joy", "anger", "fear"] }'
 Row = dict[str, str]
 
 
@@ -197,3 +199,69 @@ def test_groups_that_straddle_the_corpus_own_split_are_flagged(
         row["split"] = ("train", "train", "val", "test")[number % 4]
     said = run(**{"repeats = 3": 'repeats = 3\nkind = "fixed"'})
     assert any(warning.startswith("shared_groups") for warning in facts(said)["warnings"])
+
+
+def test_correcting_the_corpus_own_split_scores_everything_anew(
+    run: Callable[..., dict[str, Any]], people: list[Row]
+) -> None:
+    fixed = {"repeats = 3": 'repeats = 3\nkind = "fixed"', TRAINED: 'weights = "random"'}
+    for row in people:
+        row["split"] = "test" if int(row["speaker"][1:]) % 3 == 0 else "train"
+    first = run(**fixed)
+    for row in people:
+        row["split"] = "test" if int(row["speaker"][1:]) % 3 == 1 else "train"
+    second = run(**fixed)
+    assert second["study"] != first["study"]
+    assert second["runs"] == {"cached": 0, "trained": 3}
+    assert second["features"]["image"]["extracted"] == 0
+
+
+def test_facts_outside_the_id_are_corrected_without_running_anything_again(run: Callable[..., dict[str, Any]]) -> None:
+    first = run()
+    second = run(**{'path = "samples.csv"': 'path = "samples.csv"\npairing = "composed"\nlicence = "CC0"'})
+    assert second["study"] == first["study"]
+    assert second["runs"] == {"cached": 3, "trained": 0}
+    assert facts(second)["corpus"]["pairing"] == "composed"
+    assert "Composed corpus" in Path(second["report"]).read_text(encoding="utf-8")
+
+
+def test_a_corpus_without_labels_is_extracted_all_the_same(
+    run: Callable[..., dict[str, Any]], people: list[Row]
+) -> None:
+    for row in people:
+        row["emotion"] = ""
+    said = run(
+        extract_job, **{'weights = "trained"\ntrain = { samples = "reserved", epochs = 1 }': 'weights = "random"'}
+    )
+    assert said["features"]["image"]["extracted"] == 48
+
+
+def test_a_part_left_without_samples_is_dropped_and_said(
+    run: Callable[..., dict[str, Any]], people: list[Row], tmp_path: Path
+) -> None:
+    for row in people:
+        if row["speaker"] == "s9":
+            (tmp_path / row["image"]).write_bytes(b"not a picture")
+    said = run(**{"repeats = 3": 'kind = "leave-one-group-out"'})
+    assert said["runs"]["trained"] == 10
+    assert any(warning.startswith("dropped_repeats: 1 of 11") for warning in facts(said)["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[heads.unimodal]", "[heads.unimodal]\nsubsets = 3", r"\[heads.unimodal\] subsets"),
+        ("[heads.unimodal]", '[heads.unimodal]\nwidth = "a"', "unknown key 'width'"),
+        ("seed = 1\n", "seed = -1\n", "seed an integer from 0"),
+        (
+            'classes = { emotion = ["joy", "anger", "fear"] }',
+            'label_map = { emotion = { anger = "", fear = "" } }',
+            "one class",
+        ),
+    ],
+)
+def test_a_plausible_slip_is_told_in_one_line(
+    run: Callable[..., dict[str, Any]], old: str, new: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run(**{old: new})

@@ -154,13 +154,13 @@ def test_a_failure_has_a_known_stage_and_reason():
 def test_the_summary_counts_rows_once_and_says_what_computed_them(root, vectors, receipt, row):
     store = FeatureStore.create(root, vectors)
     store.write_part({"a": row(0), "b": row(1)}, receipt)
-    store.write_part({"b": row(1)}, Receipt(device="cuda", dtype="bfloat16", seconds=1.0))
-    assert store.summary() == {
-        "id": store.id,
-        "rows": 2,
-        "computed_on": {"cpu float32": 2, "cuda bfloat16": 1},
-        "versions": ["torch 2.14.1"],
-    }
+    store.write_part({"a": row(0)}, receipt)
+    store.write_part({"c": row(2)}, Receipt(device="cuda", dtype="bfloat16", seconds=1.0))
+    everything = {"cpu float32": 2, "cuda bfloat16": 1}
+    assert store.summary() == {"id": store.id, "rows": 3, "computed_on": everything, "versions": ["torch 2.14.1"]}
+    asked = store.summary(["b", "b", None, "nobody"])
+    assert (asked["rows"], asked["computed_on"]) == (1, {"cpu float32": 1})
+    assert store.summary(["c"])["versions"] == []
 
 
 @pytest.mark.parametrize(

@@ -155,3 +155,33 @@ def test_real_faces_equal_torchvision(real_data: Path, root: Root, tmp_path: Pat
     found = rows(resnet, *(Sample(id=path.name, corpus="c", image=path) for path in paths))
     for path, row in zip(paths, found, strict=True):
         assert np.abs(row - by_torchvision(network, path, 64)).max() <= 1e-4
+
+
+def test_a_checkpoint_is_refused_with_what_is_expected(root: Root, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pth"
+    torch.save({"epoch": 3, "state_dict": trained_looking(18).state_dict()}, path)
+    with pytest.raises(ConfigError, match=r"expected a plain state dict .*epoch: int, state_dict: OrderedDict"):
+        ResNet(ResNetConfig(depth=18, weights=str(path)), Inputs(root=root)).identity  # noqa: B018
+    torch.save([1, 2], path)
+    with pytest.raises(ConfigError, match=r"expected a plain state dict .*got list"):
+        ResNet(ResNetConfig(depth=18, weights=str(path)), Inputs(root=root)).identity  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["bad.pth", "bad.pt", "bad.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04 no archive"])
+def test_corrupt_weights_are_refused(root: Root, tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match="expected a plain state dict of tensors"):
+        ResNet(ResNetConfig(depth=18, weights=str(tmp_path / name)), Inputs(root=root)).identity  # noqa: B018
+
+
+def test_unsafe_weights_are_refused(root: Root, tmp_path: Path) -> None:
+    torch.save({"weights": Path("an object")}, tmp_path / "unsafe.pth")
+    with pytest.raises(ConfigError, match=r"weights_only.*UnpicklingError"):
+        ResNet(ResNetConfig(depth=18, weights=str(tmp_path / "unsafe.pth")), Inputs(root=root)).identity  # noqa: B018
+
+
+def test_the_note_on_a_file_shows_no_path(root: Root, tmp_path: Path) -> None:
+    torch.save(trained_looking(18).state_dict(), tmp_path / "faces.pth")
+    resnet = ResNet(ResNetConfig(depth=18, weights=str(tmp_path / "faces.pth")), Inputs(root=root))
+    assert resnet.weights_note() == f"faces.pth ({resnet.weights_digest()[:12]})"

@@ -71,3 +71,9 @@ def test_the_sound_of_the_ravdess_clip_is_that_of_its_wav(real_data: Path) -> No
     assert abs(len(heard) - len(wanted)) < 1600
     n = min(len(heard), len(wanted))
     assert np.corrcoef(heard[:n], wanted[:n])[0, 1] > 0.99
+
+
+def test_a_file_that_cannot_be_opened_is_not_called_undecodable(tmp_path: Path) -> None:
+    with pytest.raises(MediaError) as caught:
+        load_mono(Sample(id="c/1", corpus="c", audio=tmp_path / "gone.wav"), 16000)
+    assert (caught.value.stage, caught.value.reason) == ("read", "unreadable_file")

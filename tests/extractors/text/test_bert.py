@@ -177,3 +177,20 @@ def test_real_sentences_equal_the_definition_in_both_classes(real_data: Path, ro
         for got, right in zip(bert.embed([bert.decode(say(t), "") for t in texts]), wanted, strict=True):
             assert got @ right >= 0.9999 * np.linalg.norm(got) * np.linalg.norm(right)
             assert numerics == "standard" or np.abs(got - right).max() <= 1e-4
+
+
+@pytest.mark.parametrize("change", [{"hidden_act": "relu"}, {"layer_norm_eps": 1e-5}, {"num_attention_heads": 4}])
+def test_another_architecture_of_the_same_tensors_is_another_feature(
+    uncased: Path, root: Root, change: dict[str, object]
+) -> None:
+    before = Bert(BertConfig(weights=str(uncased)), Inputs(root=root)).identity
+    config = json.loads((uncased / "config.json").read_text())
+    (uncased / "config.json").write_text(json.dumps(config | {"initializer_range": 0.5}))
+    assert Bert(BertConfig(weights=str(uncased)), Inputs(root=root)).identity == before
+    (uncased / "config.json").write_text(json.dumps(config | change))
+    assert Bert(BertConfig(weights=str(uncased)), Inputs(root=root)).identity.id != before.id
+
+
+def test_the_note_on_a_folder_shows_no_path(uncased: Path, root: Root) -> None:
+    bert = Bert(BertConfig(weights=str(uncased)), Inputs(root=root))
+    assert bert.weights_note() == f"bert-base-uncased ({bert.weights_digest()[:12]})"

@@ -1,0 +1,41 @@
+"""Decode one sample safely: what is the sample's fault, what may pass with time, and what is the machine's fault."""
+
+from typing import Any
+
+from extractors.extractor import Extractor
+from stores.errors import MediaError
+from stores.samples import Sample
+
+
+def decoded(extractor: Extractor[Any], sample: Sample, key: str) -> Any:
+    """Return the decoded item, or the MediaError that kept it from being decoded; stage `read` may pass with time.
+
+    A missing package and a lack of memory are raised: no sample is to blame. An extractor with an upstream reads the
+    row of that very key, so only for the others is it checked that the file is still the one that was planned.
+    """
+    try:
+        item = extractor.decode(sample, key)
+    except Exception as error:  # decoders raise anything at all on hostile files
+        item = _failure(error, sample)
+    if extractor.upstream is not None or (isinstance(item, MediaError) and item.stage == "read"):
+        return item
+    try:
+        changed = sample.key(extractor.modality) != key
+    except MediaError as error:
+        return error
+    message = f"{sample.id}: the file changed while it was being extracted: run again"
+    return MediaError(message, reason="unreadable_file", stage="read") if changed else item
+
+
+def _failure(error: Exception, sample: Sample) -> MediaError:
+    cause = error.__cause__ if isinstance(error, MediaError) else error
+    errno = getattr(cause, "errno", None)  # FFmpeg's own MemoryError has one: hostile files provoke it
+    if isinstance(cause, ImportError | MemoryError) and errno is None:
+        raise cause
+    if isinstance(cause, OSError | MemoryError) and errno is not None and not isinstance(cause, MediaError):
+        message = str(error) if isinstance(error, MediaError) else f"{sample.id}: {type(error).__name__}: {error}"
+        reason = error.reason if isinstance(error, MediaError) and error.stage == "read" else "unreadable_file"
+        return MediaError(message, reason=reason, stage="read")
+    if isinstance(error, MediaError):
+        return error
+    return MediaError(f"{sample.id}: {type(error).__name__}: {error}", reason="undecodable")
