@@ -14,6 +14,7 @@ from flows.progress import console, progress
 from flows.study_config import StudyConfig, load_study
 from flows.terminal import show_books, show_scores
 from reports.report import ReportPaths
+from stores.manifest import Manifest
 from stores.progress import Silent
 from stores.root import Root
 
@@ -53,7 +54,7 @@ def extract_job(study: str, options: Options) -> JSON:
     """Rebuild the manifest and extract every feature of a study."""
     config = load_study(study)
     with _bench(options) as bench:
-        extracted = extract(config, make_manifest(config, bench.root), bench)
+        extracted = extract(config, _manifest(config, bench), bench)
     return _features(extracted, options)
 
 
@@ -61,7 +62,7 @@ def train_job(study: str, options: Options) -> JSON:
     """Train the encoders of a study."""
     config = load_study(study)
     with _bench(options) as bench:
-        extracted = train(config, make_manifest(config, bench.root), bench)
+        extracted = train(config, _manifest(config, bench), bench)
     encoders = {modality: list(dict.fromkeys(ids)) for modality, ids in extracted.encoders.items()}
     return _features(extracted, options) | {"encoders": encoders}
 
@@ -71,7 +72,7 @@ def study_job(study: str, options: Options) -> JSON:
     config = load_study(study)
     with _bench(options) as bench:
         head_plans(config)  # a wrong head, or splits that cannot be, are told now, not after hours of extraction
-        manifest = make_manifest(config, bench.root)
+        manifest = _manifest(config, bench)
         cast_study(config, manifest)
         extracted = extract(config, manifest, bench)
         outcome = run_study(config, extracted, bench)
@@ -94,6 +95,15 @@ def run_job(study: str, options: Options) -> JSON:
     outcome = study_job(study, options)
     reported = report_job(study, options)
     return {**outcome, **reported, "seconds": round(time.monotonic() - started, 2)}
+
+
+def _manifest(config: StudyConfig, bench: Workbench) -> Manifest:
+    work = f"corpus {config.name}"
+    bench.report.start(work, 1, "manifest")
+    manifest = make_manifest(config, bench.root)
+    bench.report.advance(work)
+    bench.report.finish(work)
+    return manifest
 
 
 @contextmanager

@@ -41,6 +41,8 @@ class Bars:
 
     def finish(self, name: str) -> None:
         task = self._tasks.pop(name)
+        done = next(t.completed for t in self._bars.tasks if t.id == task)  # a training may stop early
+        self._bars.update(task, total=done)
         self._bars.stop_task(task)
 
 
