@@ -18,7 +18,7 @@ LABEL = {"emotion": "label"}
 
 @pytest.fixture
 def data():
-    return Path(os.environ["AFFUSE_REAL_DATA"])
+    return Path(os.environ["AFFUSE_REAL_DATA"]).resolve()
 
 
 def table(root, data, **settings):
