@@ -8,7 +8,8 @@ from pathlib import Path
 
 from corpora._corpus import CorpusConfig
 from stores.errors import ConfigError, ManifestError
-from stores.manifest import PAIRINGS, Manifest, confined
+from stores.manifest import PAIRINGS, Manifest
+from stores.media_folder import MediaFolder
 from stores.plugins import nearest
 from stores.samples import Sample
 
@@ -34,6 +35,7 @@ class RowsConfig(CorpusConfig):
     classes: scheme -> its labels in order; the labels found, sorted, if left out.
     label_map: scheme -> source label -> class; "" drops the row. split_map: source split -> split.
     where: source column -> the value, or the values, of the rows to keep.
+    outside: media paths may leave the corpus folder (absolute, by `..` or through a link) only if this says so.
     limit: at most this many rows of each class of the first scheme, chosen by `seed` whatever the order of rows.
     """
 
@@ -45,6 +47,7 @@ class RowsConfig(CorpusConfig):
     groups: Mapping[str, str] = field(default_factory=dict)
     split_map: Mapping[str, str] = field(default_factory=dict)
     where: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    outside: bool = False
     limit: int | None = None
     seed: int = 0
     pairing: str = "recorded"
@@ -86,18 +89,19 @@ class RowsConfig(CorpusConfig):
 def build_manifest(
     config: RowsConfig, rows: Sequence[Row], *, columns: Mapping[str, str], media: Path, dropped: Mapping[str, int]
 ) -> Manifest:
-    """Return the manifest of `rows`; media paths are relative to `media` and may not leave it.
+    """Return the manifest of `rows`; media paths are relative to `media` and may not leave it unasked.
 
     `columns` maps manifest columns to cells; `dropped` counts what was left out before, by reason.
     Raises ManifestError naming the rows that are wrong.
     """
     counts = Counter(dropped)
+    folder = MediaFolder(media)
     samples = []
     for row in rows:
         if reason := _left_out(config, row.cells):
             counts[reason] += 1
         else:
-            samples.append(_sample(config, row, columns, media))
+            samples.append(_sample(config, row, columns, folder))
     if not samples:
         why = "".join(f"; left out: {count} ({reason})" for reason, count in counts.items())
         raise ManifestError(f"corpus {config.name} has no samples left of {len(rows)} rows{why}")
@@ -135,13 +139,14 @@ def _left_out(config: RowsConfig, cells: Mapping[str, str]) -> str | None:
     return None
 
 
-def _sample(config: RowsConfig, row: Row, columns: Mapping[str, str], media: Path) -> Sample:
+def _sample(config: RowsConfig, row: Row, columns: Mapping[str, str], folder: MediaFolder) -> Sample:
     cells = {key: row.cells[column] for key, column in columns.items()}
     if not cells["id"]:
         raise ManifestError(f"{row.place}: column {columns['id']!r} is blank: give every row an id")
     corpus = cells.get("corpus") or config.name
     text = cells.get("text")
     only_text = not any(name in cells for name in _FILES)
+    paths = {name: _media_path(config, row, cells[name], folder) for name in _FILES if cells.get(name)}
     split = cells.get("split", "")
     start, end = (_milliseconds(cells, name, row) for name in ("start_ms", "end_ms"))
     if end is not None and end <= (start or 0):
@@ -150,9 +155,9 @@ def _sample(config: RowsConfig, row: Row, columns: Mapping[str, str], media: Pat
         id=f"{corpus}/{cells['id']}",
         corpus=corpus,
         text=text if text or only_text else None,
-        audio=_media_path(cells, "audio", row, media),
-        image=_media_path(cells, "image", row, media),
-        video=_media_path(cells, "video", row, media),
+        audio=paths.get("audio"),
+        image=paths.get("image"),
+        video=paths.get("video"),
         start_ms=start,
         end_ms=end,
         split=config.split_map.get(split, split) or None,
@@ -165,8 +170,8 @@ def _sample(config: RowsConfig, row: Row, columns: Mapping[str, str], media: Pat
     )
 
 
-def _media_path(cells: Mapping[str, str], name: str, row: Row, media: Path) -> Path | None:
-    return confined(media, cells[name], what=row.place) if cells.get(name) else None
+def _media_path(config: RowsConfig, row: Row, cell: str, folder: MediaFolder) -> Path:
+    return folder.path(cell) if config.outside else folder.inside(cell, what=row.place)
 
 
 def _milliseconds(cells: Mapping[str, str], name: str, row: Row) -> int | None:

@@ -51,7 +51,7 @@ class Folder(Corpus[FolderConfig]):
         folder = base / config.path
         if not folder.is_dir():
             raise ManifestError(f"corpus {config.name}: no folder {config.path!r} in {base}: check `path`")
-        files = _media_files(folder)
+        files, unnamed = _media_files(folder)
         pattern = re.compile(config.pattern)
         matches = {path: match for path in files if (match := pattern.fullmatch(path))}
         if not matches:
@@ -60,10 +60,23 @@ class Folder(Corpus[FolderConfig]):
         rows = [Row(path, {_PATH: path, **match.groupdict("")}) for path, match in matches.items()]
         check_columns(config, list(pattern.groupindex), what="pattern")
         columns = {**config.columns, "id": _PATH, config.medium: _PATH}
-        unmatched = {"name does not match": len(files) - len(rows)} if len(files) > len(rows) else {}
-        return build_manifest(config, rows, columns=columns, media=folder, dropped=unmatched)
+        dropped = {"name does not match": len(files) - len(rows), "name is not UTF-8": unnamed}
+        dropped = {reason: count for reason, count in dropped.items() if count}
+        return build_manifest(config, rows, columns=columns, media=folder, dropped=dropped)
 
 
-def _media_files(folder: Path) -> list[str]:
-    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return sorted(path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts))
+def _media_files(folder: Path) -> tuple[list[str], int]:
+    """Return the relative paths of the files that are not hidden, and how many have a name no table can hold."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    paths = [path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)]
+    named = sorted(path for path in paths if _is_utf8(path))
+    return named, len(paths) - len(named)
+
+
+def _is_utf8(name: str) -> bool:
+    """Return whether a file name is text: Python puts lone surrogates for bytes that are not."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -27,6 +27,12 @@ def decoded(extractor: Extractor[Any], sample: Sample, key: str) -> Any:
     return MediaError(message, reason="unreadable_file", stage="read") if changed else item
 
 
+def too_slow(sample: Sample, limit_s: float) -> MediaError:
+    """Return what becomes of a sample whose decoding was given up."""
+    message = f"{sample.id}: not decoded within {limit_s:g} s: given up; a longer `time_limit` may help"
+    return MediaError(message, reason="timeout")
+
+
 def _failure(error: Exception, sample: Sample) -> MediaError:
     cause = error.__cause__ if isinstance(error, MediaError) else error
     errno = getattr(cause, "errno", None)  # FFmpeg's own MemoryError has one: hostile files provoke it

@@ -24,7 +24,8 @@ class Runtime:
     """How extraction is run; none of it is part of an identity.
 
     `workers` are decoding threads, `queue` the items decoded ahead (batches are formed by length among them),
-    `block_size` the samples of a block, the unit of work and of retry.
+    `block_size` the samples of a block, the unit of work and of retry, `time_limit` the seconds a sample may take to
+    decode.
     """
 
     device: str = "auto"
@@ -32,11 +33,14 @@ class Runtime:
     workers: int = 2
     queue: int = 256
     block_size: int = 1024
+    time_limit: float = 120.0
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "workers", "queue", "block_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} should be at least 1, got {getattr(self, name)}")
+        if not self.time_limit > 0:  # so that NaN is refused as well
+            raise ConfigError(f"time_limit should be above 0 s, got {self.time_limit}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,19 +1,27 @@
 """Who is absent, cached, to be done or in quarantine: decided before any model is loaded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from extractors.extractor import Extractor
+from stores.digests import content_digest, remembered
 from stores.errors import MediaError
 from stores.features import FeatureStore
-from stores.quarantine import Quarantined
+from stores.progress import Progress, Silent
+from stores.quarantine import RECOVERED, Quarantined
 from stores.root import Root
+from stores.rows import ABSENT
 from stores.samples import Sample
 
 _READERS = 4  # hashing files waits for the disk
+_WORTH_TELLING = 500  # files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +35,11 @@ class Pending:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What `extract` would do. `quarantined` are failures that stand; `news` are those not yet on record."""
+    """What `extract` would do. `cached` holds one key a sample; `quarantined` are failures that stand; `news` are the
+    lines the quarantine does not hold yet."""
 
     absent: tuple[Sample, ...]
-    cached: tuple[tuple[Sample, str], ...]
+    cached: tuple[str, ...]
     todo: tuple[Pending, ...]
     quarantined: tuple[Quarantined, ...]
     news: tuple[Quarantined, ...]
@@ -40,31 +49,46 @@ class Plan:
         """Number of samples to be done."""
         return sum(len(pending.samples) for pending in self.todo)
 
+    @property
+    def samples(self) -> int:
+        return len(self.absent) + len(self.cached) + self.pending + len(self.quarantined)
 
-def plan(extractor: Extractor[Any], samples: Sequence[Sample], root: Root, *, retry_quarantined: bool = False) -> Plan:
+
+def plan(
+    extractor: Extractor[Any],
+    samples: Sequence[Sample],
+    root: Root,
+    *,
+    retry: Container[str] = (),
+    report: Progress | None = None,
+) -> Plan:
     """Return what is there and what is to be done; reads media for their keys and writes nothing.
 
-    A key that failed before is not tried again unless asked; a sample without a readable key, or whose upstream row
-    is missing, is looked at anew every time.
+    A key that failed before is tried again if its reason is in `retry`; a sample without a readable key, or whose
+    upstream row is missing, is looked at anew every time.
     """
     store = FeatureStore(root, extractor.identity)
-    index = store.index()
-    upstream = extractor.inputs.upstream.index() if extractor.inputs.upstream else None
     recorded = store.quarantined()
     failed = {q.key: q for q in recorded if q.key is not None and q.reason != "upstream"}
     present = [sample for sample in samples if sample.medium(extractor.modality) is not None]
-    cached: list[tuple[Sample, str]] = []
+    keys = list(read_keys(present, extractor.modality, report or Silent()))
+    readable = [None if isinstance(key, MediaError) else key for key in keys]
+    has_row = store.index().find(readable) != ABSENT
+    can_be = np.ones(len(keys), bool)
+    if extractor.inputs.upstream is not None:
+        can_be = extractor.inputs.upstream.index().find(readable) != ABSENT
+    cached: list[str] = []
     todo: dict[str, list[Sample]] = {}
     quarantined: list[Quarantined] = []
-    for sample, key in zip(present, read_keys(present, extractor.modality), strict=True):
+    for i, (sample, key) in enumerate(zip(present, keys, strict=True)):
         if isinstance(key, MediaError):
             quarantined.append(Quarantined.of(key, sample_id=sample.id, key=None, attempts=1, time=now()))
-        elif key in index:
-            cached.append((sample, key))
-        elif upstream is not None and key not in upstream:
+        elif has_row[i]:
+            cached.append(key)
+        elif not can_be[i]:
             error = no_upstream(sample, extractor)
             quarantined.append(Quarantined.of(error, sample_id=sample.id, key=key, attempts=1, time=now()))
-        elif key in failed and not retry_quarantined:
+        elif key in failed and failed[key].reason not in retry:
             quarantined.append(shared(failed[key], sample))
         else:
             todo.setdefault(key, []).append(sample)
@@ -77,21 +101,42 @@ def plan(extractor: Extractor[Any], samples: Sequence[Sample], root: Root, *, re
             for key, group in todo.items()
         ),
         quarantined=tuple(quarantined),
-        news=tuple(q for q in quarantined if (q.sample_id, q.key, q.reason) not in known),
+        news=(
+            *(q for q in quarantined if (q.sample_id, q.key, q.reason) not in known),
+            *_recovered(recorded, {sample.id: key for sample, key in zip(present, readable, strict=True)}),
+        ),
     )
 
 
-def read_keys(samples: Sequence[Sample], modality: str) -> Iterator[str | MediaError]:
-    """Yield each sample's content key, or the error that kept it from being read."""
-
-    def key(sample: Sample) -> str | MediaError:
-        try:
-            return sample.key(modality)
-        except MediaError as error:
-            return error
-
+def read_keys(samples: Sequence[Sample], modality: str, report: Progress | None = None) -> Iterator[str | MediaError]:
+    """Yield each sample's content key, or the error that kept it from being read; new files are read on threads."""
+    media = (sample.medium(modality) for sample in samples)
+    new = {path for path in media if isinstance(path, Path) and remembered(path) is None}
+    work, told = f"reading {modality}", report if report is not None and len(new) >= _WORTH_TELLING else Silent()
+    told.start(work, len(new), "files")
     with ThreadPoolExecutor(_READERS) as readers:
-        yield from readers.map(key, samples)
+        for _ in readers.map(_read, new):
+            told.advance(work)
+    told.finish(work)
+    for sample in samples:
+        try:
+            yield sample.key(modality)
+        except MediaError as error:
+            yield error
+
+
+def _read(path: Path) -> None:
+    with suppress(OSError, ValueError):  # the key of the sample says what is wrong
+        content_digest(path)
+
+
+def _recovered(recorded: Sequence[Quarantined], keys: Mapping[str, str | None]) -> Iterator[Quarantined]:
+    """Yield a line for each recorded failure of a sample that now has a readable key, and another one."""
+    for row in recorded:
+        key = keys.get(row.sample_id)
+        if key is not None and key != row.key:
+            message = f"{row.sample_id}: has other content since"
+            yield replace(row, reason=RECOVERED, message=message, attempts=row.attempts + 1, time=now())
 
 
 def no_upstream(sample: Sample, extractor: Extractor[Any]) -> MediaError:

@@ -5,9 +5,10 @@ never pauses between them; `map_blocks` sends whole blocks to other processes in
 """
 
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import chain, islice
@@ -15,8 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from extractors._decoding import decoded
+from extractors._ahead import MOST_BYTES, ahead, weight
+from extractors._decoding import decoded, too_slow
+from extractors._embedding import Embedding
 from extractors.extractor import Description, Extractor, Runtime
+from extractors.forecast import forecast
 from extractors.plan import Pending, now, plan, shared
 from stores.books import Books
 from stores.errors import MediaError
@@ -49,20 +53,22 @@ def extract(
     *,
     report: Progress,
     map_blocks: MapBlocks | None = None,
-    retry_quarantined: bool = False,
+    retry: Container[str] = (),
 ) -> Books:
     """Make every row that is missing and return the balanced books.
 
     `map_blocks(function, blocks)` runs a picklable function over blocks elsewhere and yields its outcomes in any
-    order; without it they run here. Raises FeatureMismatch if another identity lies under the feature's id.
+    order; without it they run here. Failures whose reason is in `retry` are tried again. What is planned is noted
+    first; the books are kept with the feature. Raises FeatureMismatch if another identity lies under its id.
     """
     store = FeatureStore.create(root, extractor.identity)
-    todo = plan(extractor, samples, root, retry_quarantined=retry_quarantined)
+    todo = plan(extractor, samples, root, retry=retry, report=report)
     store.quarantine(todo.news)
     blocks = [tuple(todo.todo[i : i + runtime.block_size]) for i in range(0, len(todo.todo), runtime.block_size)]
     rows = extracted = failed = 0
     if blocks:
         description = Description.of(extractor)
+        report.note(f"{extractor.identity.id}: {forecast(todo, store)}")
         report.start(extractor.identity.id, todo.pending, "samples")
         if map_blocks is None:
             outcomes = _stream(_opened(description, runtime.device), store, blocks, runtime, report)
@@ -73,14 +79,16 @@ def extract(
             extracted += outcome.extracted
             failed += outcome.quarantined
         report.finish(extractor.identity.id)
-    return Books(
+    books = Books(
         samples=len(samples),
         absent=len(todo.absent),
         cached=len(todo.cached),
         extracted=extracted,
         quarantined=len(todo.quarantined) + failed,
-        distinct=len({key for _, key in todo.cached}) + rows,
+        distinct=len(set(todo.cached)) + rows,
     )
+    store.write_books(books, now())
+    return books
 
 
 def extract_block(description: Description, runtime: Runtime, block: Block) -> Outcome:
@@ -108,46 +116,51 @@ def _stream(
     extractor: Extractor[Any], store: FeatureStore, blocks: Sequence[Block], runtime: Runtime, report: Progress
 ) -> Iterator[Outcome]:
     """Yield the outcome of each block once it is sealed, while the next one is being decoded and embedded."""
-    with ThreadPoolExecutor(1) as writer, ThreadPoolExecutor(runtime.workers) as decoders:
-        ahead = _ahead(partial(_decode, extractor), chain.from_iterable(blocks), decoders, runtime.queue)
+    items = ahead(
+        partial(_decode, extractor),
+        chain.from_iterable(blocks),
+        threads=runtime.workers,
+        depth=runtime.queue,
+        limit_s=runtime.time_limit,
+        late=lambda pending: too_slow(pending.samples[0], runtime.time_limit),
+    )
+    embedding = Embedding(extractor)
+    with ThreadPoolExecutor(1) as writer, closing(items):
         behind: Future[Outcome] | None = None
-        try:
-            for block in blocks:
-                part = _Part(extractor, store, writer, report)
-                remaining = islice(ahead, len(block))
-                while window := list(islice(remaining, runtime.queue)):
-                    _embed_window(extractor, window, runtime.batch_size, part)
-                sealed = part.close()
-                if behind is not None:
-                    yield behind.result()
-                behind = sealed
+        for block in blocks:
+            part = _Part(extractor, store, writer, report)
+            remaining = islice(items, len(block))
+            while window := _window(remaining, runtime.queue):
+                _embed_window(extractor, embedding, window, runtime.batch_size, part)
+            sealed = part.close()
             if behind is not None:
                 yield behind.result()
-        finally:
-            decoders.shutdown(wait=False, cancel_futures=True)
-
-
-def _ahead(
-    function: Callable[[Pending], Any], items: Iterable[Pending], pool: ThreadPoolExecutor, depth: int
-) -> Iterator[tuple[Pending, Any]]:
-    """Yield (item, function(item)) in order, never more than `depth` of them decoded and waiting."""
-    waiting: deque[tuple[Pending, Future[Any]]] = deque()
-    for item in items:
-        waiting.append((item, pool.submit(function, item)))
-        if len(waiting) >= depth:
-            done, future = waiting.popleft()
-            yield done, future.result()
-    while waiting:
-        done, future = waiting.popleft()
-        yield done, future.result()
+            behind = sealed
+        if behind is not None:
+            yield behind.result()
 
 
 def _decode(extractor: Extractor[Any], pending: Pending) -> Any:
     return decoded(extractor, pending.samples[0], pending.key)
 
 
+def _window(items: Iterator[tuple[Pending, Any]], most: int) -> list[tuple[Pending, Any]]:
+    """Return the next items: at most that many, and no more once they weigh MOST_BYTES."""
+    window, held = [], 0
+    for pending, item in islice(items, most):
+        window.append((pending, item))
+        held += weight(item)
+        if held >= MOST_BYTES:
+            break
+    return window
+
+
 def _embed_window(
-    extractor: Extractor[Any], window: Sequence[tuple[Pending, Any]], batch_size: int, part: "_Part"
+    extractor: Extractor[Any],
+    embedding: Embedding,
+    window: Sequence[tuple[Pending, Any]],
+    batch_size: int,
+    part: "_Part",
 ) -> None:
     """Embed what has been decoded, in batches alike in length."""
     good = []
@@ -159,27 +172,10 @@ def _embed_window(
             part.remarks.update(extractor.remarks(item))
     good.sort(key=lambda pair: extractor.length(pair[1]))
     for start in range(0, len(good), batch_size):
-        batch = good[start : start + batch_size]
-        for (pending, _), row in zip(batch, _embed(extractor, [item for _, item in batch]), strict=True):
+        batch, others = good[start : start + batch_size], good[start + batch_size :]
+        rows = embedding.rows([item for _, item in batch], (item for _, item in others))
+        for (pending, _), row in zip(batch, rows, strict=True):
             part.add(pending, row)
-
-
-def _embed(extractor: Extractor[Any], items: Sequence[Any]) -> list[np.ndarray | MediaError]:
-    """Embed a batch; if that fails, each item alone, so that only the guilty one goes to quarantine.
-
-    If every item of several fails, the error is raised: it is the machine, not the samples.
-    """
-    try:
-        return list(extractor.embed(items))
-    except (ImportError, MemoryError):
-        raise
-    except Exception as error:
-        if len(items) == 1:
-            return [MediaError(f"{type(error).__name__}: {error}", reason="embed_failed", stage="embed")]
-        alone = [row for item in items for row in _embed(extractor, [item])]
-        if all(isinstance(row, MediaError) for row in alone):
-            raise
-        return alone
 
 
 class _Part:
@@ -237,7 +233,7 @@ class _Part:
             dtype=dtype,
             seconds=round(time.perf_counter() - self.started, 3),
             versions=self.extractor.versions(),
-            counts={"rows": len(self.rows), **self.remarks},
+            counts={"rows": len(self.rows), "bytes": self.bytes, **self.remarks},
         )
         if self.writing is not None:
             self.writing.result()  # at most one part waits to be written

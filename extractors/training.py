@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from extractors._decoding import decoded
+from extractors._ahead import ahead
+from extractors._decoding import decoded, too_slow
 from extractors._stopping import stop_share
 from extractors.extractor import Extractor, Inputs, Runtime, extractor_name, settings
 from extractors.plan import read_keys
@@ -104,7 +104,7 @@ def plan_recipe(
     """
     root = upstream.root if upstream else Root()
     extractor = _trainable(extractor_type, config, Inputs(root=root, upstream=upstream))
-    found, _ = usable(extractor, samples, scheme=scheme)
+    found, _ = usable(extractor, sorted(samples, key=lambda sample: sample.id), scheme=scheme)  # whatever their order
     labels = [sample.labels[scheme] for sample, _ in found]
     together = [[sample.groups.get(kind) for sample, _ in found] for kind in groups] + [[key for _, key in found]]
     stopping = stop_share(labels, together, train.stop_share, train.seed)
@@ -194,8 +194,15 @@ def _decoded(
     def decode(trainee: Trainee) -> Any:
         return decoded(extractor, by_id[trainee.sample_id], trainee.key)
 
-    with ThreadPoolExecutor(runtime.workers) as pool:
-        items = dict(zip([t.sample_id for t in recipe.trainees], pool.map(decode, recipe.trainees), strict=True))
+    results = ahead(
+        decode,
+        recipe.trainees,
+        threads=runtime.workers,
+        depth=runtime.queue,
+        limit_s=runtime.time_limit,
+        late=lambda trainee: too_slow(by_id[trainee.sample_id], runtime.time_limit),
+    )
+    items = {trainee.sample_id: item for trainee, item in results}
     failed = Counter(item.reason for item in items.values() if isinstance(item, MediaError))
     good = {name: item for name, item in items.items() if not isinstance(item, MediaError)}
     return good, dict(sorted(failed.items()))

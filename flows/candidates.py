@@ -76,7 +76,8 @@ def choose(manifest: Manifest, config: StudyConfig) -> Candidates:
                 f"there are: {', '.join(kinds) or 'none'}"
             )
     reasons = {sample.id: _why_not(sample, config) for sample in manifest.samples}
-    chosen = tuple(sample for sample in manifest.samples if reasons[sample.id] is None)
+    in_order = sorted(manifest.samples, key=lambda sample: sample.id)  # splits do not depend on that of the manifest
+    chosen = tuple(sample for sample in in_order if reasons[sample.id] is None)
     if not chosen:
         counts = Counter(reasons.values())
         listed = ", ".join(f"{count} {reason}" for reason, count in counts.items())

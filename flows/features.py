@@ -1,6 +1,6 @@
 """The expensive half of a study: extract features, training the encoders they need on the way."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from flows.candidates import ENCODER, Candidates, Cast
 from flows.study_config import PER_REPEAT, FeaturePlan, StudyConfig
 from fusion.splits import Split
 from stores.books import Books
+from stores.encoders import EncoderRecipe
 from stores.errors import ConfigError
 from stores.features import FeatureStore
 from stores.manifest import Manifest
@@ -27,7 +28,7 @@ class Workbench:
     runtime: Runtime
     report: Progress
     map_blocks: MapBlocks | None = None
-    retry_quarantined: bool = False
+    retry: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,42 +48,48 @@ class Feature:
         return {**named, **self.books.as_dict()}
 
 
-def extract_frozen(config: StudyConfig, manifest: Manifest, bench: Workbench) -> dict[str, Feature]:
-    """Extract every feature that needs no trained encoder, upstream features (`acoustic`) included, by name."""
-    found: dict[str, Feature] = {}
-    for modality, plan in config.features.items():
-        if plan.upstream is not None:
-            found[plan.upstream.name] = _extract(plan.upstream, [manifest.samples], [Inputs(root=bench.root)], bench)
-        if plan.train is None:
-            upstream = found[plan.upstream.name].stores[0] if plan.upstream else None
-            inputs = Inputs(root=bench.root, numerics=plan.numerics, upstream=upstream)
-            found[modality] = _extract(plan, [manifest.samples], [inputs], bench)
+def find_features(
+    config: StudyConfig, manifest: Manifest, cast: Cast | None, root: Root
+) -> dict[str, tuple[FeatureStore, ...]]:
+    """Return the stores a study means, by modality and by upstream name (`acoustic`): one, or one a repeat.
+
+    Nothing is extracted, trained or written: a store may hold no row yet, and its encoder need not be trained. `cast`
+    may be None unless encoders are trained per repeat. Raises ConfigError if an encoder cannot be planned, for
+    instance because the upstream rows it would be trained on are not there.
+    """
+    found: dict[str, tuple[FeatureStore, ...]] = {}
+    for name, plan in _frozen(config).items():
+        found[name] = (FeatureStore(root, extractor_of(plan, root).identity),)
+    for modality, plan in _trained(config).items():
+        recipes = plan_encoders(plan, config, manifest, cast, upstream_store(plan, root))
+        extractors = [extractor_of(plan, root, encoder=recipe.id) for recipe in recipes]
+        found[modality] = tuple(FeatureStore(root, extractor.identity) for extractor in extractors)
     return found
 
 
+def extract_frozen(config: StudyConfig, manifest: Manifest, bench: Workbench) -> dict[str, Feature]:
+    """Extract every feature that needs no trained encoder, upstream features (`acoustic`) included, by name."""
+    return {
+        name: _extract(plan, [manifest.samples], [extractor_of(plan, bench.root)], bench)
+        for name, plan in _frozen(config).items()
+    }
+
+
 def train_encoders(
-    config: StudyConfig,
-    manifest: Manifest,
-    cast: Cast,
-    frozen: Mapping[str, Feature],
-    bench: Workbench,
+    config: StudyConfig, manifest: Manifest, cast: Cast | None, bench: Workbench
 ) -> dict[str, tuple[str, ...]]:
     """Train what is not trained yet; return the encoder ids by modality: one, or one a repeat."""
     found: dict[str, tuple[str, ...]] = {}
-    for modality, plan in config.features.items():
-        if plan.train is None:
-            continue
-        upstream = frozen[plan.upstream.name].stores[0] if plan.upstream else None
-        crowds = _crowds(plan, manifest, cast)
-        found[modality] = tuple(_train(plan, crowd, config, manifest, upstream, bench) for crowd in crowds)
+    for modality, plan in _trained(config).items():
+        recipes = plan_encoders(plan, config, manifest, cast, upstream_store(plan, bench.root))
+        found[modality] = tuple(_train(plan, recipe, manifest, bench) for recipe in recipes)
     return found
 
 
 def extract_trained(
     config: StudyConfig,
     manifest: Manifest,
-    cast: Cast,
-    frozen: Mapping[str, Feature],
+    cast: Cast | None,
     encoders: Mapping[str, Sequence[str]],
     bench: Workbench,
 ) -> dict[str, Feature]:
@@ -90,25 +97,75 @@ def extract_trained(
     found: dict[str, Feature] = {}
     for modality, ids in encoders.items():
         plan = config.features[modality]
-        upstream = frozen[plan.upstream.name].stores[0] if plan.upstream else None
-        inputs = [Inputs(root=bench.root, numerics=plan.numerics, upstream=upstream, encoder=i) for i in ids]
-        crowds: list[Sequence[Sample]] = [manifest.samples]
-        if plan.train_on == PER_REPEAT:
-            crowds = [_members(cast.candidates, split) for split in cast.splits]
-        found[modality] = _extract(plan, crowds, inputs, bench, encoders=tuple(ids))
+        extractors = [extractor_of(plan, bench.root, encoder=encoder) for encoder in ids]
+        found[modality] = _extract(plan, read_by(plan, manifest, cast), extractors, bench, encoders=tuple(ids))
     return found
 
 
-def _crowds(plan: FeaturePlan, manifest: Manifest, cast: Cast) -> list[list[Sample]]:
+def extractor_of(plan: FeaturePlan, root: Root, *, encoder: str | None = None) -> Extractor[Any]:
+    """Return the extractor a plan names; no model is loaded."""
+    upstream = upstream_store(plan, root)
+    return plan.extractor(plan.config, Inputs(root=root, numerics=plan.numerics, upstream=upstream, encoder=encoder))
+
+
+def upstream_store(plan: FeaturePlan, root: Root) -> FeatureStore | None:
+    """Return the store of the feature a plan reads, whether or not it holds rows yet; None if it reads media."""
+    return FeatureStore(root, extractor_of(plan.upstream, root).identity) if plan.upstream else None
+
+
+def plan_encoders(
+    plan: FeaturePlan, config: StudyConfig, manifest: Manifest, cast: Cast | None, upstream: FeatureStore | None
+) -> Iterator[EncoderRecipe]:
+    """Yield the recipe of the encoder of a plan, or one a repeat; nothing is trained."""
+    assert plan.train is not None
+    for samples in _trainees(plan, manifest, cast):
+        yield plan_recipe(
+            plan.extractor,
+            plan.config,
+            plan.train,
+            samples,
+            scheme=config.study.scheme,
+            classes=manifest.labels[config.study.scheme],
+            groups=config.study.groups,
+            upstream=upstream,
+        )
+
+
+def read_by(plan: FeaturePlan, manifest: Manifest, cast: Cast | None) -> list[Sequence[Sample]]:
+    """Return whom each store of a feature holds rows of: every sample, or those of each repeat."""
+    if plan.train_on != PER_REPEAT:
+        return [manifest.samples]
+    assert cast is not None
+    return [_members(cast.candidates, split) for split in cast.splits]
+
+
+def _frozen(config: StudyConfig) -> dict[str, FeaturePlan]:
+    """Return the plans that need no trained encoder, by name; what is read comes before what reads it."""
+    found = {}
+    for modality, plan in config.features.items():
+        if plan.upstream is not None:
+            found[plan.upstream.name] = plan.upstream
+        if plan.train is None:
+            found[modality] = plan
+    return found
+
+
+def _trained(config: StudyConfig) -> dict[str, FeaturePlan]:
+    return {modality: plan for modality, plan in config.features.items() if plan.train is not None}
+
+
+def _trainees(plan: FeaturePlan, manifest: Manifest, cast: Cast | None) -> Iterator[list[Sample]]:
     if plan.train_on == PER_REPEAT:
-        return [[cast.candidates.samples[i] for i in split.encoder] for split in cast.splits]
+        assert cast is not None
+        yield from ([cast.candidates.samples[i] for i in split.encoder] for split in cast.splits)
+        return
     reserved = [sample for sample in manifest.samples if sample.split == ENCODER]
     if not reserved:
         raise ConfigError(
             f'[features.{plan.modality}.train] samples = "reserved", but no sample of {manifest.name} has the split '
             f"'encoder': reserve whole groups in the corpus, or set samples = \"per-repeat\""
         )
-    return [reserved]
+    yield reserved
 
 
 def _members(candidates: Candidates, split: Split) -> list[Sample]:
@@ -116,37 +173,20 @@ def _members(candidates: Candidates, split: Split) -> list[Sample]:
     return [candidates.samples[i] for i in positions]
 
 
-def _train(
-    plan: FeaturePlan,
-    samples: Sequence[Sample],
-    config: StudyConfig,
-    manifest: Manifest,
-    upstream: FeatureStore | None,
-    bench: Workbench,
-) -> str:
-    assert plan.train is not None
-    recipe = plan_recipe(
-        plan.extractor,
-        plan.config,
-        plan.train,
-        samples,
-        scheme=config.study.scheme,
-        classes=manifest.labels[config.study.scheme],
-        groups=config.study.groups,
-        upstream=upstream,
+def _train(plan: FeaturePlan, recipe: EncoderRecipe, manifest: Manifest, bench: Workbench) -> str:
+    return train(
+        plan.extractor, recipe, manifest.samples, bench.root, bench.runtime, config=plan.config, report=bench.report
     )
-    return train(plan.extractor, recipe, samples, bench.root, bench.runtime, config=plan.config, report=bench.report)
 
 
 def _extract(
     plan: FeaturePlan,
     crowds: Sequence[Sequence[Sample]],
-    inputs: Sequence[Inputs],
+    extractors: Sequence[Extractor[Any]],
     bench: Workbench,
     encoders: tuple[str, ...] = (),
 ) -> Feature:
     """Extract one feature a crowd; the books of several are added up, row by row asked for."""
-    extractors: list[Extractor[Any]] = [plan.extractor(plan.config, given) for given in inputs]
     books = [
         extract(
             extractor,
@@ -155,7 +195,7 @@ def _extract(
             bench.runtime,
             report=bench.report,
             map_blocks=bench.map_blocks,
-            retry_quarantined=bench.retry_quarantined,
+            retry=bench.retry,
         )
         for extractor, samples in zip(extractors, crowds, strict=True)
     ]

@@ -7,15 +7,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from extractors.extractor import Runtime
+from flows.candidates import Cast
 from flows.dask_blocks import block_mapper
 from flows.features import Feature, Workbench
-from flows.pipeline import Extracted, cast_study, extract, head_plans, make_manifest, report_latest, run_study, train
+from flows.pipeline import Extracted, cast_study, check_study, extract, make_manifest, report_latest, run_study, train
 from flows.progress import console, progress
 from flows.study_config import StudyConfig, load_study
 from flows.terminal import show_books, show_scores
 from reports.report import ReportPaths
+from stores.digests import forget, load_digests, save_digests
+from stores.errors import ConfigError
 from stores.manifest import Manifest
+from stores.plugins import nearest
 from stores.progress import Silent
+from stores.quarantine import REASONS
 from stores.root import Root
 
 JSON = dict[str, Any]
@@ -25,7 +30,8 @@ JSON = dict[str, Any]
 class Options:
     """How a command is run; nothing in here changes a result.
 
-    `root` is where everything is written; `dask` a scheduler address or `local:N`; `quiet` keeps stderr empty.
+    `root` is where everything is written; `dask` a scheduler address or `local:N`; `quiet` keeps stderr empty;
+    `reason` limits what `retry_quarantined` tries again; `rehash` reads every file instead of trusting its time.
     """
 
     root: str | None = None
@@ -34,6 +40,8 @@ class Options:
     workers: int = 2
     dask: str | None = None
     retry_quarantined: bool = False
+    reason: tuple[str, ...] = ()
+    rehash: bool = False
     quiet: bool = False
 
 
@@ -53,16 +61,16 @@ def manifest_job(study: str, options: Options) -> JSON:
 def extract_job(study: str, options: Options) -> JSON:
     """Rebuild the manifest and extract every feature of a study."""
     config = load_study(study)
-    with _bench(options) as bench:
-        extracted = extract(config, _manifest(config, bench), bench)
+    with _bench(options) as bench, _corpus(config, bench, options) as manifest:
+        extracted = extract(config, manifest, _cast_of_encoders(config, manifest), bench)
     return _features(extracted, options)
 
 
 def train_job(study: str, options: Options) -> JSON:
     """Train the encoders of a study."""
     config = load_study(study)
-    with _bench(options) as bench:
-        extracted = train(config, _manifest(config, bench), bench)
+    with _bench(options) as bench, _corpus(config, bench, options) as manifest:
+        extracted = train(config, manifest, _cast_of_encoders(config, manifest), bench)
     encoders = {modality: list(dict.fromkeys(ids)) for modality, ids in extracted.encoders.items()}
     return _features(extracted, options) | {"encoders": encoders}
 
@@ -70,12 +78,11 @@ def train_job(study: str, options: Options) -> JSON:
 def study_job(study: str, options: Options) -> JSON:
     """Extract what is missing, then train and score every head of a study."""
     config = load_study(study)
-    with _bench(options) as bench:
-        head_plans(config)  # a wrong head, or splits that cannot be, are told now, not after hours of extraction
-        manifest = _manifest(config, bench)
-        cast_study(config, manifest)
-        extracted = extract(config, manifest, bench)
-        outcome = run_study(config, extracted, bench)
+    check_study(config, Root(options.root))  # what cannot be is told now, not after hours of extraction
+    with _bench(options) as bench, _corpus(config, bench, options) as manifest:
+        cast = cast_study(config, manifest)
+        extracted = extract(config, manifest, cast, bench)
+        outcome = run_study(config, extracted, cast, bench)
     runs = {"cached": outcome.runs.cached, "trained": outcome.runs.trained}
     return _features(extracted, options) | {"study": outcome.study, "runs": runs}
 
@@ -97,21 +104,39 @@ def run_job(study: str, options: Options) -> JSON:
     return {**outcome, **reported, "seconds": round(time.monotonic() - started, 2)}
 
 
-def _manifest(config: StudyConfig, bench: Workbench) -> Manifest:
+@contextmanager
+def _corpus(config: StudyConfig, bench: Workbench, options: Options) -> Iterator[Manifest]:
+    """Yield the manifest; what is learned of its files meanwhile is remembered for the next run."""
     work = f"corpus {config.name}"
     bench.report.start(work, 1, "manifest")
     manifest = make_manifest(config, bench.root)
     bench.report.advance(work)
     bench.report.finish(work)
-    return manifest
+    if options.rehash:
+        forget()
+    else:
+        load_digests(bench.root, manifest.name)
+    try:
+        yield manifest
+    finally:
+        save_digests(bench.root, manifest.name, manifest.media())
+
+
+def _cast_of_encoders(config: StudyConfig, manifest: Manifest) -> Cast | None:
+    """Return who takes part if encoders are trained on some of them; features alone need no labels and no splits."""
+    return cast_study(config, manifest) if config.trains_encoders else None
 
 
 @contextmanager
 def _bench(options: Options) -> Iterator[Workbench]:
     runtime = Runtime(device=options.device, batch_size=options.batch_size, workers=options.workers)
-    bench = Workbench(
-        root=Root(options.root), runtime=runtime, report=Silent(), retry_quarantined=options.retry_quarantined
-    )
+    if options.reason and not options.retry_quarantined:
+        raise ConfigError("--reason says which failures to try again: give --retry-quarantined too")
+    if unknown := [reason for reason in options.reason if reason not in REASONS]:
+        hint = nearest(unknown[0], list(REASONS))
+        raise ConfigError(f"unknown reason {unknown[0]!r}{hint}; there are: {', '.join(REASONS)}")
+    retry = frozenset(options.reason or REASONS) if options.retry_quarantined else frozenset()
+    bench = Workbench(root=Root(options.root), runtime=runtime, report=Silent(), retry=retry)
     with progress(quiet=options.quiet) as report, block_mapper(options.dask) as map_blocks:
         yield replace(bench, report=report, map_blocks=map_blocks)
 

@@ -1,5 +1,6 @@
 """What the store holds, as a table and as JSON."""
 
+from dataclasses import asdict
 from typing import Any
 
 from flows.terminal import show_table
@@ -17,9 +18,7 @@ def list_store(address: str | None) -> dict[str, Any]:
     for modality in MODALITIES:
         for feature in feature_ids(root, modality):
             opened = FeatureStore.open(root, modality, feature)
-            rows = opened.index()
-            failed = [q for q in opened.quarantined() if q.key not in rows]
-            features.append({"modality": modality, **opened.summary(), "quarantined": len(failed)})
+            features.append({"modality": modality, **opened.summary(), "quarantined": len(opened.standing())})
     encoders = [EncoderStore(root).describe(i) for i in root.names("encoders") if i in EncoderStore(root)]
     studies = []
     for name in root.names("studies"):
@@ -35,6 +34,29 @@ def list_store(address: str | None) -> dict[str, Any]:
         "studies": studies,
         "reports": root.names("reports"),
     }
+
+
+def list_quarantine(address: str | None) -> dict[str, Any]:
+    """Return {root, quarantine}: every failure that stands, with its feature."""
+    root = Root(address)
+    rows = [
+        {"feature": feature, **asdict(row)}
+        for modality in MODALITIES
+        for feature in feature_ids(root, modality)
+        for row in FeatureStore.open(root, modality, feature).standing()
+    ]
+    return {"root": root.address, "quarantine": rows}
+
+
+def show_quarantine(content: dict[str, Any]) -> None:
+    """Print what `list_quarantine` found."""
+    rows = content["quarantine"]
+    show_table(
+        f"Quarantine of {content['root']}",
+        ("sample", "feature", "stage", "reason", "attempts", "message"),
+        [(r["sample_id"], r["feature"], r["stage"], r["reason"], str(r["attempts"]), r["message"]) for r in rows],
+        caption=f"{len(rows):,} failures; `affuse extract STUDY --retry-quarantined [--reason CODE]` tries them again",
+    )
 
 
 def show_store(content: dict[str, Any]) -> None:

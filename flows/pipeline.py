@@ -1,11 +1,10 @@
 """The stages of a study as plain functions; the command line and the Prefect flows call these and nothing else."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from flows.candidates import Cast, choose
-from flows.features import Feature, Workbench, extract_frozen, extract_trained, train_encoders
+from flows.features import Feature, Workbench, extract_frozen, extract_trained, extractor_of, train_encoders
 from flows.snapshot import take_snapshot
 from flows.study_config import StudyConfig
 from fusion.study import HeadPlan, RunBooks, check_plans, run_heads, subsets
@@ -46,28 +45,24 @@ def cast_study(config: StudyConfig, manifest: Manifest) -> Cast:
     return Cast(candidates=candidates, splits=tuple(candidates.splits(config)))
 
 
-def train(config: StudyConfig, manifest: Manifest, bench: Workbench) -> Extracted:
-    """Extract the frozen features and train the encoders; their own features are not extracted yet."""
+def train(config: StudyConfig, manifest: Manifest, cast: Cast | None, bench: Workbench) -> Extracted:
+    """Extract the frozen features and train the encoders; their own features are not extracted yet.
+
+    `cast` may be None if the study trains no encoder.
+    """
     frozen = extract_frozen(config, manifest, bench)
-    encoders = {}
-    if any(plan.train for plan in config.features.values()):
-        encoders = train_encoders(config, manifest, cast_study(config, manifest), frozen, bench)
-    return Extracted(manifest=manifest, features=frozen, encoders=encoders)
+    return Extracted(manifest=manifest, features=frozen, encoders=train_encoders(config, manifest, cast, bench))
 
 
-def extract(config: StudyConfig, manifest: Manifest, bench: Workbench) -> Extracted:
+def extract(config: StudyConfig, manifest: Manifest, cast: Cast | None, bench: Workbench) -> Extracted:
     """Extract every feature of the study, training the encoders that are not trained yet."""
-    trained = train(config, manifest, bench)
-    if not trained.encoders:
-        return trained
-    cast = cast_study(config, manifest)
-    more = extract_trained(config, manifest, cast, trained.features, trained.encoders, bench)
+    trained = train(config, manifest, cast, bench)
+    more = extract_trained(config, manifest, cast, trained.encoders, bench)
     return replace(trained, features={**trained.features, **more})
 
 
-def run_study(config: StudyConfig, extracted: Extracted, bench: Workbench) -> StudyRun:
+def run_study(config: StudyConfig, extracted: Extracted, cast: Cast, bench: Workbench) -> StudyRun:
     """Train and score every head that has not run yet on this snapshot, and note what the study's name means now."""
-    cast = cast_study(config, extracted.manifest)
     snapshot = take_snapshot(config, extracted.manifest, cast, extracted.features, bench.root)
     runs = run_heads(
         snapshot.block,
@@ -80,12 +75,20 @@ def run_study(config: StudyConfig, extracted: Extracted, bench: Workbench) -> St
         report=bench.report,
     )
     latest = {"study": snapshot.store.id, "runs": list(runs.run_ids)}
-    bench.root.put(json.dumps(latest).encode(), "studies", f"{config.name}.latest.json")
+    bench.root.put_json(latest, "studies", f"{config.name}.latest.json")
     return StudyRun(study=snapshot.store.id, runs=runs)
 
 
+def check_study(config: StudyConfig, root: Root) -> None:
+    """Raise ConfigError, before any work is done, for a head that cannot be or a feature that heads cannot read."""
+    head_plans(config)
+    for modality, plan in config.features.items():
+        if (layout := extractor_of(plan, root).spec().layout) != "vector":
+            raise ConfigError(f"[features.{modality}] {plan.name} rows are {layout}; heads read one vector a sample")
+
+
 def head_plans(config: StudyConfig) -> list[HeadPlan]:
-    """Return what is to run: each head on its subsets of modalities. Raises ConfigError, before any work is done."""
+    """Return what is to run: each head on its subsets of modalities. Raises ConfigError."""
     plans = []
     for name, table in config.heads.items():
         chosen = table.subsets or subsets(config.modalities, name)
@@ -104,5 +107,5 @@ def report_latest(config: StudyConfig, root: Root) -> ReportPaths:
         raise NotFound(
             f"study {config.name!r} has not run under {root.address}: run `affuse run` or `affuse study` first"
         )
-    latest = json.loads(root.read("studies", f"{config.name}.latest.json"))
+    latest = root.read_json("studies", f"{config.name}.latest.json")
     return write_report(root, StudyStore.open(root, latest["study"]).id, latest["runs"], config.report)

@@ -45,6 +45,9 @@ class Bars:
         self._bars.update(task, total=done)
         self._bars.stop_task(task)
 
+    def note(self, message: str) -> None:
+        console.print(message, highlight=False, markup=False)
+
 
 class Lines:
     """A Progress for logs: one line when a piece of work ends."""
@@ -62,6 +65,9 @@ class Lines:
         started, total, unit = self._work.pop(name)
         seconds = max(monotonic() - started, 1e-9)
         console.print(f"{name}: {total:,} {unit} in {seconds:.1f} s ({total / seconds:,.0f}/s)", highlight=False)
+
+    def note(self, message: str) -> None:
+        console.print(message, highlight=False, markup=False)
 
 
 @contextmanager

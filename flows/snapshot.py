@@ -32,6 +32,23 @@ class Snapshot:
     store: StudyStore
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Aligned:
+    """The candidates' rows in one order, and by modality what they were found by and what they hold."""
+
+    block: FeatureBlock
+    keys: Mapping[str, list[str | None]]
+    digests: Mapping[str, list[list[str | None]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Filtered:
+    """The repeats that can be scored, and why each sample that takes no part in them does not."""
+
+    splits: tuple[Split, ...]
+    excluded: Mapping[str, str]
+
+
 def take_snapshot(
     config: StudyConfig,
     manifest: Manifest,
@@ -43,11 +60,14 @@ def take_snapshot(
 
     Raises LeakageError, or ConfigError if a training part is left without one of the classes.
     """
-    candidates, splits = cast.candidates, cast.splits
-    for modality in config.modalities:
-        if (spec := features[modality].stores[0].identity.spec).layout != "vector":
-            name = features[modality].plan.name
-            raise ConfigError(f"[features.{modality}] {name} rows are {spec.layout}; heads read one vector a sample")
+    aligned = _align(config, cast.candidates, features)
+    _check_encoders(config, cast, features, aligned.keys, root)
+    filtered = _filter(cast, features, aligned.block)
+    store = _write_down(config, manifest, cast, features, aligned, filtered, root)
+    return Snapshot(block=aligned.block, splits=filtered.splits, store=store)
+
+
+def _align(config: StudyConfig, candidates: Candidates, features: Mapping[str, Feature]) -> _Aligned:
     keys = {m: [_key(sample, m) for sample in candidates.samples] for m in config.modalities}
     values, rows, digests = {}, {}, {}
     for modality in config.modalities:
@@ -60,28 +80,46 @@ def take_snapshot(
         values=values,
         rows=rows,
     )
-    _check_encoders(config, candidates, splits, features, keys, root)
-    lost = {m: _lost(features[m], rows[m], splits) for m in config.modalities}
-    complete = ~np.any([lost[m] for m in config.modalities], axis=0)
-    filtered = [_filtered(split, complete) for split in splits]
+    return _Aligned(block=block, keys=keys, digests=digests)
+
+
+def _filter(cast: Cast, features: Mapping[str, Feature], block: FeatureBlock) -> _Filtered:
+    """Drop samples without all their rows from every part, and repeats that are left with nobody to score."""
+    lost = {m: _lost(features[m], rows, cast.splits) for m, rows in block.rows.items()}
+    complete = ~np.any(list(lost.values()), axis=0)
+    filtered = [_complete(split, complete) for split in cast.splits]
     kept = tuple(split for split in filtered if len(split.val) and len(split.test))
     if len(kept) < 2:
-        raise ConfigError(f"only {len(kept)} of {len(splits)} repeats have a sample to validate and one to test on")
+        raise ConfigError(
+            f"only {len(kept)} of {len(cast.splits)} repeats have a sample to validate and one to test on"
+        )
     for split in kept:
         _check_classes(split, block)
-    excluded = dict(candidates.excluded)
+    excluded = dict(cast.candidates.excluded)
     for i in np.flatnonzero(~complete):
-        excluded[block.sample_ids[i]] = "quarantined: " + ", ".join(m for m in config.modalities if lost[m][i])
-    identity = _identity(config, candidates, kept, keys, digests, features)
+        excluded[block.sample_ids[i]] = "quarantined: " + ", ".join(m for m in lost if lost[m][i])
+    return _Filtered(splits=kept, excluded=excluded)
+
+
+def _write_down(
+    config: StudyConfig,
+    manifest: Manifest,
+    cast: Cast,
+    features: Mapping[str, Feature],
+    aligned: _Aligned,
+    filtered: _Filtered,
+    root: Root,
+) -> StudyStore:
+    identity = _identity(config, cast.candidates, filtered.splits, aligned, features)
     facts = {
-        **study_facts(config, manifest, candidates, features, keys),
+        **study_facts(config, manifest, cast.candidates, features, aligned.keys),
         "snapshot": fingerprint(identity),
-        "excluded": dict(sorted(Counter(excluded.values()).items())),
-        "warnings": warnings(config, kept, len(splits), candidates.groups, keys),
+        "excluded": dict(sorted(Counter(filtered.excluded.values()).items())),
+        "warnings": warnings(config, filtered.splits, len(cast.splits), cast.candidates.groups, aligned.keys),
     }
-    samples = samples_table(manifest, candidates, config, excluded)
-    store = StudyStore.create(root, short_id("study", identity), facts, samples, splits_table(kept, block))
-    return Snapshot(block=block, splits=kept, store=store)
+    samples = samples_table(manifest, cast.candidates, config, filtered.excluded)
+    splits = splits_table(filtered.splits, aligned.block)
+    return StudyStore.create(root, short_id("study", identity), facts, samples, splits)
 
 
 def _key(sample: Sample, modality: str) -> str | None:
@@ -103,7 +141,7 @@ def _lost(feature: Feature, rows: np.ndarray, splits: Sequence[Split]) -> np.nda
     return lost
 
 
-def _filtered(split: Split, complete: np.ndarray) -> Split:
+def _complete(split: Split, complete: np.ndarray) -> Split:
     parts = {part: (own := getattr(split, part))[complete[own]] for part in ("train", "val", "test")}
     return replace(split, **parts)
 
@@ -120,8 +158,7 @@ def _check_classes(split: Split, block: FeatureBlock) -> None:
 
 def _check_encoders(
     config: StudyConfig,
-    candidates: Candidates,
-    splits: Sequence[Split],
+    cast: Cast,
     features: Mapping[str, Feature],
     keys: Mapping[str, Sequence[str | None]],
     root: Root,
@@ -130,12 +167,12 @@ def _check_encoders(
         if modality not in keys:
             continue
         for number, encoder in enumerate(feature.encoders):
-            own = [splits[number]] if len(feature.encoders) > 1 else splits
+            own = cast.splits[number : number + 1] if len(feature.encoders) > 1 else cast.splits
             scored = sorted({int(i) for split in own for part in (split.val, split.test) for i in part})
             refuse_leakage(
                 encoder,
                 EncoderStore(root).trained_on(encoder),
-                [(candidates.samples[i], keys[modality][i]) for i in scored],
+                [(cast.candidates.samples[i], keys[modality][i]) for i in scored],
                 kinds=config.study.groups,
                 modality=modality,
             )
@@ -145,15 +182,14 @@ def _identity(
     config: StudyConfig,
     candidates: Candidates,
     splits: Sequence[Split],
-    keys: Mapping[str, Sequence[str | None]],
-    digests: Mapping[str, list[list[str | None]]],
+    aligned: _Aligned,
     features: Mapping[str, Feature],
 ) -> dict[str, Any]:
     samples = [
-        [sample.id, sample.labels[config.study.scheme], str(group), *(keys[m][i] for m in config.modalities)]
+        [sample.id, sample.labels[config.study.scheme], str(group), *(aligned.keys[m][i] for m in config.modalities)]
         for i, (sample, group) in enumerate(zip(candidates.samples, candidates.groups, strict=True))
     ]
-    rows = {m: [[s.id for s in features[m].stores], fingerprint(digests[m])] for m in config.modalities}
+    rows = {m: [[s.id for s in features[m].stores], fingerprint(aligned.digests[m])] for m in config.modalities}
     parts = [[s.repeat, s.train.tolist(), s.val.tolist(), s.test.tolist()] for s in splits]
     return {
         "samples": fingerprint(samples),

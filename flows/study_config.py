@@ -92,6 +92,10 @@ class StudyConfig:
         """Whether any encoder is trained inside each repeat."""
         return any(plan.train_on == PER_REPEAT for plan in self.features.values())
 
+    @property
+    def trains_encoders(self) -> bool:
+        return any(plan.train is not None for plan in self.features.values())
+
 
 def load_study(path: Path | str) -> StudyConfig:
     """Read a study TOML.

@@ -44,6 +44,11 @@ def _score(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+def printable(text: str) -> str:
+    """Return text without control characters: a file's name may hold line breaks, or tell a terminal what to do."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "") -> None:
     """Print a table: the first column is text, the others numbers; the last one only where there is room."""
     shown = len(columns) if console.width >= _WIDE else len(columns) - 1
@@ -58,5 +63,5 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     for i, column in enumerate(columns[:shown]):
         table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row[:shown]))
+        table.add_row(*(Text(printable(cell)) for cell in row[:shown]))
     console.print(table)

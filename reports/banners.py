@@ -24,7 +24,7 @@ def find_banners(evidence: Evidence, lacking: Mapping[str, tuple[int, ...]]) -> 
     own_rows = protocol.get("encoder_share") == 1 and any(
         feature.get("encoder_samples") == "per-repeat" for feature in features.values()
     )
-    banners = [_PAIRING[evidence.pairing]] if evidence.pairing in _PAIRING else []
+    banners = [PAIRING[evidence.pairing]] if evidence.pairing in PAIRING else []
     if random:
         text = (
             f"The weights behind {', '.join(random)} were drawn at random, not trained. Scores of this modality, and "
@@ -45,7 +45,7 @@ def find_banners(evidence: Evidence, lacking: Mapping[str, tuple[int, ...]]) -> 
     return (*banners, *notes)
 
 
-_PAIRING = {
+PAIRING = {
     "composed": Banner(
         kind="composed",
         title="Composed corpus: fusion gains here are not evidence",

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from stores.features import FeatureStore
-from stores.rows import Location, read_rows
-
-ABSENT = -1
+from stores.rows import ABSENT as ABSENT
+from stores.rows import read_vectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,18 +59,17 @@ def gather(
     `keys` has one content key a sample, None where the sample has none; a key without a sealed row is ABSENT too.
     Values are (rows, dim); rows is (len(stores), n) int64; digests name the value behind each row, or None.
     """
-    blocks: list[np.ndarray] = []
+    spec = stores[0].identity.spec
+    found = [(store, index := store.index(), index.find(keys)) for store in stores]
+    wanted = [np.unique(entries[entries != ABSENT]) for _, _, entries in found]
+    values = np.empty((sum(map(len, wanted)), spec.dim), spec.dtype)
     rows = np.full((len(stores), len(keys)), ABSENT, dtype=np.int64)
     digests: list[list[str | None]] = []
     offset = 0
-    for repeat, store in enumerate(stores):
-        index = store.index()
-        found: dict[str, Location] = {key: index[key] for key in keys if key is not None and key in index}
-        number = {key: offset + i for i, key in enumerate(found)}
-        rows[repeat] = [ABSENT if key is None else number.get(key, ABSENT) for key in keys]
-        digests.append([found[key].digest if key in found else None for key in keys])
-        spec = store.identity.spec
-        values = read_rows(store, list(found.values()))
-        blocks.append(np.stack(values) if values else np.empty((0, spec.dim), spec.dtype))
-        offset += len(values)
-    return np.concatenate(blocks), rows, digests
+    for repeat, ((store, index, entries), own) in enumerate(zip(found, wanted, strict=True)):
+        read_vectors(store, index, own, values[offset : offset + len(own)])
+        present = entries != ABSENT
+        rows[repeat, present] = offset + np.searchsorted(own, entries[present])
+        digests.append(index.digests(entries))
+        offset += len(own)
+    return values, rows, digests

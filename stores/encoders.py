@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from stores.errors import NotFound
+from stores.errors import DamagedError, NotFound
 from stores.identity import canonical, short_id, tensors_digest
 from stores.root import Root
 
@@ -113,20 +114,32 @@ class EncoderStore:
             "stopped_on": sum(t.use == "stop" for t in recipe.trainees),
             "skipped": dict(skipped or {}),
         }
-        self.root.put((json.dumps(content, indent=1, sort_keys=True) + "\n").encode(), folder, "encoder.json")
+        self.root.put_json(content, folder, "encoder.json")
         return encoder_id
 
     def describe(self, encoder_id: str) -> dict[str, Any]:
         """Return `encoder.json`. Raises NotFound."""
         if encoder_id not in self:
             raise NotFound(f"no trained encoder {encoder_id!r} under {self.root.address}: run `affuse train` first")
-        content: dict[str, Any] = json.loads(self.root.read("encoders", encoder_id, "encoder.json"))
-        return content
+        return self.root.read_json("encoders", encoder_id, "encoder.json")
+
+    def check(self, encoder_id: str) -> None:
+        """Raise DamagedError unless weights, recipe and trainees are those the encoder was sealed with."""
+        content = self.describe(encoder_id)
+        if tensors_digest(self.weights(encoder_id).items()) != content["weights"]:
+            raise DamagedError("the weights have changed")
+        recipe = {**content["recipe"], "classes": tuple(content["recipe"]["classes"])}
+        if EncoderRecipe(**recipe, trainees=tuple(self.trained_on(encoder_id))).id != encoder_id:
+            raise DamagedError("recipe or trainees have changed")
+        self.curves(encoder_id)
 
     def weights(self, encoder_id: str) -> dict[str, np.ndarray]:
         """Return the weights by name. Raises NotFound."""
         self.describe(encoder_id)
-        return dict(load_tensors(self.root.read("encoders", encoder_id, "weights.safetensors")))
+        try:
+            return dict(load_tensors(self.root.read("encoders", encoder_id, "weights.safetensors")))
+        except SafetensorError as error:
+            raise DamagedError(f"the weights of {encoder_id} cannot be read: {error}") from None
 
     def trained_on(self, encoder_id: str) -> list[Trainee]:
         """Return everyone the encoder was fitted or stopped on."""

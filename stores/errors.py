@@ -36,6 +36,14 @@ class MissingRows(StoreError, KeyError):
         return str(self.args[0])
 
 
+class DamagedError(StoreError, ValueError):
+    """What lies on disk is not what was written: `affuse store verify` names all of it."""
+
+
+class RootError(StoreError, OSError):
+    """The root cannot be read or written: no space, no permission, no credentials, no such bucket."""
+
+
 class BooksError(StoreError, ArithmeticError):
     """samples != absent + cached + extracted + quarantined."""
 

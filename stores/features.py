@@ -1,7 +1,7 @@
 """The feature store: Zarr values, Parquet seals; a row exists only once its part is sealed.
 
 Layout of one feature (DESIGN section 3): `features/<modality>/<feature id>/` holds `feature.json`,
-`parts/<part>.zarr` with its seal `parts/<part>.parquet`, and `quarantine/<part>.parquet`.
+`parts/<part>.zarr` with its seal `parts/<part>.parquet`, `quarantine/<part>.parquet` and `books/<part>.json`.
 """
 
 import difflib
@@ -9,25 +9,28 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import zarr
 
 from stores import quarantine
-from stores.errors import FeatureMismatch, NotFound, StoreError
-from stores.identity import row_digest
-from stores.quarantine import Quarantined
+from stores.books import Books
+from stores.errors import DamagedError, FeatureMismatch, NotFound, StoreError
+from stores.identity import canonical_json, fingerprint, row_digest
+from stores.quarantine import RECOVERED, Quarantined
 from stores.root import Root
-from stores.rows import Location, locate, read_rows
+from stores.rows import ABSENT, Index, located, read_rows
 from stores.spec import FeatureIdentity, Receipt
 
 FORMAT = 1
 CHUNK_ROWS = 512
 SHARD_CHUNKS = 8
-_SEAL = pa.schema([("key", pa.string()), ("row", pa.int64()), ("digest", pa.string())])
+SCHEMA = pa.schema([("key", pa.string()), ("row", pa.int64()), ("digest", pa.string())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,11 @@ class FeatureStore:
         self.root = root
         self.identity = identity
         self.folder = f"features/{identity.modality}/{identity.id}"
+        self._listed: list[str] | None = None
+        self._read: dict[str, tuple[Seal, pa.Table]] = {}
+        self._every: list[tuple[Seal, pa.Table]] = []
+        self._seals: list[tuple[Seal, pa.Table]] = []
+        self._index: Index | None = None
 
     @property
     def id(self) -> str:
@@ -87,79 +95,129 @@ class FeatureStore:
 
     def seals(self) -> list[Seal]:
         """Return the metadata of the parts readers may use, sorted by part; replaced parts are left out."""
-        return [seal for seal, _ in self._sealed()]
+        return [seal for seal, _ in self.sealed()]
 
-    def index(self) -> dict[str, Location]:
-        """Return key -> where its row lies. Where parts hold the same key, the smallest value digest counts."""
-        index: dict[str, Location] = {}
-        for seal, table in self._sealed():
-            columns = (table[name].to_pylist() for name in ("key", "row", "digest"))
-            for key, row, digest in zip(*columns, strict=True):
-                if key not in index or digest < index[key].digest:
-                    index[key] = Location(seal.part, row, digest)
-        return index
+    def replaced(self) -> dict[str, list[str]]:
+        """Return part -> the parts that replace it."""
+        self.sealed()
+        found: dict[str, list[str]] = {}
+        for seal, _ in self._every:
+            for part in seal.replaces:
+                found.setdefault(part, []).append(seal.part)
+        return found
 
-    def _sealed(self) -> list[tuple[Seal, pa.Table]]:
-        names = [n for n in self.root.names(self.folder, "parts") if n.endswith(".parquet")]
-        tables = {n.removesuffix(".parquet"): self.root.read_table(self.folder, "parts", n) for n in names}
-        found = [(_seal(part, table), table) for part, table in sorted(tables.items())]
-        replaced = {part for seal, _ in found for part in seal.replaces}
-        return [(seal, table) for seal, table in found if seal.part not in replaced]
+    def index(self) -> Index:
+        """Return key -> where its row lies. Where parts hold the same key, the smallest value digest counts.
+
+        A seal whose values are gone counts for nothing: its rows are extracted again.
+        """
+        sealed = self.sealed()
+        if self._index is None:
+            self._index = Index([(seal.part, table) for seal, table in sealed])
+        return self._index
+
+    def sealed(self) -> list[tuple[Seal, pa.Table]]:
+        """Return the seals readers may use, with their tables; sealed parts never change, so each is read once."""
+        names = self.root.names(self.folder, "parts")
+        if self._listed != names:
+            values = {name.removesuffix(".zarr") for name in names if name.endswith(".zarr")}
+            sealed = [part for name in names if name != (part := name.removesuffix(".parquet")) and part in values]
+            with suppress(FileNotFoundError):  # a replaced part may go between the listing and the reading
+                self._read |= {part: read_seal(self, part) for part in sealed if part not in self._read}
+            self._every = [self._read[part] for part in sealed if part in self._read]
+            replaced = {part for seal, _ in self._every for part in seal.replaces}
+            self._seals = [(seal, table) for seal, table in self._every if seal.part not in replaced]
+            self._listed, self._index = names, None
+        return self._seals
 
     def write_part(self, rows: Mapping[str, np.ndarray], receipt: Receipt, replaces: Iterable[str] = ()) -> str:
         """Write rows by key as one immutable part and seal it; return the part's name.
 
-        Rows are (dim,) or (frames, dim) in the dtype of the spec. Values are read back before the seal is put.
+        Rows are (dim,) or (frames, dim) in the dtype of the spec. Values are flushed and read back before the seal
+        is put; what could not be written to its end is removed. Raises RootError, or DamagedError if the disk gives
+        back something else.
         """
         if not rows:
             raise ValueError("a part needs at least one row")
         part = uuid.uuid4().hex
         keys = list(rows)
-        self._write_values(part, [rows[key] for key in keys])
-        self.root.flush(self.folder, "parts", f"{part}.zarr")
-        digests = [row_digest(rows[key]) for key in keys]
-        written = read_rows(self, [Location(part, row, digest) for row, digest in enumerate(digests)])
-        if [row_digest(row) for row in written] != digests:
-            raise StoreError(f"{self.id}: part {part} reads back differently from what was written: check the disk")
-        header = {
-            "format_version": FORMAT,
-            "rows": len(keys),
-            "numerics": self.identity.numerics,
-            "receipt": asdict(receipt),
-            "replaces": sorted(replaces),
-        }
-        columns = {"key": keys, "row": range(len(keys)), "digest": digests}
-        table = pa.table([pa.array(columns[f.name], f.type) for f in _SEAL], schema=_SEAL)
-        table = table.replace_schema_metadata({"affuse": json.dumps(header, sort_keys=True)})
-        self.root.put_table(table, self.folder, "parts", f"{part}.parquet")
+        try:
+            with ThreadPoolExecutor(1) as beside:
+                digests = beside.submit(lambda: [row_digest(rows[key]) for key in keys])
+                self._write_values(part, list(rows.values()))
+                columns = {"key": keys, "row": range(len(keys)), "digest": digests.result()}
+            table = pa.table([pa.array(columns[f.name], f.type) for f in SCHEMA], schema=SCHEMA)
+            header = {
+                "format_version": FORMAT,
+                "rows": len(keys),
+                "numerics": self.identity.numerics,
+                "receipt": asdict(receipt),
+                "replaces": sorted(replaces),
+            }
+            header["digest"] = seal_digest(header, table)
+            table = table.replace_schema_metadata({"affuse": json.dumps(header, sort_keys=True)})
+            self.root.put_table(table, self.folder, "parts", f"{part}.parquet")
+        except BaseException:
+            self._discard(part)
+            raise
         return part
 
     def _write_values(self, part: str, rows: Sequence[np.ndarray]) -> None:
-        spec = self.identity.spec
-        group = zarr.create_group(self.root.zarr(self.folder, "parts", f"{part}.zarr"), zarr_format=3)
-        if spec.layout == "ragged":
-            offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-            group.create_array("offsets", data=offsets, chunks=(len(offsets),))
-            values = np.concatenate(rows)
-        else:
-            values = np.stack(rows)
-        chunk = min(CHUNK_ROWS, len(values))
-        shard = chunk * min(SHARD_CHUNKS, -(-len(values) // chunk))
-        width = values.shape[1]
-        group.create_array("values", data=values, chunks=(chunk, width), shards=(shard, width), compressors=None)
+        folder = (self.folder, "parts", f"{part}.zarr")
+        ragged = self.identity.spec.layout == "ragged"
+        values = np.concatenate(rows) if ragged else np.stack(rows)
+        with self.root.telling("write", *folder):
+            group = zarr.create_group(self.root.zarr(*folder), zarr_format=3)
+            if ragged:
+                offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+                group.create_array("offsets", data=offsets, chunks=(len(offsets),), fill_value=-1)
+            chunk = min(CHUNK_ROWS, len(values))
+            shard = chunk * min(SHARD_CHUNKS, -(-len(values) // chunk))
+            written = group.create_array(
+                "values",
+                data=values,
+                chunks=(chunk, values.shape[1]),
+                shards=(shard, values.shape[1]),
+                compressors=None,
+                fill_value=np.nan,  # rows are finite: a lost piece cannot pass for zeros
+                config={"write_empty_chunks": True},
+            )
+            self.root.flush(*folder)
+            for start in range(0, len(values), shard):
+                if not np.array_equal(written[start : start + shard], values[start : start + shard]):
+                    raise DamagedError(
+                        f"{self.id}: part {part} reads back differently from what was written: check the disk"
+                    )
+            if ragged and not np.array_equal(cast("zarr.Array[Any]", group["offsets"])[:], offsets):
+                raise DamagedError(
+                    f"{self.id}: part {part} reads back differently from what was written: check the disk"
+                )
+
+    def _discard(self, part: str) -> None:
+        """Remove values that got no seal; where even that fails they are litter, which `gc` collects."""
+        with suppress(StoreError):
+            if not self.root.exists(self.folder, "parts", f"{part}.parquet"):
+                self.root.delete(self.folder, "parts", f"{part}.zarr")
 
     def read(self, keys: Sequence[str]) -> list[np.ndarray]:
         """Return one row per key, in order. Raises MissingRows naming the keys no sealed part holds."""
-        return read_rows(self, locate(self.index(), keys, self.id))
+        index = self.index()
+        return read_rows(self, index, located(index, keys, self.id))
 
     def quarantined(self) -> list[Quarantined]:
-        """Return the latest failure of each sample that failed; callers drop those whose key has been sealed."""
+        """Return the latest failure of each (sample, key) that failed; `standing` leaves out what has been mended."""
         names = self.root.names(self.folder, "quarantine")
         rows = [q for n in names for q in quarantine.from_table(self.root.read_table(self.folder, "quarantine", n))]
-        latest: dict[str, Quarantined] = {}
-        for row in sorted(rows, key=lambda row: (row.time, row.attempts)):
-            latest[row.sample_id] = row
-        return list(latest.values())
+        latest: dict[tuple[str, str | None], Quarantined] = {}
+        for row in sorted(rows, key=lambda row: (row.attempts, row.time)):  # a clock may go backwards
+            latest[row.sample_id, row.key] = row
+        return [row for row in latest.values() if row.reason != RECOVERED]
+
+    def standing(self) -> list[Quarantined]:
+        """Return the failures whose key has no row, sorted by sample."""
+        index = self.index()
+        rows = [row for row in self.quarantined() if row.key is None or row.key not in index]
+        return sorted(rows, key=lambda row: (row.sample_id, row.key or ""))
 
     def quarantine(self, rows: Sequence[Quarantined]) -> None:
         """Record failures as one immutable quarantine part; nothing is written for an empty list."""
@@ -167,19 +225,30 @@ class FeatureStore:
             name = f"{uuid.uuid4().hex}.parquet"
             self.root.put_table(quarantine.to_table(list(rows)), self.folder, "quarantine", name)
 
+    def write_books(self, books: Books, time: str) -> None:
+        """Keep the books of one run; `time` is ISO 8601 in UTC."""
+        self.root.put_json({"time": time, **books.as_dict()}, self.folder, "books", f"{uuid.uuid4().hex}.json")
+
+    def books(self) -> list[tuple[str, Books]]:
+        """Return (time, books) of every run, the earliest first. Raises BooksError if they do not balance."""
+        found = [self.root.read_json(self.folder, "books", name) for name in self.root.names(self.folder, "books")]
+        return sorted(((book.pop("time"), Books(**book)) for book in found), key=lambda entry: entry[0])
+
     def summary(self, keys: Iterable[str | None] | None = None) -> dict[str, Any]:
         """Return facts about the rows of `keys` (all by default): number, where computed, with which versions.
 
         They do not change when nothing is extracted, nor when other rows are.
         """
         index = self.index()
-        chosen = list(index.values()) if keys is None else [index[key] for key in {*keys} if key in index]
+        entries = np.arange(len(index)) if keys is None else np.unique(index.find(list({*keys})))
+        parts = Counter(index.parts[part] for part in index.part[entries[entries != ABSENT]])
         receipts = {seal.part: seal.receipt for seal in self.seals()}
-        by_device = Counter(f"{receipts[row.part].device} {receipts[row.part].dtype}" for row in chosen)
-        used = {row.part for row in chosen}
-        versions = sorted({f"{name} {v}" for part in used for name, v in receipts[part].versions.items()})
+        by_device: Counter[str] = Counter()
+        for part, rows in parts.items():
+            by_device[f"{receipts[part].device} {receipts[part].dtype}"] += rows
+        versions = sorted({f"{name} {v}" for part in parts for name, v in receipts[part].versions.items()})
         computed_on = dict(sorted(by_device.items()))
-        return {"id": self.id, "rows": len(chosen), "computed_on": computed_on, "versions": versions}
+        return {"id": self.id, "rows": parts.total(), "computed_on": computed_on, "versions": versions}
 
 
 def feature_ids(root: Root, modality: str) -> list[str]:
@@ -187,6 +256,25 @@ def feature_ids(root: Root, modality: str) -> list[str]:
     return [i for i in root.names("features", modality) if root.exists("features", modality, i, "feature.json")]
 
 
-def _seal(part: str, table: pa.Table) -> Seal:
-    header = json.loads(table.schema.metadata[b"affuse"])
-    return Seal(part, header["rows"], Receipt(**header["receipt"]), tuple(header["replaces"]))
+def read_seal(store: FeatureStore, part: str) -> tuple[Seal, pa.Table]:
+    """Return a seal and its table (key, row, digest). Raises DamagedError if it is not what was written."""
+    where = f"{store.folder}/parts/{part}.parquet"
+    table = store.root.read_table(where)
+    try:
+        header = json.loads(table.schema.metadata[b"affuse"])
+        digest = header.pop("digest")
+        if table.schema.names != SCHEMA.names or len(table) != header["rows"]:
+            raise ValueError("its columns or rows are not those it names")
+        if digest != seal_digest(header, table):
+            raise ValueError("its digest differs")
+        return Seal(part, header["rows"], Receipt(**header["receipt"]), tuple(header["replaces"])), table
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedError(
+            f"{where} is not the seal that was written: {error}; delete it to have its rows extracted again"
+        ) from None
+
+
+def seal_digest(header: Mapping[str, Any], table: pa.Table) -> str:
+    """Return the digest a seal carries of itself: header and rows."""
+    columns = ["\n".join(map(str, table[name].to_pylist())) for name in SCHEMA.names]
+    return fingerprint([canonical_json(header), *columns])

@@ -11,14 +11,12 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from stores.errors import IdentityError
 
 ALGORITHM = 1
-_BLOCK = 1 << 20
 
 
 def canonical(value: object) -> object:
@@ -66,21 +64,13 @@ def text_key(text: str) -> str:
     return hashlib.sha256(_header("text") + unicodedata.normalize("NFC", text).encode()).hexdigest()
 
 
-def media_key(modality: str, path: Path, start_ms: int | None = None, end_ms: int | None = None) -> str:
-    """Return the key of a recording: its bytes and, for a segment, start and end in ms.
+def media_key(modality: str, content: str, start_ms: int | None = None, end_ms: int | None = None) -> str:
+    """Return the key of a recording: the sha256 of its bytes (`content`) and, for a segment, start and end in ms.
 
-    Raises OSError if the file cannot be read.
+    A file is read once for all its segments and modalities.
     """
-    with path.open("rb") as file:
-        return _stream_key(modality, file, start_ms, end_ms)
-
-
-def _stream_key(modality: str, file: BinaryIO, start_ms: int | None, end_ms: int | None) -> str:
     segment = "" if start_ms is None and end_ms is None else f"{start_ms}:{end_ms}"
-    digest = hashlib.sha256(_header(modality, segment))
-    while block := file.read(_BLOCK):
-        digest.update(block)
-    return digest.hexdigest()
+    return hashlib.sha256(_header(modality, segment) + content.encode()).hexdigest()
 
 
 def _header(*parts: str) -> bytes:

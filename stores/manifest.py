@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,11 @@ class Manifest:
         found = Counter(sample.labels.get(scheme) for sample in self.samples)
         return {name: found[name] for name in self.labels[scheme]}
 
+    def media(self) -> Iterator[Path]:
+        """Yield every media file of the samples."""
+        for sample in self.samples:
+            yield from (path for path in (sample.audio, sample.image, sample.video) if path is not None)
+
     def save(self, root: Root) -> None:
         """Write `manifests/<name>.parquet` atomically. Media are stored relative to their common folder."""
         base = _common_folder(self.samples)
@@ -86,14 +91,6 @@ class Manifest:
         base = Path(folder) if folder else None
         header["labels"] = {scheme: tuple(classes) for scheme, classes in header["labels"].items()}
         return cls(samples=tuple(_sample(row, base) for row in table.to_pylist()), **header)
-
-
-def confined(folder: Path, relative: str, *, what: str) -> Path:
-    """Return `folder / relative`, or raise ManifestError if it leaves the corpus folder."""
-    path = (folder / relative).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise ManifestError(f"{what}: path {relative!r} leaves the corpus folder {folder}: use paths inside it")
-    return path
 
 
 def _refuse(problem: str, names: list[str], hint: str) -> None:
@@ -140,5 +137,12 @@ def _sample(row: dict[str, Any], base: Path | None) -> Sample:
         elif value is not None:
             prefixed[prefix][column.removeprefix(prefix)] = value
     for medium in _MEDIA:
-        plain[medium] = base / plain[medium] if plain[medium] is not None and base is not None else None
+        plain[medium] = _media_path(base, plain[medium]) if plain[medium] is not None and base is not None else None
     return Sample(**plain, labels=prefixed["label_"], scores=prefixed["score_"], groups=prefixed["group_"])
+
+
+def _media_path(base: Path, relative: str) -> Path:
+    """Return a stored path. Raises ManifestError if it leaves `base` as it is spelled: this program writes no such."""
+    if relative.startswith("/") or (".." in relative and ".." in relative.split("/")):
+        raise ManifestError(f"stored media path {relative!r} leaves {base}: build the manifest again")
+    return base / relative

@@ -4,13 +4,18 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """A named amount of work: its total is known at the start, its rate and ETA follow from `advance`."""
+    """A named amount of work: its total is known at the start, its rate and ETA follow from `advance`.
+
+    `note` says one thing in between, such as what is planned.
+    """
 
     def start(self, name: str, total: int, unit: str) -> None: ...
 
     def advance(self, name: str, n: int = 1) -> None: ...
 
     def finish(self, name: str) -> None: ...
+
+    def note(self, message: str) -> None: ...
 
 
 class Silent:
@@ -23,4 +28,7 @@ class Silent:
         pass
 
     def finish(self, name: str) -> None:
+        pass
+
+    def note(self, message: str) -> None:
         pass

@@ -12,6 +12,8 @@ REASONS = (
     "unreadable_file",
     "empty_text",
     "undecodable",
+    "too_large",
+    "timeout",
     "empty_media",
     "no_audio_track",
     "no_video_track",
@@ -19,7 +21,10 @@ REASONS = (
     "wrong_shape",
     "upstream",
     "embed_failed",
+    "recovered",  # no failure: the sample has a readable key again, or another one; earlier rows count no more
 )
+RECOVERED = "recovered"
+_SHOWN = 500  # characters of a message
 SCHEMA = pa.schema(
     [
         ("sample_id", pa.string()),
@@ -56,10 +61,15 @@ class Quarantined:
             key=key,
             stage=error.stage,
             reason=error.reason,
-            message=str(error),
+            message=_readable(str(error)),
             attempts=attempts,
             time=time,
         )
+
+
+def _readable(message: str) -> str:
+    """Return a message that any table and terminal can hold: names of files may be anything but text."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in message[:_SHOWN])
 
 
 def to_table(rows: list[Quarantined]) -> pa.Table:

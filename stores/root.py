@@ -1,32 +1,68 @@
 """The one place everything is written under: a folder or any fsspec address."""
 
+import errno
+import json
 import os
 import posixpath
 import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from zarr.storage import FsspecStore, LocalStore
 
-from stores.errors import ConfigError, StoreError
+from stores.errors import ConfigError, DamagedError, RootError, StoreError
+from stores.identity import canonical, fingerprint
 
 DEFAULT = "runs"
 VARIABLE = "AFFUSE_ROOT"
+_HINTS = {
+    errno.ENOSPC: "free some space or choose another --root; what was sealed is kept",
+    errno.EDQUOT: "your quota is used up: free some space or choose another --root; what was sealed is kept",
+    errno.EFBIG: "files may not grow that large here: raise the limit or choose another --root",
+    errno.EACCES: "change its permissions or choose another --root",
+    errno.EPERM: "change its permissions or choose another --root",
+    errno.EROFS: "it is mounted read-only: choose another --root",
+    errno.ENOTDIR: "a file stands where a folder is needed: choose another --root",
+    errno.EEXIST: "a file stands where a folder is needed: choose another --root",
+}
+_REMOTE_HINTS = {
+    "NoCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+    "PermissionError": "check the credentials and what they allow",
+    "EndpointConnectionError": "check AWS_ENDPOINT_URL and the network",
+    "FileNotFoundError": "check the name of the bucket, and create it first",
+}
+_INVISIBLE = "."  # temporary siblings of files that are being written begin so
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file below the root: relative path, bytes, time of the last change in s since 1970."""
+
+    path: str
+    size: int
+    modified: float
 
 
 class Root:
     """A folder or object-store prefix; relative paths use `/` and may not leave it.
 
-    `Root(None)` is `$AFFUSE_ROOT`, else `./runs`.
+    `Root(None)` is `$AFFUSE_ROOT`, else `./runs`. Everything raises RootError, saying what to do, where the disk or
+    the object store refuses.
     """
 
     def __init__(self, address: str | Path | None = None) -> None:
         self.address = str(address or os.environ.get(VARIABLE) or DEFAULT)
+        remote = "://" in self.address and not self.address.startswith(("file://", "memory://"))
+        options = {"use_listings_cache": False} if remote else {}  # other processes write too
         try:
-            self._fs, self._base = fsspec.core.url_to_fs(self.address)
+            self._fs, self._base = fsspec.core.url_to_fs(self.address, **options)
         except (ImportError, ValueError) as error:
             raise ConfigError(f"cannot use the root {self.address!r}: {error}") from None
         self.is_local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else [self._fs.protocol])
@@ -54,70 +90,172 @@ class Root:
         return Path(self.path(*parts))
 
     def exists(self, *parts: str) -> bool:
-        return bool(self._fs.exists(self.path(*parts)))
+        with self.telling("look for", *parts):
+            return bool(self._fs.exists(self.path(*parts)))
 
     def names(self, *parts: str) -> list[str]:
         """Return the sorted names directly below a folder, without temporary ones; [] if there is none."""
         folder = self.path(*parts)
         self._fs.invalidate_cache()
-        if not self._fs.isdir(folder):
-            return []
-        found = (posixpath.basename(str(entry).rstrip("/")) for entry in self._fs.ls(folder, detail=False))
-        return sorted(name for name in found if not name.startswith("."))
+        with self.telling("list", *parts):
+            try:
+                entries = self._fs.ls(folder, detail=False)
+            except NotADirectoryError:
+                return []
+            except FileNotFoundError as error:
+                if _no_bucket(error):
+                    raise
+                return []
+        found = {posixpath.basename(str(entry).rstrip("/")) for entry in entries if str(entry).rstrip("/") != folder}
+        return sorted(name for name in found if not name.startswith(_INVISIBLE))
+
+    def files(self, *parts: str) -> list[StoredFile]:
+        """Return every file below a folder, temporary ones included, sorted by path."""
+        self._fs.invalidate_cache()
+        with self.telling("list", *parts):
+            found = self._fs.find(self.path(*parts), detail=True)
+        names = {name: posixpath.relpath(name, self._base) for name in found}
+        return [
+            StoredFile(names[name], int(info["size"] or 0), _modified(info)) for name, info in sorted(found.items())
+        ]
 
     def open(self, *parts: str) -> BinaryIO:
         """Open a file for reading bytes."""
-        return cast(BinaryIO, self._fs.open(self.path(*parts), "rb"))
+        with self.telling("read", *parts):
+            return cast(BinaryIO, self._fs.open(self.path(*parts), "rb"))
 
     def read(self, *parts: str) -> bytes:
-        return cast(bytes, self._fs.cat_file(self.path(*parts)))
+        with self.telling("read", *parts):
+            return cast(bytes, self._fs.cat_file(self.path(*parts)))
 
     def put(self, data: bytes, *parts: str) -> None:
         """Write a file with one atomic operation: temporary sibling, fsync, rename; or one PUT."""
-        target = self.path(*parts)
-        if not self.is_local:
-            self._fs.pipe_file(target, data)
-            return
-        path = Path(target)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        with self.telling("write", *parts):
+            if self.is_local:
+                _put_local(Path(self.path(*parts)), data)
+            else:
+                self._fs.pipe_file(self.path(*parts), data)
+
+    def put_json(self, content: Mapping[str, Any], *parts: str) -> None:
+        """Write a JSON object atomically, with a digest of itself inside."""
+        self.put(json_text(content).encode(), *parts)
+
+    def read_json(self, *parts: str) -> dict[str, Any]:
+        """Return what `put_json` wrote. Raises DamagedError if it is something else."""
+        where = posixpath.join(*parts)
+        try:
+            content = json.loads(self.read(*parts))
+            digest = content.pop("digest")
+        except (ValueError, AttributeError, KeyError) as error:
+            raise DamagedError(f"{where} is not the JSON that was written: {error}") from None
+        if digest != fingerprint(content):
+            raise DamagedError(f"{where} is not what was written: its digest differs")
+        return cast(dict[str, Any], content)
 
     def put_table(self, table: pa.Table, *parts: str) -> None:
-        """Write a Parquet file atomically."""
+        """Write a Parquet file atomically, with checksums of its pages."""
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
+        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
         self.put(sink.getvalue().to_pybytes(), *parts)
 
     def read_table(self, *parts: str) -> pa.Table:
-        return pq.read_table(pa.BufferReader(self.read(*parts)))
+        """Return a Parquet file. Raises DamagedError if it is not what was written."""
+        data = pa.BufferReader(self.read(*parts))
+        try:
+            return pq.read_table(data, page_checksum_verification=True)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise DamagedError(f"{posixpath.join(*parts)} is not the table that was written: {reason}") from None
 
     def zarr(self, *parts: str) -> LocalStore | FsspecStore:
         """Return a zarr store at a relative path."""
         if self.is_local:
             return LocalStore(self.path(*parts))
-        return FsspecStore.from_url(posixpath.join(self.address.rstrip("/"), *parts))
+        return FsspecStore.from_url(
+            posixpath.join(self.address.rstrip("/"), *parts), storage_options={"use_listings_cache": False}
+        )
 
     def flush(self, *parts: str) -> None:
         """Force a written folder to disk; zarr's local store never does. No-op on an object store."""
         if not self.is_local:
             return
-        for folder, _, files in os.walk(self.path(*parts)):
-            for name in files:
-                descriptor = os.open(os.path.join(folder, name), os.O_RDONLY)
-                os.fsync(descriptor)
-                os.close(descriptor)
-            _sync_folder(Path(folder))
+        with self.telling("flush", *parts):
+            for folder, _, files in os.walk(self.path(*parts)):
+                for name in files:
+                    _sync(os.path.join(folder, name))
+                _sync(folder)
+
+    def delete(self, *parts: str) -> None:
+        """Delete a file, or a folder with everything in it; nothing happens if it is gone already."""
+        path = self.path(*parts)
+        if path == self._base:
+            raise StoreError(f"refused to delete the whole root {self.address}")
+        with self.telling("delete", *parts), suppress(FileNotFoundError):
+            self._fs.rm(path, recursive=True)
+
+    @contextmanager
+    def telling(self, doing: str, *parts: str) -> Iterator[None]:
+        """Turn what the disk or the object store raises into a RootError that says what, where and what to do.
+
+        A file that is not there stays a FileNotFoundError: who asks knows what its absence means.
+        """
+        try:
+            yield
+        except (StoreError, FileNotFoundError) as error:
+            if self.is_local or not _no_bucket(error):
+                raise
+            raise RootError(self._told(doing, parts, error)) from error
+        except OSError as error:
+            raise RootError(self._told(doing, parts, error)) from error
+        except Exception as error:
+            if not type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):
+                raise
+            raise RootError(self._told(doing, parts, error)) from error
+
+    def _told(self, doing: str, parts: tuple[str, ...], error: Exception) -> str:
+        number = getattr(error, "errno", None)
+        what = (os.strerror(number) if number else str(error)) or type(error).__name__
+        hints = [_HINTS.get(number or 0), _REMOTE_HINTS.get(type(error).__name__) if not self.is_local else None]
+        hint = next((hint for hint in reversed(hints) if hint), "check that the root can be used")
+        name = posixpath.join(*parts) if parts else "."
+        return f"cannot {doing} {name} under {self.address}: {what}: {hint}"
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def json_text(content: Mapping[str, Any]) -> str:
+    """Return the JSON of an object and of its digest, indented for people."""
+    plain = cast(dict[str, Any], canonical(content))
+    return json.dumps({**plain, "digest": fingerprint(plain)}, indent=1) + "\n"
+
+
+def _no_bucket(error: Exception) -> bool:
+    return "bucket" in str(error).lower()
+
+
+def _put_local(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{_INVISIBLE}{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def _sync(path: str | Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _modified(info: Mapping[str, Any]) -> float:
+    for name in ("mtime", "LastModified", "last_modified", "created"):
+        if (found := info.get(name)) is not None:
+            return found.timestamp() if isinstance(found, datetime) else float(found)
+    return 0.0

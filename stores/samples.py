@@ -1,15 +1,19 @@
 """One utterance of a recording, and where each of its modalities comes from."""
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
 from stores import identity
+from stores.digests import content_digest
 from stores.errors import MediaError
 
 MODALITIES = ("image", "speech", "text")
 SPLITS = ("train", "val", "test", "encoder")
+MOST_CHARACTERS = 1_000_000  # a hundred hours of talk are no utterance
+_MOST_MARKS = 1000  # on one letter; the time to normalise them grows with their square
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,26 +58,36 @@ class Sample:
     def key(self, modality: str) -> str:
         """Return the content key of one modality.
 
-        Raises MediaError (stage `read`) if there is nothing to read: empty text, missing or unreadable file.
+        Raises MediaError (stage `read`) if there is nothing to read: empty text or one that is no utterance, missing or
+        unreadable file.
         """
         medium = self.medium(modality)
         if medium is None:
             raise ValueError(f"sample {self.id} has no {modality}")
         if isinstance(medium, str):
-            if not medium.strip():
-                raise MediaError(f"{self.id}: the text is empty", reason="empty_text", stage="read")
+            if problem := _problem(medium):
+                reason, message = problem
+                raise MediaError(f"{self.id}: {message}", reason=reason, stage="read")
             return identity.text_key(medium)
-        start, end = self.segment(modality)
         try:
-            status = medium.stat()
-            return _file_key(modality, medium, start, end, status.st_size, status.st_mtime_ns)
+            return identity.media_key(modality, content_digest(medium), *self.segment(modality))
         except FileNotFoundError as error:
             raise MediaError(f"{self.id}: no file {medium.name}", reason="missing_file", stage="read") from error
-        except OSError as error:
-            message = f"{self.id}: cannot read {medium.name}: {error.strerror}"
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            message = f"{self.id}: cannot read {medium.name}: {getattr(error, 'strerror', None) or error}"
             raise MediaError(message, reason="unreadable_file", stage="read") from error
 
 
-@lru_cache(maxsize=1 << 20)
-def _file_key(modality: str, path: Path, start: int | None, end: int | None, _size: int, _mtime_ns: int) -> str:
-    return identity.media_key(modality, path, start, end)
+def _problem(text: str) -> tuple[str, str] | None:
+    """Return (reason, message) if a text has no key."""
+    if not text.strip():
+        return "empty_text", "the text is empty"
+    if len(text) > MOST_CHARACTERS:
+        return "too_large", f"the text has {len(text)} characters; expected at most {MOST_CHARACTERS}"
+    if len(text) > _MOST_MARKS:
+        runs = groupby(text, key=lambda letter: unicodedata.combining(letter) > 0)
+        if any(marks and sum(1 for _ in run) > _MOST_MARKS for marks, run in runs):
+            return "too_large", f"the text has more than {_MOST_MARKS} combining marks on one letter"
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        return "undecodable", "the text has half a character in it (a lone surrogate): it was not read as UTF-8"
+    return None

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from stores.errors import NotFound
 from stores.identity import canonical, short_id
-from stores.root import Root
+from stores.root import Root, json_text
 
 FORMAT = 1
 
@@ -89,8 +89,7 @@ class StudyStore:
         Facts that are not part of the id (licence, pairing, who is left out) may change: the latest are kept.
         """
         store = cls(root, study_id)
-        content = {"format_version": FORMAT, "id": study_id, **dict(facts)}
-        text = (json.dumps(canonical(content), indent=1) + "\n").encode()
+        text = json_text({"format_version": FORMAT, "id": study_id, **dict(facts)}).encode()
         same = root.exists(store.folder, "study.json") and root.read(store.folder, "study.json") == text
         if not same or not store.samples().equals(samples):
             root.put_table(samples, store.folder, "samples.parquet")
@@ -108,8 +107,18 @@ class StudyStore:
 
     def facts(self) -> dict[str, Any]:
         """Return `study.json`."""
-        content: dict[str, Any] = json.loads(self.root.read(self.folder, "study.json"))
-        return content
+        return self.root.read_json(self.folder, "study.json")
+
+    def check(self) -> None:
+        """Raise DamagedError, or NotFound, unless everything a sealed run needs is there and as it was written."""
+        self.facts()
+        self.samples()
+        self.splits()
+        self.weights()
+        runs = self.runs()
+        if runs is not None:
+            for part in ("val", "test"):
+                self.predictions(runs["run_id"].to_pylist(), part)
 
     def samples(self) -> pa.Table:
         """Return one row a sample: sample_id, label, group, excluded (a reason, or null), gender, age, culture."""

@@ -4,6 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 
 from flows.cli import cli
@@ -46,7 +47,10 @@ def test_every_verb_of_make_that_is_named_exists(command: list[str]) -> None:
 def test_every_command_and_option_that_is_named_exists(command: list[str]) -> None:
     if command[1].startswith("-"):
         return
-    found = cli.commands[command[1]]
+    found: click.Command = cli
+    words = iter(command[1:])
+    while isinstance(found, click.Group):
+        found = found.commands[next(words)]
     options = {name for parameter in found.params for name in parameter.opts} | {"--help"}
     assert {word for word in command[2:] if word.startswith("--")} <= options
 

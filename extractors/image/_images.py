@@ -1,5 +1,8 @@
-"""Still pictures -> grayscale squares, whatever the file holds."""
+"""Still pictures -> grayscale or RGB squares, whatever the file holds."""
 
+import warnings
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,29 +13,73 @@ from stores.errors import MediaError
 if TYPE_CHECKING:
     from PIL import Image
 
+MOST_PIXELS = 80_000_000  # twice what cameras take; 320 MB once decoded
+_BAND = 4_000_000  # pixels converted at a time: the copies made on the way stay small
 _WHITE = (255, 255, 255, 255)
 
 
-def load_still(path: Path, size: int, sample_id: str) -> np.ndarray:
-    """Return a picture as (1, size, size) uint8, upright. Raises MediaError (undecodable)."""
+def load_still(path: Path, size: int, sample_id: str, *, grayscale: bool = True) -> np.ndarray:
+    """Return a picture as (1, size, size) uint8, or (1, size, size, 3) in colour, upright.
+
+    Raises MediaError: undecodable, too_large (nothing of it is decoded then).
+    """
     from PIL import Image, ImageOps
 
+    _bombs_are_errors()
     try:
         with Image.open(path) as image:
-            return gray_square(ImageOps.exif_transpose(image), size)[None]
-    except Exception as error:  # Pillow raises anything from SyntaxError to DecompressionBombError
+            check_pixels(*image.size)
+            if image.format == "EPS":
+                raise MediaError("PostScript is a program, not a picture", reason="undecodable")
+            ImageOps.exif_transpose(image, in_place=True)
+            return square(image, size, grayscale=grayscale)[None]
+    except MediaError as error:
+        raise MediaError(f"{sample_id}: {path.name}: {error}", reason=error.reason) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise MediaError(f"{sample_id}: {path.name}: {error}", reason="too_large") from error
+    except Exception as error:  # Pillow raises anything, SyntaxError for one
         raise MediaError(f"{sample_id}: cannot decode {path.name}: {error}", reason="undecodable") from error
 
 
-def gray_square(image: "Image.Image", size: int) -> np.ndarray:
-    """Return a picture as (size, size) uint8: transparency over white, ITU-R 601 luma, antialiased bilinear resize."""
+def check_pixels(width: int, height: int) -> None:
+    """Raise MediaError (too_large) for more than MOST_PIXELS."""
+    if width * height > MOST_PIXELS:
+        raise MediaError(f"{width} x {height} pixels are more than {MOST_PIXELS // 10**6} million", reason="too_large")
+
+
+@cache
+def _bombs_are_errors() -> None:
+    """Pillow warns from 89 million pixels on and raises from twice that; here neither is printed."""
     from PIL import Image
 
-    gray = _gray(image)
-    return np.asarray(gray.resize((size, size), Image.Resampling.BILINEAR), np.uint8)
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-def _gray(image: "Image.Image") -> "Image.Image":
+def square(image: "Image.Image", size: int, *, grayscale: bool) -> np.ndarray:
+    """Return a picture as (size, size) uint8 (ITU-R 601 luma), or (size, size, 3) in colour.
+
+    Transparency lies over white; the resize is bilinear and antialiased.
+    """
+    from PIL import Image
+
+    picture = Image.new("L" if grayscale else "RGB", image.size)
+    for top, band in _bands(image):
+        picture.paste(_flat(band).convert(picture.mode), (0, top))
+    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR), np.uint8)
+
+
+def _bands(image: "Image.Image") -> Iterator[tuple[int, "Image.Image"]]:
+    width, height = image.size
+    rows = max(1, _BAND // width)
+    if rows >= height:
+        yield 0, image
+        return
+    for top in range(0, height, rows):
+        yield top, image.crop((0, top, width, min(top + rows, height)))
+
+
+def _flat(image: "Image.Image") -> "Image.Image":
+    """Return a picture of 8 bits a channel without transparency."""
     from PIL import Image
 
     if image.mode.startswith(("I", "F")):
@@ -40,7 +87,7 @@ def _gray(image: "Image.Image") -> "Image.Image":
     if image.has_transparency_data:
         over = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", over.size, _WHITE), over)
-    return image.convert("L")
+    return image
 
 
 def _deep_gray(image: "Image.Image") -> "Image.Image":

@@ -1,4 +1,4 @@
-"""A torchvision ResNet behind grayscale faces."""
+"""A torchvision ResNet behind grayscale or RGB faces."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,10 @@ _DEVIATION = (0.229, 0.224, 0.225)
 
 
 class FaceNetwork(nn.Module):
-    """(faces (N, size, size) uint8, counts (B,)) -> (B, width): the mean over each item's `counts` faces."""
+    """(faces (N, size, size) uint8, counts (B,)) -> (B, width): the mean over each item's `counts` faces.
+
+    Faces in colour are (N, size, size, 3).
+    """
 
     mean: Tensor
     deviation: Tensor
@@ -25,7 +28,8 @@ class FaceNetwork(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, faces: Tensor, counts: Tensor) -> Tensor:
-        colour = (faces[:, None].float() / 255 - self.mean) / self.deviation
+        channels = faces[:, None] if faces.ndim == 3 else faces.permute(0, 3, 1, 2)
+        colour = (channels.float() / 255 - self.mean) / self.deviation
         rows: Tensor = self.resnet(colour.contiguous(memory_format=torch.channels_last))
         owner = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
         total = rows.new_zeros((len(counts), rows.shape[1])).index_add(0, owner, rows)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extractors.image._images import gray_square
+from extractors._containers import opened
+from extractors.image._images import MOST_PIXELS, check_pixels, square
 from stores.errors import MediaError
 
 if TYPE_CHECKING:
@@ -14,25 +15,33 @@ if TYPE_CHECKING:
 
 
 def load_frames(
-    path: Path, size: int, count: int, *, start_ms: int | None, end_ms: int | None, sample_id: str
+    path: Path,
+    size: int,
+    count: int,
+    *,
+    start_ms: int | None,
+    end_ms: int | None,
+    sample_id: str,
+    grayscale: bool = True,
 ) -> np.ndarray:
-    """Return (k, size, size) uint8: the frames shown in the middle of `count` equal stretches of the segment.
+    """Return (k, size, size) uint8, or (k, size, size, 3) in colour.
 
-    k < count if the segment has fewer frames. Raises MediaError: undecodable, no_video_track, empty_media.
+    They are the frames shown in the middle of `count` equal stretches of the segment;
+    k < count if the segment has fewer frames. Raises MediaError: undecodable, too_large, no_video_track, empty_media.
     """
-    import av
-
     end = float("inf") if end_ms is None else end_ms / 1000
     try:
-        with av.open(str(path)) as container:
+        with opened(path) as container:
             if not container.streams.video:
-                raise MediaError(f"{sample_id}: {path.name} has no video track", reason="no_video_track")
+                raise MediaError(f"{path.name} has no video track", reason="no_video_track")
             shown = _times(container, (start_ms or 0) / 1000, end)
             if not shown.size:
-                raise MediaError(f"{sample_id}: {path.name} has no frame in its segment", reason="empty_media")
-            faces = [gray_square(image, size) for image in _pictures(container, _spread(shown, end, count))]
-    except MediaError:
-        raise
+                raise MediaError(f"{path.name} has no frame in its segment", reason="empty_media")
+            faces = [
+                square(image, size, grayscale=grayscale) for image in _pictures(container, _spread(shown, end, count))
+            ]
+    except MediaError as error:
+        raise MediaError(f"{sample_id}: {error}", reason=error.reason) from None
     except Exception as error:  # FFmpeg's own kinds
         raise MediaError(f"{sample_id}: cannot decode {path.name}: {error}", reason="undecodable") from error
     if not faces:
@@ -58,9 +67,12 @@ def _pictures(container: Any, wanted: np.ndarray) -> Iterator["Image.Image"]:
     """Decode from the key frame before the first wanted time and yield the wanted frames, upright."""
     import av
 
+    stream = container.streams.video[0]
+    check_pixels(stream.width, stream.height)
+    stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # a stream may grow on its way
     container.seek(int(wanted[0] * av.time_base))
     position = 0
-    for frame in container.decode(container.streams.video[0]):
+    for frame in container.decode(stream):
         if position == len(wanted):
             return
         if frame.time is not None and frame.time >= wanted[position] - 1e-6:

@@ -28,7 +28,7 @@ _SHIFT = 1 / 32  # of the width, in training only
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResNetConfig:
-    """What a ResNet row is; `size` in pixels, `frames` are taken of a video.
+    """What a ResNet row is; `size` in pixels, `frames` are taken of a video; RGB is kept if not `grayscale`.
 
     `weights` is a name of torchvision's (`IMAGENET1K_V2`), a file (.pth, .pt, .safetensors), `random`, or `trained`:
     an encoder trained here, starting from `initial` (any of the others).
@@ -40,6 +40,7 @@ class ResNetConfig:
     initial: str = RANDOM
     frames: int = 8
     layer: str = "avgpool"
+    grayscale: bool = True
 
     def __post_init__(self) -> None:
         if self.depth not in WIDTHS:
@@ -59,8 +60,9 @@ class ResNetConfig:
 class ResNet(Trainable[np.ndarray]):
     """Face or video -> (2048,) float16 for depth 50, (512,) for 18 and 34.
 
-    Pictures are turned upright (EXIF), laid over white where transparent, made gray (ITU-R 601 luma), resized to a
-    square (bilinear, antialiased, 8 bits), repeated to three channels and normalised by ImageNet's mean and deviation.
+    Pictures are turned upright (EXIF), laid over white where transparent, made gray (ITU-R 601 luma) unless the
+    settings keep colour, resized to a square (bilinear, antialiased, 8 bits), repeated to three channels if gray, and
+    normalised by ImageNet's mean and deviation.
     Source: He et al. 2016; reference paper, section 2.1.3.
     """
 
@@ -97,11 +99,17 @@ class ResNet(Trainable[np.ndarray]):
 
     def decode(self, sample: Sample, key: str) -> np.ndarray:
         if sample.image is not None:
-            return load_still(sample.image, self.config.size, sample.id)
+            return load_still(sample.image, self.config.size, sample.id, grayscale=self.config.grayscale)
         assert sample.video is not None
         start_ms, end_ms = sample.segment(self.modality)
         return load_frames(
-            sample.video, self.config.size, self.config.frames, start_ms=start_ms, end_ms=end_ms, sample_id=sample.id
+            sample.video,
+            self.config.size,
+            self.config.frames,
+            start_ms=start_ms,
+            end_ms=end_ms,
+            sample_id=sample.id,
+            grayscale=self.config.grayscale,
         )
 
     def length(self, item: np.ndarray) -> int:
@@ -134,5 +142,6 @@ class ResNet(Trainable[np.ndarray]):
 def _varied(faces: np.ndarray, generator: np.random.Generator, most: int) -> np.ndarray:
     down, right = generator.integers(0, 2 * most + 1, size=2)
     size = faces.shape[1]
-    shifted = np.pad(faces, ((0, 0), (most, most), (most, most)), "edge")[:, down : down + size, right : right + size]
+    around = ((0, 0), (most, most), (most, most), (0, 0))[: faces.ndim]  # RGB has its channels last
+    shifted = np.pad(faces, around, "edge")[:, down : down + size, right : right + size]
     return shifted[:, :, ::-1] if generator.random() < 0.5 else shifted

@@ -13,13 +13,15 @@ from stores.errors import ConfigError, MediaError
 from stores.samples import Sample
 from stores.spec import FeatureSpec, Tolerance
 
+RESAMPLERS = ("soxr_vhq", "soxr_hq", "soxr_mq")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcousticConfig:
     """What an acoustic frame is: Slaney mel bank from 0 Hz to half the rate, Hann window, centred zero padding.
 
     `rate` in Hz; `window`, `hop` and `n_fft` in samples: 25 ms, 10 ms and 64 ms at 16 kHz; `top_db` in dB below the
-    loudest band of the recording.
+    loudest band of the recording; `resampler` is librosa's name of the filter for recordings at another rate.
     """
 
     rate: int = 16000
@@ -30,12 +32,15 @@ class AcousticConfig:
     n_mfcc: int = 40
     amin: float = 1e-10
     top_db: float = 80.0
+    resampler: str = "soxr_hq"
 
     def __post_init__(self) -> None:
         if not 0 < self.hop <= self.window <= self.n_fft:
             raise ConfigError(f"expected 0 < hop <= window <= n_fft, got {self.hop}, {self.window}, {self.n_fft}")
         if not 0 < self.n_mfcc <= self.n_mels or self.rate < 1 or self.amin <= 0 or self.top_db <= 0:
             raise ConfigError(f"expected 0 < n_mfcc <= n_mels and rate, amin and top_db above 0, got {self}")
+        if self.resampler not in RESAMPLERS:
+            raise ConfigError(f"resampler should be one of {', '.join(RESAMPLERS)}, got {self.resampler!r}")
 
 
 class Acoustic(Extractor[np.ndarray]):
@@ -62,7 +67,7 @@ class Acoustic(Extractor[np.ndarray]):
         )
 
     def decode(self, sample: Sample, key: str) -> np.ndarray:
-        mono = load_mono(sample, self.config.rate)
+        mono = load_mono(sample, self.config.rate, self.config.resampler)
         if len(mono) < self.config.window:
             message = f"{sample.id}: {len(mono)} samples at {self.config.rate} Hz are less than one window"
             raise MediaError(message, reason="empty_media")
@@ -75,6 +80,7 @@ class Acoustic(Extractor[np.ndarray]):
         return (frames(item, self.config) for item in items)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of hostile floats: the row is then not_finite
 def frames(mono: np.ndarray, config: AcousticConfig) -> np.ndarray:
     """Return (1 + n // hop, n_mfcc + n_mels) float32 of one recording (n,) float32."""
     from scipy.fft import rfft

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from extractors.trainable import Trainable
 from stores.errors import ConfigError, MediaError
-from stores.rows import Location, read_rows
+from stores.rows import Index, read_part
 from stores.samples import Sample
 from stores.spec import FeatureSpec, embedding_spec
 
@@ -68,8 +68,10 @@ class LstmCnn(Trainable[np.ndarray]):
             self.__dict__.pop("_rows", None)  # rows may have been sealed since the index was read
         if key not in self._rows:
             raise MediaError(f"{sample.id}: no {self.upstream} row to read", reason="upstream", stage="read")
-        [frames] = read_rows(self.inputs.upstream, [self._rows[key]])
-        return frames[:, self._columns]
+        place = self._rows[key]
+        [frames] = read_part(self.inputs.upstream, place.part, np.array([place.row]))
+        chosen: np.ndarray = frames[:, self._columns]
+        return chosen
 
     def length(self, item: np.ndarray) -> int:
         return len(item)
@@ -106,7 +108,7 @@ class LstmCnn(Trainable[np.ndarray]):
         network.deviation.copy_(torch.from_numpy(np.where(deviation > 0, deviation, 1.0)))
 
     @cached_property
-    def _rows(self) -> Mapping[str, Location]:
+    def _rows(self) -> Index:
         assert self.inputs.upstream is not None
         return self.inputs.upstream.index()
 

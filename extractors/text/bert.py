@@ -1,4 +1,4 @@
-"""Utterances -> BERT: mean over the last hidden layers, then over tokens."""
+"""Utterances -> BERT: mean over the last hidden layers, then over tokens, or at [CLS]."""
 
 import os
 import unicodedata
@@ -17,15 +17,16 @@ from stores.errors import ConfigError, MediaError
 from stores.samples import Sample
 from stores.spec import FeatureSpec, embedding_spec
 
-POOLINGS = ("mean",)
+POOLINGS = ("mean", "cls")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BertConfig:
     """What a BERT row is. `weights` is `packaged`, a folder or a hub name such as `bert-base-uncased`.
 
-    `layers` counts from the last; `special_tokens` says whether [CLS] and [SEP] count in the mean over tokens; longer
-    utterances are cut to `max_tokens` (special tokens included), which the receipt counts as `truncated`.
+    `layers` counts from the last, and their mean is taken; `pooling` is the mean over tokens, or `cls`: [CLS] alone;
+    `special_tokens` says whether [CLS] and [SEP] count in the mean over tokens; longer utterances are cut to
+    `max_tokens` (special tokens included), which the receipt counts as `truncated`.
     """
 
     weights: str = _weights.PACKAGED
@@ -39,6 +40,8 @@ class BertConfig:
             raise ConfigError(f"layers should be >= 1 and max_tokens >= 3, got {self.layers} and {self.max_tokens}")
         if self.pooling not in POOLINGS:
             raise ConfigError(f"pooling should be one of {', '.join(POOLINGS)}, got {self.pooling!r}")
+        if self.pooling == "cls" and not self.special_tokens:
+            raise ConfigError('pooling = "cls" reads a special token: leave special_tokens = true')
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,9 @@ class Bert(Extractor[Tokens]):
         with torch.inference_mode(), computing(self._device, self._dtype):
             states = self._model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
             hidden = sum(state.float() for state in states[-self.config.layers :]) / self.config.layers
+        if self.config.pooling == "cls":
+            yield from hidden[:, 0].cpu().numpy()
+            return
         if not self.config.special_tokens:
             mask = mask.clone()
             mask[torch.arange(len(items)), mask.sum(dim=1) - 1] = 0

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from corpora.folder import Folder, FolderConfig
@@ -86,6 +88,24 @@ def test_a_link_out_of_the_folder_is_refused(folder, build, tmp_path):
     (folder / "EB0_joy_9.wav").symlink_to(tmp_path / "secret.wav")
     with pytest.raises(ManifestError, match="leaves the corpus folder"):
         build()
+
+
+def test_a_link_out_of_the_folder_is_followed_if_the_settings_say_so(folder, build, tmp_path):
+    (tmp_path / "shared.wav").write_bytes(b"")
+    (folder / "EB0_joy_9.wav").symlink_to(tmp_path / "shared.wav")
+    assert build(outside=True).samples[-1].audio == tmp_path / "shared.wav"
+
+
+def test_loops_pipes_and_names_that_are_no_text_stop_nothing(folder, build):
+    before = build()
+    (folder / "loop").symlink_to(folder / "loop")
+    (folder / "EB1_joy_1.wav").symlink_to(folder / "EB1_joy_1.wav")
+    (folder / "again").symlink_to(folder)
+    os.mkfifo(folder / "EB2_joy_1.wav")
+    (folder / os.fsdecode(b"EB3\xff_joy_1.wav")).write_bytes(b"")
+    after = build()
+    assert after.samples == before.samples
+    assert after.dropped == {**before.dropped, "name is not UTF-8": 1}
 
 
 def test_a_name_the_pattern_lacks_is_refused_with_the_nearest(folder, build):

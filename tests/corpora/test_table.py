@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -6,6 +7,7 @@ import pytest
 
 from corpora.table import Table, TableConfig
 from stores.errors import ConfigError, ManifestError, MediaError
+from stores.manifest import Manifest
 
 HEADER = ("id", "path", "words", "label", "speaker")
 
@@ -136,6 +138,32 @@ def test_a_link_that_leaves_the_folder_is_refused(write_csv, build, tmp_path):
     (tmp_path / "link.wav").symlink_to("/etc/hostname")
     with pytest.raises(ManifestError, match="leaves the corpus folder"):
         build(columns={"id": "id", "audio": "path"})
+
+
+def test_paths_may_leave_the_folder_if_the_settings_say_so(write_csv, build, tmp_path):
+    write_csv(HEADER, ("a", "../a.wav", "", "", ""), ("b", "/data/b.wav", "", "", ""), ("c", "link.wav", "", "", ""))
+    (tmp_path / "link.wav").symlink_to("/data/c.wav")
+    manifest = build(columns={"id": "id", "audio": "path"}, outside=True)
+    wanted = [tmp_path.parent / "a.wav", Path("/data/b.wav"), Path("/data/c.wav")]
+    assert [sample.audio for sample in manifest.samples] == wanted
+
+
+def test_an_outside_manifest_survives_saving(write_csv, build, root):
+    write_csv(HEADER, ("a", "../a.wav", "", "", ""), ("b", "/data/b.wav", "", "", ""))
+    manifest = build(columns={"id": "id", "audio": "path"}, outside=True)
+    manifest.save(root)
+    assert Manifest.load(root, "tiny").samples == manifest.samples
+
+
+@pytest.mark.parametrize("path", ["no\0name.wav", "loop.wav", "loop/a.wav", "n" * 5000])
+def test_a_path_that_can_never_be_opened_is_a_sample_and_its_row_a_failure(write_csv, build, tmp_path, path):
+    (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    write_csv(HEADER, ("a", path, "", "joy", ""))
+    [sample] = build(columns={"id": "id", "audio": "path"}).samples
+    with pytest.raises(MediaError) as caught:
+        sample.key("speech")
+    assert (caught.value.reason, caught.value.stage) == ("unreadable_file", "read")
 
 
 def test_a_label_outside_the_classes_names_the_rows_and_the_way_out(write_csv, build):

@@ -20,7 +20,7 @@ def test_an_unknown_extractor_is_refused_with_the_nearest() -> None:
 
 
 def test_acoustic_id_is_pinned(make: Callable[..., Extractor]) -> None:
-    assert make("speech", "acoustic").identity.id == "acoustic-a840dee01769"
+    assert make("speech", "acoustic").identity.id == "acoustic-11b684959e2f"
 
 
 def test_packaged_bert_id_is_pinned(make: Callable[..., Extractor]) -> None:
@@ -28,7 +28,14 @@ def test_packaged_bert_id_is_pinned(make: Callable[..., Extractor]) -> None:
 
 
 def test_every_setting_changes_the_id(make: Callable[..., Extractor]) -> None:
-    changes = ({}, {"layers": 3}, {"special_tokens": False}, {"max_tokens": 64}, {"numerics": "exact"})
+    changes = (
+        {},
+        {"layers": 3},
+        {"pooling": "cls"},
+        {"special_tokens": False},
+        {"max_tokens": 64},
+        {"numerics": "exact"},
+    )
     assert len({make("text", "bert", **change).identity.id for change in changes}) == len(changes)
 
 

@@ -4,14 +4,16 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 
+from extractors._embedding import Embedding
 from extractors.extractor import Extractor, Inputs, Runtime, find_extractor
 from extractors.plan import plan
-from extractors.run import extract
-from stores.errors import MediaError
+from extractors.run import _window, extract
+from stores.errors import ConfigError, MediaError
 from stores.features import FeatureStore
 from stores.progress import Silent
 from stores.root import Root
@@ -70,7 +72,7 @@ def say(*texts: str | None) -> list[Sample]:
     return [Sample(id=f"c/{i}", corpus="c", text=text) for i, text in enumerate(texts)]
 
 
-def run(extractor: Extractor, samples: list[Sample], runtime: Runtime = RUNTIME, **more: bool) -> dict[str, int]:
+def run(extractor: Extractor, samples: list[Sample], runtime: Runtime = RUNTIME, **more: object) -> dict[str, int]:
     return extract(extractor, samples, extractor.inputs.root, runtime, report=Silent(), **more).as_dict()
 
 
@@ -121,7 +123,9 @@ def test_a_failure_is_tried_again_on_request_only(counting: Counting) -> None:
     counting.batches.clear()
     assert run(counting, say("a", "poison"))["quarantined"] == 1
     assert counting.batches == []
-    run(counting, say("a", "poison"), retry_quarantined=True)
+    run(counting, say("a", "poison"), retry=("undecodable",))
+    assert counting.batches == []
+    run(counting, say("a", "poison"), retry=("embed_failed",))
     assert reasons(counting)["c/1"] == ("embed", "embed_failed", 2)
     assert len(counting.inputs.root.names(f"features/text/{counting.identity.id}/quarantine")) == 2
 
@@ -168,7 +172,7 @@ def test_the_receipt_says_how_and_counts_remarks(counting: Counting) -> None:
     run(counting, say("a", "a b c", "a b c d"), Runtime(device="cpu"))
     [seal] = FeatureStore(counting.inputs.root, counting.identity).seals()
     assert (seal.receipt.device, seal.receipt.dtype) == ("cpu", "float32")
-    assert seal.receipt.counts == {"rows": 3, "long": 2}
+    assert seal.receipt.counts == {"rows": 3, "bytes": 12, "long": 2}
     assert seal.receipt.versions == {"numpy": np.__version__}
 
 
@@ -311,10 +315,10 @@ def test_a_package_missing_in_a_decoder_stops_the_run(
 ) -> None:
     extractor = make("image", "resnet")
 
-    def failing(*_: object) -> None:
+    def failing(*_: object, **__: object) -> None:
         raise ImportError("no decoder")
 
-    monkeypatch.setattr("extractors.image._images.gray_square", failing)
+    monkeypatch.setattr("extractors.image._images.square", failing)
     with pytest.raises(ImportError, match="no decoder"):
         run(extractor, [Sample(id="c/1", corpus="c", image=write_face("face.png"))])
 
@@ -329,3 +333,106 @@ def test_a_device_that_fails_every_sample_of_a_batch_stops_the_run(
     with pytest.raises(RuntimeError, match="the device is lost"):
         run(counting, say("a", "b"))
     assert reasons(counting) == {}
+
+
+def test_a_sample_that_takes_too_long_is_quarantined_and_delays_nobody(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go, decode = Event(), counting.decode
+
+    def stuck(sample: Sample, key: str) -> str:
+        if sample.text == "hangs":
+            let_go.wait()
+        return decode(sample, key)
+
+    monkeypatch.setattr(counting, "decode", stuck)
+    samples = say("a", "hangs", "a b", "broken", "a b c", "a b c d")
+    try:
+        books = run(counting, samples, replace(RUNTIME, time_limit=1.0))
+    finally:
+        let_go.set()
+    assert (books["extracted"], books["quarantined"]) == (4, 2)
+    assert reasons(counting) == {"c/1": ("decode", "timeout", 1), "c/3": ("decode", "undecodable", 1)}
+    assert counts(counting) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, float("nan")])
+def test_a_time_limit_is_above_zero(wrong: float) -> None:
+    with pytest.raises(ConfigError, match="time_limit should be above 0 s"):
+        Runtime(time_limit=wrong)
+
+
+def failing_on(counting: Counting, monkeypatch: pytest.MonkeyPatch, fails: Callable[[str], bool]) -> None:
+    """Let the device fail each batch with an item that `fails`."""
+
+    def embed(items: Sequence[str]) -> Iterator[np.ndarray]:
+        if any(fails(item) for item in items):
+            raise RuntimeError("no kernel for that")
+        return Counting.embed(counting, items)
+
+    monkeypatch.setattr(counting, "embed", embed)
+
+
+def test_a_batch_of_nothing_but_bad_samples_does_not_stop_a_run_that_works(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing_on(counting, monkeypatch, lambda item: "bad" in item)
+    texts = ["one", "two", "bad is 3", "4 is bad", "now it is good again"]
+    books = run(counting, say(*texts), replace(RUNTIME, queue=8, block_size=8))
+    assert (books["extracted"], books["quarantined"]) == (3, 2)
+    assert {stage for stage, *_ in reasons(counting).values()} == {"embed"}
+
+
+def test_a_first_batch_of_bad_samples_is_judged_by_the_samples_after_it(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing_on(counting, monkeypatch, lambda item: "bad" in item)
+    books = run(counting, say("bad", "bad2", "bad 3 3", "good 4 4 4"), replace(RUNTIME, queue=4, block_size=4))
+    assert (books["extracted"], books["quarantined"]) == (1, 3)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_a_device_lost_on_the_way_stops_the_run_and_blames_no_sample(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    embedded: list[str] = []
+
+    def lost_after_four(item: str) -> bool:
+        embedded.append(item)
+        return len(embedded) > 4
+
+    failing_on(counting, monkeypatch, lost_after_four)
+    with pytest.raises(RuntimeError, match="no kernel for that"):
+        run(counting, say(*"abcdefgh"), replace(RUNTIME, batch_size=batch_size))
+    assert reasons(counting) == {}
+    monkeypatch.undo()
+
+
+def test_a_device_that_never_worked_stops_the_run_in_batches_of_one_too(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing_on(counting, monkeypatch, lambda _: True)
+    with pytest.raises(RuntimeError, match="no kernel for that"):
+        run(counting, say("a", "b", "c"), replace(RUNTIME, batch_size=1))
+    assert reasons(counting) == {}
+
+
+def test_the_probe_is_the_shortest_item_that_was_embedded(counting: Counting) -> None:
+    embedding = Embedding(counting)
+    for batch in (["a b c", "a b"], ["a", "a b c d"], ["a b c d e"]):
+        embedding.rows(batch)
+    counting.batches.clear()
+    [row] = embedding.rows(["poison"])
+    assert isinstance(row, MediaError)
+    assert counting.batches == [[1], [1]]  # the poisoned one, and "a" once more
+
+
+def test_a_window_ends_once_it_is_heavy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extractors.run.MOST_BYTES", 100)
+    items = iter(
+        [(pending, np.zeros(size, np.uint8)) for pending, size in zip("abcdef", [60, 60, 200, 1, 1, 1], strict=True)]
+    )
+    sizes = []
+    while window := _window(items, 2):
+        sizes.append([len(item) for _, item in window])
+    assert sizes == [[60, 60], [200], [1, 1], [1]]

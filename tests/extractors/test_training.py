@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -264,3 +265,23 @@ def test_nothing_left_to_fit_or_stop_on_is_refused_with_counts(task: Task, tmp_p
     assert {t.sample_id for t in recipe.trainees if t.use == use} == held
     with pytest.raises(ConfigError, match=f"none of {len(held)} samples to {use} on .*{len(held)} undecodable"):
         train(kind, recipe, samples, task.root, RUNTIME, config=config, report=Silent())
+
+
+def test_a_trainee_whose_decoding_is_given_up_is_skipped_and_counted(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, config, recipe = task.plan("image", epochs=1)
+    let_go, decode = Event(), kind.decode
+
+    def stuck(self: Any, sample: Sample, key: str) -> np.ndarray:
+        if sample.id == "c/5":
+            let_go.wait()
+        return decode(self, sample, key)
+
+    monkeypatch.setattr(kind, "decode", stuck)
+    try:
+        runtime = replace(RUNTIME, time_limit=3.0)
+        encoder = train(kind, recipe, task.samples, task.root, runtime, config=config, report=Silent())
+    finally:
+        let_go.set()
+    assert EncoderStore(task.root).describe(encoder)["skipped"] == {"timeout": 1}

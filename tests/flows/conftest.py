@@ -1,11 +1,17 @@
-"""A small corpus of drawn faces in a folder, and a study on it, shared by the tests of this room."""
+"""Two small corpora and a study on each, shared by the tests of this room: drawn faces, and people who talk."""
 
+import csv
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
+
+from flows.jobs import Options, extract_job
 
 CLASSES = ("joy", "anger", "fear")
 STUDY = r"""
@@ -70,3 +76,110 @@ def make_faces() -> Callable[[Path], Path]:
 @pytest.fixture
 def faces_study(tmp_path: Path, make_faces: Callable[[Path], Path]) -> Path:
     return make_faces(tmp_path / "corpus")
+
+
+TALKERS = """
+name = "talkers"
+seed = 1
+
+[corpus]
+kind = "table"
+path = "samples.csv"
+columns.id = "id"
+columns.text = "text"
+columns.audio = "audio"
+columns.image = "image"
+columns.start_ms = "start"
+columns.end_ms = "end"
+columns.split = "split"
+labels = { emotion = "emotion" }
+classes = { emotion = ["joy", "anger"] }
+groups = { speaker = "speaker" }
+
+[study]
+groups = ["speaker"]
+
+[protocol]
+repeats = 2
+
+[features.text]
+extractor = "bert"
+
+[features.speech]
+extractor = "lstm_cnn"
+filters = 4
+hidden = 4
+upstream = { n_mels = 64 }
+train = { epochs = 1 }
+
+[features.image]
+extractor = "resnet"
+depth = 18
+size = 32
+weights = "random"
+
+[heads.unimodal]
+"""
+
+
+@dataclass
+class Talkers:
+    """A corpus of 16 samples of 8 speakers, the first 4 reserved for the speech encoder; change it, then `save`."""
+
+    folder: Path
+    root: Path
+    rows: list[dict[str, str]]
+    study: str = TALKERS
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "study.toml"
+
+    def replace(self, old: str, new: str) -> None:
+        assert old in self.study
+        self.study = self.study.replace(old, new)
+
+    def save(self) -> Path:
+        with (self.folder / "samples.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(self.rows[0]))
+            writer.writeheader()
+            writer.writerows(self.rows)
+        self.path.write_text(self.study, encoding="utf-8")
+        return self.path
+
+
+@pytest.fixture(scope="session")
+def extracted_talkers(tmp_path_factory: pytest.TempPathFactory) -> Talkers:
+    """The talkers, every feature of their study extracted; not to be changed."""
+    folder = tmp_path_factory.mktemp("talkers")
+    rng = np.random.default_rng(0)
+    rows = []
+    for speaker in range(8):
+        for label in ("joy", "anger"):
+            name = f"{speaker}_{label}"
+            time = np.arange(3200 + 160 * speaker) / 16000
+            soundfile.write(folder / f"{name}.wav", 0.3 * np.sin(2 * np.pi * (200 + 50 * len(rows)) * time), 16000)
+            Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(folder / f"{name}.png")
+            rows.append(
+                {
+                    "id": name,
+                    "text": f"caf\u00e9 number {speaker}, it's {label}",
+                    "audio": f"{name}.wav",
+                    "image": f"{name}.png",
+                    "start": "",
+                    "end": "",
+                    "split": "encoder" if speaker < 4 else "",
+                    "emotion": label,
+                    "speaker": f"s{speaker}",
+                }
+            )
+    made = Talkers(folder=folder, root=tmp_path_factory.mktemp("runs"), rows=rows)
+    extract_job(str(made.save()), Options(root=str(made.root), device="cpu", quiet=True))
+    return made
+
+
+@pytest.fixture
+def talkers(extracted_talkers: Talkers, tmp_path: Path) -> Talkers:
+    """A copy of the talkers in another folder, to be changed; its root is shared and holds all rows."""
+    folder = Path(shutil.copytree(extracted_talkers.folder, tmp_path / "talkers"))
+    return Talkers(folder=folder, root=extracted_talkers.root, rows=[dict(row) for row in extracted_talkers.rows])

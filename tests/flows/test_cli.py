@@ -132,6 +132,27 @@ def test_a_dask_cluster_extracts_the_same_rows(
     assert (books["cached"], books["extracted"]) == (48, 1)
 
 
+def test_store_explain_says_why_in_lines_and_as_json(
+    affuse: Callable[..., Done], result: Callable[..., Any], talkers: Any
+) -> None:
+    talkers.replace("size = 32", "size = 40")
+    study = str(talkers.save())
+    done = affuse("store", "explain", study, "--root", str(talkers.root))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.splitlines()[-1] == "image recomputed; speech and text reused"
+    found = result("store", "explain", study, root=talkers.root)
+    image = found["modalities"]["image"]
+    assert (image["state"], image["differences"]) == ("recomputed", {"config.size": [32, 40]})
+    assert (image["samples"], image["cached"], image["todo"]) == (16, 0, 16)
+    lying = result("store", "explain", study, "--sample", "7_joy", root=talkers.root)
+    assert {m: own["state"] for m, own in lying["modalities"].items()} == {
+        "image": "miss",
+        "speech": "hit",
+        "text": "hit",
+    }
+    assert affuse("store", "explain", study, "--sample", "nobody", "--root", str(talkers.root)).returncode == 1
+
+
 def test_a_colour_picture_of_another_size_is_read_too(
     result: Callable[..., Any], faces_study: Path, tmp_path: Path
 ) -> None:

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from flows.features import find_features
 from flows.jobs import Options, extract_job, run_job
 from flows.leakage import LeakageError
+from flows.pipeline import cast_study
+from flows.study_config import load_study
 from stores.encoders import EncoderStore
 from stores.errors import ConfigError, ManifestError
 from stores.root import Root
@@ -124,6 +127,33 @@ def test_encoders_per_repeat_never_see_those_they_are_scored_on(
         spoken = {part: {speaker[i] for i in own["sample_id"]} for part, own in repeat.groupby("part")}
         assert set(spoken) == {"train", "val", "test", "encoder"}
         assert not (spoken["encoder"] & (spoken["val"] | spoken["test"] | spoken["train"]))
+
+
+@pytest.mark.parametrize("samples", ["reserved", "per-repeat"])
+def test_the_stores_of_a_study_are_found_without_writing_anything(
+    run: Callable[..., dict[str, Any]], root: Root, people: list[Row], tmp_path: Path, samples: str
+) -> None:
+    if samples == "per-repeat":
+        for row in people:
+            row["split"] = ""
+    said = run(extract_job, **{'samples = "reserved"': f'samples = "{samples}"'})
+    config = load_study(tmp_path / "study.toml")
+    manifest = config.corpus.build(root, base=config.base)
+    before = sorted((tmp_path / "runs").rglob("*"))
+    found = find_features(config, manifest, cast_study(config, manifest), root)
+    books = said["features"]["image"]
+    assert [store.id for store in found["image"]] == books.get("ids", [books.get("id")])
+    assert find_features(config, manifest, cast_study(config, manifest), Root(tmp_path / "empty")).keys() == {"image"}
+    assert sorted((tmp_path / "runs").rglob("*")) == before
+    assert not (tmp_path / "empty").exists()
+
+
+def test_rows_that_heads_cannot_read_are_refused_before_any_work(
+    run: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"\[features.speech\] acoustic rows are ragged"):
+        run(**{"[heads.unimodal]": '[features.speech]\nextractor = "acoustic"\n\n[heads.unimodal]'})
+    assert not (tmp_path / "runs").exists()
 
 
 def test_an_unreadable_face_is_left_out_of_every_part_and_named(

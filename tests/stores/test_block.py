@@ -12,8 +12,8 @@ def test_one_store_serves_all_repeats_and_what_is_absent_is_marked(root, vectors
     store = FeatureStore.create(root, vectors)
     store.write_part({"a": row(0), "b": row(10), "unused": row(20)}, receipt)
     values, rows, digests = gather([store], ["b", None, "a", "not extracted", "b"])
-    assert rows.tolist() == [[0, ABSENT, 1, ABSENT, 0]]
-    assert values.tolist() == [[10, 11, 12, 13], [0, 1, 2, 3]]
+    assert rows.tolist() == [[1, ABSENT, 0, ABSENT, 1]]
+    assert values.tolist() == [[0, 1, 2, 3], [10, 11, 12, 13]]
     assert digests == [[row_digest(row(10)), None, row_digest(row(0)), None, row_digest(row(10))]]
 
 

@@ -1,10 +1,12 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from extractors.image._images import load_still
+from extractors.image._images import load_still, square
 from stores.errors import MediaError
 
 
@@ -17,6 +19,15 @@ def test_colour_becomes_luma(tmp_path: Path) -> None:
     found = load(tmp_path / "red.png")
     assert (found.shape, found.dtype) == ((1, 32, 32), np.uint8)
     assert (found == 76).all()  # 0.299 x 255
+
+
+def test_colour_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
+    Image.new("RGBA", (8, 8), (255, 0, 0, 128)).save(tmp_path / "red.png")
+    Image.fromarray(np.full((8, 8), 257 * 100, np.uint16)).save(tmp_path / "deep.png")
+    red, deep = (load_still(tmp_path / name, 32, "c/1", grayscale=False) for name in ("red.png", "deep.png"))
+    assert (red.shape, red.dtype) == ((1, 32, 32, 3), np.uint8)
+    assert np.abs(red - np.array([255, 127, 127])).max() <= 1
+    assert (deep == 100).all()
 
 
 def test_a_picture_lying_on_its_side_is_turned_upright(tmp_path: Path) -> None:
@@ -67,3 +78,63 @@ def test_what_is_no_picture_is_undecodable(tmp_path: Path) -> None:
         with pytest.raises(MediaError, match=f"c/1: cannot decode {name}") as caught:
             load(tmp_path / name)
         assert caught.value.reason == "undecodable"
+
+
+def failure(path: Path) -> tuple[str, str]:
+    with pytest.raises(MediaError) as caught:
+        load(path)
+    return caught.value.reason, str(caught.value)
+
+
+def test_more_pixels_than_a_camera_takes_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extractors.image._images.MOST_PIXELS", 80)
+    Image.new("L", (8, 10)).save(tmp_path / "most.png")
+    Image.new("L", (9, 9)).save(tmp_path / "more.png")
+    load(tmp_path / "most.png")
+    monkeypatch.setattr(Image.Image, "resize", lambda *_: pytest.fail("decoded"))
+    reason, message = failure(tmp_path / "more.png")
+    assert reason == "too_large"
+    assert message.startswith("c/1: more.png: 9 x 9 pixels are more than")
+
+
+@pytest.mark.parametrize("limit", [40, 60])  # Pillow raises at twice its limit, and warns at once
+def test_what_pillow_calls_a_bomb_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    Image.new("L", (10, 10)).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    assert failure(tmp_path / "bomb.png")[0] == "too_large"
+
+
+def test_a_bomb_is_an_error_and_no_warning_in_a_fresh_process(tmp_path: Path) -> None:
+    Image.new("L", (10, 10)).save(tmp_path / "bomb.png")
+    program = """
+import sys
+from pathlib import Path
+from PIL import Image
+from extractors.image._images import load_still
+Image.MAX_IMAGE_PIXELS = 60
+try:
+    load_still(Path(sys.argv[1]), 32, "c/1")
+except OSError as error:
+    print(error.reason)
+"""
+    command = [sys.executable, "-c", program, str(tmp_path / "bomb.png")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.stdout, ended.stderr) == ("too_large\n", "")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+@pytest.mark.parametrize("grayscale", [True, False])
+def test_large_pictures_are_converted_in_bands_that_leave_no_trace(
+    mode: str, grayscale: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (45, 30, 4), np.uint8)
+    whole = Image.fromarray(pixels, "RGBA")
+    if mode == "I;16":
+        whole = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
+    elif mode != "RGBA":
+        whole = whole.convert("RGB").convert(mode)
+    if mode == "P":
+        whole.info["transparency"] = 3
+    at_once = square(whole, 32, grayscale=grayscale)
+    monkeypatch.setattr("extractors.image._images._BAND", 100)
+    np.testing.assert_array_equal(square(whole, 32, grayscale=grayscale), at_once)

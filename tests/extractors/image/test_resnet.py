@@ -21,11 +21,11 @@ def opened(root: Root, *, numerics: str = "exact", **settings: object) -> ResNet
     return resnet
 
 
-def by_torchvision(network: torch.nn.Module, path: Path, size: int) -> np.ndarray:
+def by_torchvision(network: torch.nn.Module, path: Path, size: int, *, grayscale: bool = True) -> np.ndarray:
     """The pooled features of torchvision's own network on torchvision's own preprocessing."""
     prepare = transforms.Compose(
         [
-            transforms.Grayscale(3),
+            *([transforms.Grayscale(3)] if grayscale else []),
             transforms.Resize((size, size), antialias=True),
             transforms.ToTensor(),
             transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -68,6 +68,32 @@ def test_rows_equal_torchvisions_average_pool(
         assert found.shape == (width,)
         assert found @ wanted >= 0.9999 * np.linalg.norm(found) * np.linalg.norm(wanted)
         assert numerics == "standard" or np.abs(found - wanted).max() <= 1e-4
+
+
+def test_colour_rows_equal_torchvisions_and_are_another_feature(face: Sample, root: Root, tmp_path: Path) -> None:
+    network = trained_looking(18)
+    torch.save(network.state_dict(), tmp_path / "resnet.pth")
+    gray, colour = (
+        opened(root, depth=18, size=64, weights=str(tmp_path / "resnet.pth"), grayscale=grayscale)
+        for grayscale in (True, False)
+    )
+    assert colour.identity.id != gray.identity.id
+    [found] = rows(colour, face)
+    assert np.abs(found - by_torchvision(network, face.image, 64, grayscale=False)).max() <= 1e-4
+    assert np.abs(found - rows(gray, face)[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("grayscale", [True, False])
+def test_augmented_faces_are_shifted_and_flipped_whole(root: Root, grayscale: bool) -> None:
+    resnet = ResNet(ResNetConfig(depth=18, size=32, weights="random", grayscale=grayscale), Inputs(root=root))
+    ramp = np.arange(32, dtype=np.uint8)  # brighter to the right
+    face = np.broadcast_to(
+        ramp[None, None, :] if grayscale else ramp[None, None, :, None], (1, 32, 32, 3)[: 4 - grayscale]
+    )
+    varied = resnet.augmented([face] * 20, np.random.default_rng(0))
+    assert {item.shape for item in varied} == {face.shape}
+    assert {int(np.sign(np.diff(item.astype(int), axis=2).sum())) for item in varied} == {-1, 1}
+    assert all(np.abs(np.diff(item.astype(int), axis=2)).max() == 1 for item in varied)
 
 
 def test_the_same_weights_in_another_file_are_the_same_feature(root: Root, tmp_path: Path) -> None:
@@ -124,6 +150,8 @@ def test_a_video_is_the_mean_of_its_frames(root: Root, write_video: Callable[...
     video = write_video("two.mp4", [60] * 10 + [200] * 10, [i / 50 for i in range(20)])
     faces = resnet.decode(Sample(id="c/1", corpus="c", video=video), "")
     assert [round(float(face.mean()), -1) for face in faces] == [60, 200]
+    colour = opened(root, depth=18, size=32, weights="random", frames=2, grayscale=False)
+    assert colour.decode(Sample(id="c/1", corpus="c", video=video), "").shape == (2, 32, 32, 3)
     [alone, dark, bright] = resnet.embed([faces, faces[:1], faces[1:]])
     assert np.abs(alone - (dark + bright) / 2).max() < 1e-5
 

@@ -59,3 +59,23 @@ def test_the_ravdess_clip_is_decoded(real_data: Path) -> None:
     assert frames.shape == (8, 64, 64)
     assert len({frame.tobytes() for frame in frames}) == 8
     assert 20 < frames.mean() < 250
+
+
+def test_frames_of_too_many_pixels_are_not_decoded(
+    write_video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_video("large.mp4", [40, 80], [0.0, 0.1])  # 64 x 48
+    monkeypatch.setattr("extractors.image._images.MOST_PIXELS", 64 * 48)
+    assert load(path, 2) == [40, 80]
+    monkeypatch.setattr("extractors.image._images.MOST_PIXELS", 64 * 48 - 1)
+    with pytest.raises(MediaError, match=r"^c/1: 64 x 48 pixels are more than") as caught:
+        load(path, 2)
+    assert caught.value.reason == "too_large"
+
+
+def test_a_playlist_is_no_recording(write_video: Callable[..., Path], tmp_path: Path) -> None:
+    write_video("secret.mp4", [40, 80], [0.0, 0.1])
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile secret.mp4\n")
+    with pytest.raises(MediaError, match=r"^c/1: list.mp4 is no recording") as caught:
+        load(tmp_path / "list.mp4", 2)
+    assert caught.value.reason == "undecodable"

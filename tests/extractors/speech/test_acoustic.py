@@ -57,6 +57,17 @@ def test_a_recording_at_another_rate_is_resampled_as_librosa_does(root: Root, wr
     assert np.abs(row(root, path) - wanted).max() < 5e-3
 
 
+def test_the_resampler_is_a_setting_and_part_of_the_identity(root: Root, write_tone: Callable[..., Path]) -> None:
+    sample = Sample(id="c/1", corpus="c", audio=write_tone("high.wav", 0.5, rate=44100, hertz=7900))
+    found = {}
+    for resampler in ("soxr_vhq", "soxr_hq", "soxr_mq"):
+        acoustic = Acoustic(AcousticConfig(resampler=resampler), Inputs(root=root))
+        found[acoustic.identity.id] = acoustic.decode(sample, "").tobytes()
+    assert len(found) == len(set(found.values())) == 3
+    with pytest.raises(ConfigError, match="resampler should be one of soxr_vhq"):
+        AcousticConfig(resampler="linear")
+
+
 def test_a_segment_is_cut_before_anything_else(root: Root, tmp_path: Path) -> None:
     sound = noise(16000)
     soundfile.write(tmp_path / "whole.wav", sound, 16000, subtype="FLOAT")

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +78,45 @@ def test_a_file_that_cannot_be_opened_is_not_called_undecodable(tmp_path: Path) 
     with pytest.raises(MediaError) as caught:
         load_mono(Sample(id="c/1", corpus="c", audio=tmp_path / "gone.wav"), 16000)
     assert (caught.value.stage, caught.value.reason) == ("read", "unreadable_file")
+
+
+def write_long(path: Path, seconds: int, rate: int = 1000) -> Sample:
+    soundfile.write(path, np.zeros(seconds * rate, np.int16), rate)
+    return sample(path)
+
+
+@pytest.mark.parametrize("name", ["long.flac", "long.wav"])
+def test_more_than_an_hour_is_too_large_and_a_segment_of_it_is_not(tmp_path: Path, name: str) -> None:
+    long = write_long(tmp_path / name, 3601)
+    assert reason(long) == "too_large"
+    assert reason(replace(long, end_ms=3_600_500)) == "too_large"
+    assert len(load_mono(replace(long, start_ms=1000), 1000)) == 3_600_000
+    assert len(load_mono(replace(long, start_ms=3_600_000), 1000)) == 1000
+
+
+def test_a_container_is_read_no_further_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soundfile.write(tmp_path / "long.ogg", tone(5.0), 16000)
+    assert len(load_mono(sample(tmp_path / "long.ogg"), 16000)) >= 80000
+    monkeypatch.setattr("extractors.speech._loading.LONGEST_S", 4)
+    assert reason(sample(tmp_path / "long.ogg")) == "too_large"
+    assert len(load_mono(sample(tmp_path / "long.ogg", start_ms=2500, end_ms=4500), 16000)) == 32000
+
+
+def test_a_recording_is_read_in_blocks_that_leave_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).uniform(-1, 1, (5000, 3))
+    for name in ("noise.wav", "noise.flac"):
+        soundfile.write(tmp_path / name, noise, 16000)
+        at_once = load_mono(sample(tmp_path / name, start_ms=10, end_ms=290), 16000)
+        with monkeypatch.context() as patch:
+            patch.setattr("extractors.speech._loading._BLOCK", 1000)
+            found = load_mono(sample(tmp_path / name, start_ms=10, end_ms=290), 16000)
+        np.testing.assert_array_equal(found, at_once)
+        assert len(found) == 4480
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(999, 1), (1_000_000, 1), (16000, 65)])
+def test_rates_and_channels_that_no_recording_has_are_named(tmp_path: Path, rate: int, channels: int) -> None:
+    soundfile.write(tmp_path / "odd.wav", np.zeros((2000, channels)), rate)
+    assert reason(sample(tmp_path / "odd.wav")) == "undecodable"
+    with pytest.raises(MediaError, match=r"odd.wav says \d+ (Hz|channels); expected 1"):
+        load_mono(sample(tmp_path / "odd.wav"), 16000)

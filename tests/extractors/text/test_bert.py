@@ -92,6 +92,17 @@ def test_special_tokens_can_be_left_out_of_the_mean(uncased: Path, root: Root) -
     assert np.abs(long - row(bert, "the kids by the door")).max() <= 1e-5
 
 
+def test_cls_pooling_is_the_first_token_of_the_mean_over_layers(uncased: Path, root: Root) -> None:
+    hidden = BertForMaskedLM.from_pretrained(uncased, output_hidden_states=True).eval()
+    with torch.no_grad():
+        states = torch.stack(hidden(torch.tensor([[2, 5, 6, 3]])).hidden_states[-2:]).mean(dim=0)[0]
+    bert = opened(root, weights=str(uncased), layers=2, pooling="cls")
+    short, _ = bert.embed([bert.decode(say(text), "") for text in ("the door", "the kids by the door")])
+    assert np.abs(short - states[0].numpy()).max() <= 1e-5
+    with pytest.raises(ConfigError, match="reads a special token"):
+        BertConfig(pooling="cls", special_tokens=False)
+
+
 def test_a_pytorch_file_of_the_same_tensors_is_the_same_feature(uncased: Path, root: Root) -> None:
     before = Bert(BertConfig(weights=str(uncased)), Inputs(root=root)).identity
     torch.save(BertForMaskedLM.from_pretrained(uncased).state_dict(), uncased / "pytorch_model.bin")

@@ -1,0 +1,164 @@
+"""Keep a store in order: verify it, compact its parts, collect what nobody needs."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from extractors.extractor import Runtime
+from extractors.recompute import Deviation, recompute
+from flows.features import extractor_of, find_features, read_by
+from flows.pipeline import cast_study
+from flows.progress import console, progress
+from flows.study_config import load_study
+from flows.terminal import show_table
+from stores.compaction import compact
+from stores.digests import load_digests
+from stores.errors import ConfigError
+from stores.features import FeatureStore, feature_ids
+from stores.litter import find_litter, named_litter, sweep
+from stores.root import Root
+from stores.samples import MODALITIES
+from stores.verifying import verify
+
+JSON = dict[str, Any]
+_HOUR = 3600
+_MB = 1 << 20
+
+
+def verify_store(
+    address: str | None, *, study: str | None, recompute_share: str | None, seed: int, runtime: Runtime, quiet: bool
+) -> JSON:
+    """Check every file under the root; with a share, extract that part of a study's rows again and compare.
+
+    `ok` is False if anything is damaged, missing, foreign, or further from its recomputed row than promised.
+    """
+    if (study is None) != (recompute_share is None):
+        raise ConfigError(
+            "--recompute needs the STUDY whose recordings and settings are to be used, and a STUDY needs it"
+        )
+    root = Root(address)
+    with progress(quiet=quiet) as report:
+        verdict = verify(root, report)
+    deviations: list[Deviation] = []
+    if study is not None and recompute_share is not None:
+        deviations = _recompute(study, root, _share(recompute_share), seed, runtime)
+    ok = not verdict.damages and all(deviation.holds for deviation in deviations)
+    return {
+        "root": root.address,
+        "ok": ok,
+        "files": verdict.files,
+        "rows": verdict.rows,
+        "damages": [asdict(damage) for damage in verdict.damages],
+        "litter": verdict.litter,
+        "recomputed": [{**asdict(deviation), "holds": deviation.holds} for deviation in deviations],
+    }
+
+
+def show_verdict(found: JSON) -> None:
+    """Print what `verify_store` found, the worst last."""
+    for row in found["recomputed"]:
+        worst = (
+            "nothing to compare" if row["worst"] is None else f"{row['metric']} {row['worst']:.6g} ({row['sample']})"
+        )
+        word = "within" if row["holds"] else "BEYOND"
+        console.print(
+            f"{row['feature']}: {row['rows']:,} rows extracted again, furthest {worst}: {word} {row['bound']:g}",
+            highlight=False,
+            markup=False,
+        )
+        for sample in row["failed"]:
+            console.print(f"  {sample} has a row, but can no longer be decoded", highlight=False, markup=False)
+    for damage in found["damages"]:
+        console.print(f"{damage['path']}: {damage['problem']}", style="red", highlight=False, markup=False)
+    if found["litter"]:
+        console.print(
+            f"{len(found['litter'])} unfinished writings: `affuse store gc` collects them after a day", highlight=False
+        )
+    judged = "sound" if found["ok"] else f"{len(found['damages'])} damaged, missing or foreign"
+    console.print(
+        f"{found['files']:,} files and {found['rows']:,} rows checked: {judged}", style="bold", highlight=False
+    )
+
+
+def collect_litter(
+    address: str | None,
+    names: Sequence[str],
+    *,
+    delete: bool,
+    unused: bool,
+    even_if_used: bool,
+    grace_hours: float,
+) -> JSON:
+    """Return what may go, and delete it if told to."""
+    root = Root(address)
+    if names:
+        litter = named_litter(root, names, even_if_used=even_if_used)
+    else:
+        litter = find_litter(root, grace=grace_hours * _HOUR, unused=unused)
+    if delete:
+        sweep(root, litter)
+    return {
+        "root": root.address,
+        "deleted": delete,
+        "bytes": sum(item.size for item in litter),
+        "litter": [{"paths": list(item.paths), "why": item.why, "bytes": item.size} for item in litter],
+    }
+
+
+def show_litter(found: JSON) -> None:
+    """Print what goes, or would go."""
+    rows = [(item["paths"][-1], item["why"], f"{item['bytes'] / _MB:,.1f}") for item in found["litter"]]
+    if rows:
+        show_table("Deleted" if found["deleted"] else "To delete", ("what", "why", "MB"), rows)
+    total = f"{len(rows)} things, {found['bytes'] / _MB:,.1f} MB"
+    hint = "" if found["deleted"] or not rows else ": nothing was deleted yet; --delete does it"
+    console.print(f"{total}{' deleted' if found['deleted'] else hint}", highlight=False)
+
+
+def compact_store(address: str | None, features: Sequence[str]) -> JSON:
+    """Merge the small parts of the features named, or of all."""
+    root = Root(address)
+    found = {}
+    for modality in MODALITIES:
+        for name in feature_ids(root, modality):
+            if not features or name in features:
+                merged, written = compact(FeatureStore.open(root, modality, name))
+                found[name] = {"merged": merged, "written": written}
+    if unknown := [name for name in features if name not in found]:
+        raise ConfigError(f"no feature {unknown[0]!r} under {root.address}: `affuse store ls` lists them")
+    return {"root": root.address, "features": found}
+
+
+def show_compacted(found: JSON) -> None:
+    """Print one line a feature that had parts to merge."""
+    for name, counts in found["features"].items():
+        if counts["merged"]:
+            console.print(f"{name}: {counts['merged']:,} parts merged into {counts['written']:,}", highlight=False)
+    if not any(counts["merged"] for counts in found["features"].values()):
+        console.print("Nothing to merge.", highlight=False)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise ConfigError(f"--recompute takes a share such as 1% or 0.01, got {text!r}")
+    return value
+
+
+def _recompute(study: str, root: Root, share: float, seed: int, runtime: Runtime) -> list[Deviation]:
+    config = load_study(study)
+    manifest = config.corpus.build(root, base=config.base)
+    load_digests(root, manifest.name)
+    cast = cast_study(config, manifest) if config.trains_encoders else None
+    plans = {plan.upstream.name: plan.upstream for plan in config.features.values() if plan.upstream}
+    plans |= dict(config.features)
+    return [
+        recompute(
+            extractor_of(plans[name], root, encoder=store.identity.encoder), samples, runtime, share=share, seed=seed
+        )
+        for name, stores in find_features(config, manifest, cast, root).items()
+        for store, samples in zip(stores, read_by(plans[name], manifest, cast), strict=True)
+    ]

@@ -1,0 +1,200 @@
+"""What becomes of each modality of a study, and why: what is held, what is missing, and what is stored nearest."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from extractors.extractor import Extractor, Inputs
+from extractors.plan import Plan, plan
+from flows.candidates import Cast
+from flows.differences import Differences, counted, in_words, short
+from flows.features import extractor_of, plan_encoders, read_by
+from flows.neighbours import Neighbours
+from flows.study_config import FeaturePlan, StudyConfig
+from stores.digests import Remembered, content_digest, remembered
+from stores.encoders import EncoderRecipe, EncoderStore
+from stores.features import FeatureStore
+from stores.manifest import Manifest
+from stores.root import Root
+from stores.rows import Index
+from stores.samples import Sample
+from stores.spec import FeatureIdentity
+
+HIT, PARTIAL, RECOMPUTED, FIRST = "hit", "partial", "recomputed", "first"
+_NOUNS = {"text": "utterance", "speech": "recording", "image": "picture"}
+_Reason = tuple[str, str | None, Differences, str]  # state, nearest id, differences to it, words
+Seen = Mapping[Path, Remembered | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What becomes of one modality. Counts are of samples, summed over repeats if encoders are trained per repeat:
+    samples = absent + cached + todo + quarantined. `differences` are those to the `nearest` stored id."""
+
+    state: str
+    feature: str
+    samples: int
+    absent: int
+    cached: int
+    todo: int
+    quarantined: int
+    line: str
+    nearest: str | None = None
+    differences: Differences = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        return {**vars(self), "differences": {name: list(pair) for name, pair in self.differences.items()}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """One store a feature means: whose rows it should hold, and the recipe of its encoder if it has one."""
+
+    root: Root
+    extractor: Extractor[Any]
+    samples: Sequence[Sample]
+    recipe: EncoderRecipe | None = None
+
+    @cached_property
+    def plan(self) -> Plan:
+        return plan(self.extractor, self.samples, self.root)
+
+    @cached_property
+    def store(self) -> FeatureStore:
+        return FeatureStore(self.root, self.extractor.identity)
+
+    @cached_property
+    def is_trained(self) -> bool:
+        """Whether no encoder is missing."""
+        return self.recipe is None or self.recipe.id in EncoderStore(self.root)
+
+    @cached_property
+    def is_stored(self) -> bool:
+        return self.root.exists(self.store.folder, "feature.json")
+
+
+def seen_before(samples: Iterable[Sample]) -> Seen:
+    """Return what is remembered of the media of samples; to be asked before anything reads them again."""
+    return {path: remembered(path) for s in samples for path in (s.audio, s.image, s.video) if path is not None}
+
+
+def wanted(config: StudyConfig, modality: str, manifest: Manifest, cast: Cast | None, root: Root) -> list[Wanted]:
+    """Return the stores a modality means: one, or one a repeat. Rows that its upstream lacks count as if made."""
+    own = config.features[modality]
+    upstream = _Promised.of(own, manifest, root)
+    recipes: list[EncoderRecipe | None] = [None]
+    if own.train is not None:
+        recipes = [*plan_encoders(own, config, manifest, cast, upstream)]
+    found = []
+    for recipe, samples in zip(recipes, read_by(own, manifest, cast), strict=True):
+        encoder = recipe.id if recipe else None
+        inputs = Inputs(root=root, numerics=own.numerics, upstream=upstream, encoder=encoder)
+        extractor = own.extractor(own.config, inputs)
+        found.append(Wanted(root=root, extractor=extractor, samples=samples, recipe=recipe))
+    return found
+
+
+def judge(modality: str, found: Sequence[Wanted], seen: Seen) -> Verdict:
+    """Return what becomes of a modality and why, in one line."""
+    untrained = next((own for own in found if not own.is_trained), None)
+    missing = untrained or next((own for own in found if not own.is_stored), None)
+    state, nearest, changes, reason = _missing(found, missing) if missing else _held(found, seen)
+    counts = _counts(found)
+    failed = f"; {counts['quarantined']:,} quarantined" if counts["quarantined"] else ""
+    todo = f"; {counts['todo']:,} of {_asked(found)} to do" if missing else ""
+    return Verdict(
+        state=state,
+        feature=(missing or found[0]).store.id,
+        **counts,
+        nearest=nearest,
+        differences=changes,
+        line=f"{modality}: {reason}{failed}{todo}",
+    )
+
+
+def _held(found: Sequence[Wanted], seen: Seen) -> _Reason:
+    """Every store is there: a hit, or one that lacks rows."""
+    cached = f"{_counts(found)['cached']:,} of {_asked(found)}"
+    words = f"hit, {found[0].store.id} holds {cached}"
+    if len(found) > 1:
+        words = f"hit, {len(found)} of {len(found)} encoders reused, their features hold {cached}"
+    todo = [sample for own in found for pending in own.plan.todo for sample in pending.samples]
+    if not todo:
+        return HIT, None, {}, words
+    modality = found[0].extractor.modality
+    changed = sum(_has_changed(sample.medium(modality), seen) for sample in todo)
+    kinds = [(len(todo) - changed, f"new {_NOUNS[modality]}"), (changed, f"changed {_NOUNS[modality]}")]
+    why = ", ".join(counted(number, kind) for number, kind in kinds if number)
+    return PARTIAL, None, {}, f"{words}; {len(todo):,} to do: {why}"
+
+
+def _missing(found: Sequence[Wanted], missing: Wanted) -> _Reason:
+    """An encoder or a feature is not there: told against the nearest that is, and is none of this study's own."""
+    upstream = missing.extractor.inputs.upstream
+    neighbours = Neighbours(missing.root, missing.extractor.modality, upstream.identity if upstream else None)
+    if missing.recipe is not None and not missing.is_trained:
+        near = neighbours.encoder(missing.recipe, {own.recipe.id for own in found if own.recipe})
+        again, first, kind = f"{_training(found)}:", "first training", "encoder "
+    else:
+        near = neighbours.feature(missing.extractor.identity, {own.store.id for own in found})
+        again, first, kind = "recomputed,", "first extraction", ""
+    if near is not None:
+        nearest, changes = near
+        return RECOMPUTED, nearest, changes, f"{again} {in_words(changes)} against {kind}{short(nearest)}"
+    if any(own.is_stored for own in found):  # an extraction that did not come to its end
+        return PARTIAL, None, {}, _training(found)
+    return FIRST, None, {}, first
+
+
+def _training(found: Sequence[Wanted]) -> str:
+    if len(found) == 1:
+        return "encoder to be trained again"
+    reused = sum(own.is_trained for own in found)
+    return f"{reused} of {len(found)} encoders reused, {len(found) - reused} to be trained"
+
+
+def _counts(found: Sequence[Wanted]) -> dict[str, int]:
+    """Return the books, as they would be before anything is extracted."""
+    return {
+        "samples": sum(len(own.samples) for own in found),
+        "absent": sum(len(own.plan.absent) for own in found),
+        "cached": sum(len(own.plan.cached) for own in found),
+        "todo": sum(own.plan.pending for own in found),
+        "quarantined": sum(len(own.plan.quarantined) for own in found),
+    }
+
+
+def _asked(found: Sequence[Wanted]) -> str:
+    counts = _counts(found)
+    present = counts["samples"] - counts["absent"]
+    return counted(present, "sample" if len(found) == 1 else "row")
+
+
+def _has_changed(medium: str | Path | None, seen: Seen) -> bool:
+    before = seen.get(medium) if isinstance(medium, Path) else None
+    return before is not None and isinstance(medium, Path) and before.digest != content_digest(medium)
+
+
+class _Promised(FeatureStore):
+    """An upstream feature as it will be: rows that are still to be extracted count as there."""
+
+    def __init__(self, root: Root, identity: FeatureIdentity, keys: Iterable[str]) -> None:
+        super().__init__(root, identity)
+        self._promised = sorted(keys)
+
+    @classmethod
+    def of(cls, own: FeaturePlan, manifest: Manifest, root: Root) -> "_Promised | None":
+        if own.upstream is None:
+            return None
+        extractor = extractor_of(own.upstream, root)
+        ahead = plan(extractor, manifest.samples, root)
+        keys = {*ahead.cached, *(pending.key for pending in ahead.todo)}
+        return cls(root, extractor.identity, keys)
+
+    def index(self) -> Index:
+        n = len(self._promised)
+        return Index([("promised", pa.table({"key": self._promised, "row": range(n), "digest": [""] * n}))])

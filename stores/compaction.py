@@ -1,0 +1,71 @@
+"""Many small parts into few large ones; readers and writers may be at work meanwhile.
+
+The new part says which parts it replaces. Until its seal is put nothing has changed; from then on readers take its
+rows, which are the same bytes; who has listed the old parts can still read them until `gc` collects them.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from stores.features import FeatureStore, Seal
+from stores.rows import Index, read_rows
+from stores.spec import Receipt
+
+PART_BYTES = 256 << 20
+
+
+def compact(store: FeatureStore, *, part_bytes: int = PART_BYTES) -> tuple[int, int]:
+    """Merge the small parts of a feature and return (parts merged, parts written).
+
+    Parts are merged only with those computed alike (device, dtype, versions), so what is reported of a row stays
+    true. The new part holds every key of those it replaces, whatever other parts hold: two compactions at once, each
+    leaving a key to the other, cannot lose it.
+    """
+    merged = written = 0
+    for batch in _batches(store, part_bytes):
+        index = Index([(seal.part, table) for seal, table in batch])
+        rows = dict(zip(index.keys_column.to_pylist(), read_rows(store, index, np.arange(len(index))), strict=True))
+        seals = [seal for seal, _ in batch]
+        store.write_part(rows, _receipt(seals), replaces=[seal.part for seal in seals])
+        merged, written = merged + len(seals), written + 1
+    return merged, written
+
+
+def _batches(store: FeatureStore, part_bytes: int) -> Iterator[list[tuple[Seal, pa.Table]]]:
+    """Yield the parts to merge, two or more at a time: computed alike, together no larger than `part_bytes`."""
+    alike: dict[str, list[tuple[Seal, pa.Table]]] = defaultdict(list)
+    for seal, table in store.sealed():
+        alike[repr((seal.receipt.device, seal.receipt.dtype, sorted(seal.receipt.versions.items())))].append(
+            (seal, table)
+        )
+    for parts in alike.values():
+        batch: list[tuple[Seal, pa.Table]] = []
+        size = 0
+        for seal, table in sorted(parts, key=lambda entry: entry[0].rows):
+            own = _size(store, seal)
+            if size + own > part_bytes and len(batch) > 1:
+                yield batch
+            if size + own > part_bytes:
+                batch, size = [], 0
+            batch.append((seal, table))
+            size += own
+        if len(batch) > 1:
+            yield batch
+
+
+def _size(store: FeatureStore, seal: Seal) -> int:
+    spec = store.identity.spec
+    return seal.receipt.counts.get("bytes", seal.rows * spec.dim * np.dtype(spec.dtype).itemsize)
+
+
+def _receipt(seals: Sequence[Seal]) -> Receipt:
+    counts: dict[str, int] = defaultdict(int)
+    for seal in seals:
+        for name, count in seal.receipt.counts.items():
+            counts[name] += count
+    seconds = round(sum(seal.receipt.seconds for seal in seals), 3)
+    return replace(seals[0].receipt, seconds=seconds, counts=dict(counts))

@@ -1,0 +1,55 @@
+"""What lies where under a root, in one table: ARCHITECTURE.md shows it, `verify` names what does not belong."""
+
+import re
+from functools import cache
+
+LAYOUT: dict[str, str] = {
+    "manifests/<name>.parquet": "one row a sample",
+    "digests/<name>.parquet": "content digests of its media, remembered; may be deleted",
+    "features/<modality>/<feature id>/feature.json": "the identity in full, spec, format version",
+    "features/<modality>/<feature id>/parts/<part>.zarr/zarr.json": "a Zarr v3 group",
+    "features/<modality>/<feature id>/parts/<part>.zarr/values/zarr.json": "shape, chunks and shards of the values",
+    "features/<modality>/<feature id>/parts/<part>.zarr/values/c/<shard>/0": "(rows, dim); ragged: (frames, dim)",
+    "features/<modality>/<feature id>/parts/<part>.zarr/offsets/zarr.json": "ragged features only",
+    "features/<modality>/<feature id>/parts/<part>.zarr/offsets/c/0": "row i is values[offsets[i]:offsets[i + 1]]",
+    "features/<modality>/<feature id>/parts/<part>.parquet": "the seal: key, row, digest; receipt; written last",
+    "features/<modality>/<feature id>/quarantine/<part>.parquet": "failures: sample, key, stage, reason, message",
+    "features/<modality>/<feature id>/books/<part>.json": "what became of every sample in one run",
+    "encoders/<encoder id>/weights.safetensors": "",
+    "encoders/<encoder id>/trained_on.parquet": "sample, key, label, groups, use",
+    "encoders/<encoder id>/curves.parquet": "one row an epoch",
+    "encoders/<encoder id>/encoder.json": "recipe, digest of the weights; written last",
+    "studies/<study id>/study.json": "protocol, corpus, features",
+    "studies/<study id>/samples.parquet": "who takes part, and why not",
+    "studies/<study id>/splits.parquet": "who is in which part of which repeat",
+    "studies/<study id>/predictions/<part>.parquet": "one row a (run, sample)",
+    "studies/<study id>/weights/<part>.parquet": "fitted modality weights",
+    "studies/<study id>/runs/<part>.parquet": "one row a run: the seal of its predictions; written last",
+    "studies/<name>.latest.json": "what a study's name means now: study id and run ids",
+    "reports/<report id>/<file>": "index.html, results.json, methods.md",
+    "reports/<report id>/<folder>/<file>": "tables, figures",
+    "corpora/<name>/<file>": "media of the synthetic corpus",
+}
+_FORMS = {"modality": "(?:image|speech|text)", "part": "[0-9a-f]{32}", "shard": r"\d+", "file": ".+"}
+_NAME = r"[^/]+"
+TEMPORARY = re.compile(r"(?:.*/)?\.[^/]+\.[0-9a-f]{8}")
+
+
+@cache
+def _patterns() -> list[tuple[re.Pattern[str], str]]:
+    found = []
+    for path in LAYOUT:
+        pieces = re.split(r"<([\w ]+)>", path)
+        forms = [_FORMS.get(piece, _NAME) if i % 2 else re.escape(piece) for i, piece in enumerate(pieces)]
+        found.append((re.compile("".join(forms)), path))
+    return found
+
+
+def place_of(path: str) -> str | None:
+    """Return the entry of LAYOUT a relative path belongs to, or None if nothing of ours lies there."""
+    return next((place for pattern, place in _patterns() if pattern.fullmatch(path)), None)
+
+
+def is_temporary(path: str) -> bool:
+    """Return whether a path is the sibling of a file that is, or was, being written."""
+    return TEMPORARY.fullmatch(path) is not None

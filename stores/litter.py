@@ -1,0 +1,141 @@
+"""What nobody needs: writings that were never finished, parts that were replaced, and, when asked, what is unused.
+
+Readers go by seals, so a seal is deleted before its values. Nothing that changed within the grace is touched: a writer
+may still be at it, or a reader may have listed it; a time of change that lies in the future counts as now.
+"""
+
+import time
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from stores.encoders import EncoderStore
+from stores.errors import ConfigError, NotFound
+from stores.features import FeatureStore, feature_ids
+from stores.layout import is_temporary
+from stores.root import Root, StoredFile
+from stores.samples import MODALITIES
+from stores.studies import StudyStore
+
+GRACE_S = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Litter:
+    """Something to delete: its paths in the order of deletion, why, bytes, and seconds since it last changed."""
+
+    paths: tuple[str, ...]
+    why: str
+    size: int
+    age: float
+
+
+def find_litter(root: Root, *, grace: float = GRACE_S, unused: bool = False) -> list[Litter]:
+    """Return what may go: unfinished or replaced, untouched for `grace` seconds; with `unused`, whole features and
+    encoders too that no study refers to."""
+    files = _Files(root)
+    found = [files.litter([path], "a writing that was never finished") for path in files if is_temporary(path)]
+    for modality in MODALITIES:
+        for name in feature_ids(root, modality):
+            found += _of_feature(FeatureStore.open(root, modality, name), files)
+    for name in root.names("encoders"):
+        if name not in EncoderStore(root):
+            found.append(files.litter([f"encoders/{name}"], "a training that was never finished"))
+    for name in root.names("studies"):
+        found += _of_study(root, name, files)
+    if unused:
+        used = references(root)
+        found += [files.litter([path], "no study refers to it") for path, name in _wholes(root) if name not in used]
+    return [litter for litter in found if litter.age > grace]
+
+
+def named_litter(root: Root, names: Iterable[str], *, even_if_used: bool) -> list[Litter]:
+    """Return whole features and encoders by id. Raises NotFound, or ConfigError for one a study refers to."""
+    files, there, used = _Files(root), {name: path for path, name in _wholes(root)}, references(root)
+    for name in names:
+        if name not in there:
+            raise NotFound(f"no feature or encoder {name!r} under {root.address}: `affuse store ls` lists them")
+        if name in used and not even_if_used:
+            raise ConfigError(
+                f"{name} is used by {', '.join(sorted(used[name]))}: --even-if-used deletes it all the same"
+            )
+    return [files.litter([there[name]], "named") for name in names]
+
+
+def sweep(root: Root, litter: Sequence[Litter]) -> None:
+    """Delete it."""
+    for item in litter:
+        for path in item.paths:
+            root.delete(path)
+
+
+def references(root: Root) -> dict[str, set[str]]:
+    """Return feature or encoder id -> the studies that refer to it, upstream features and encoders included."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for study in root.names("studies"):
+        if not root.exists("studies", study, "study.json"):
+            continue
+        for modality, feature in StudyStore(root, study).facts()["features"].items():
+            for name in [*feature["ids"], *feature["encoders"]]:
+                found[name].add(study)
+            upstream = feature["identity"].get("upstream")
+            if upstream in feature_ids(root, modality):
+                found[upstream].add(study)
+    return found
+
+
+def _of_feature(store: FeatureStore, files: "_Files") -> Iterator[Litter]:
+    names = store.root.names(store.folder, "parts")
+    replaced = store.replaced()
+    for part in sorted({name.rpartition(".")[0] for name in names}):
+        seal, values = f"{store.folder}/parts/{part}.parquet", f"{store.folder}/parts/{part}.zarr"
+        if f"{part}.parquet" not in names:
+            yield files.litter([values], "values that were never sealed")
+        elif part in replaced:
+            since = [f"{store.folder}/parts/{name}.parquet" for name in replaced[part]]
+            yield files.litter([seal, values], "replaced by a larger part", since=since)
+
+
+def _of_study(root: Root, study: str, files: "_Files") -> Iterator[Litter]:
+    if study.endswith(".json"):
+        return
+    if not root.exists("studies", study, "study.json"):
+        yield files.litter([f"studies/{study}"], "a study that was never finished")
+        return
+    sealed = root.names("studies", study, "runs")
+    for kind in ("predictions", "weights"):
+        for name in root.names("studies", study, kind):
+            if name not in sealed:
+                yield files.litter([f"studies/{study}/{kind}/{name}"], "runs that were never sealed")
+
+
+def _wholes(root: Root) -> list[tuple[str, str]]:
+    """Return (path, id) of every feature and encoder."""
+    features = [(f"features/{m}/{name}", name) for m in MODALITIES for name in feature_ids(root, m)]
+    return features + [(f"encoders/{name}", name) for name in root.names("encoders") if name in EncoderStore(root)]
+
+
+class _Files:
+    """All files under a root, listed once."""
+
+    def __init__(self, root: Root) -> None:
+        self._files = {file.path: file for file in root.files()}
+        self._paths = sorted(self._files)
+        self._now = time.time()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def litter(self, paths: Sequence[str], why: str, since: Sequence[str] = ()) -> Litter:
+        """Return paths as litter whose age is that of its last change, or of the last change of `since`."""
+        own = [file for path in paths for file in self._below(path)]
+        changes = [file.modified for file in own] + [file.modified for path in since for file in self._below(path)]
+        age = self._now - max(changes, default=0.0)
+        return Litter(paths=tuple(paths), why=why, size=sum(file.size for file in own), age=age)
+
+    def _below(self, path: str) -> list[StoredFile]:
+        if path in self._files:
+            return [self._files[path]]
+        first, last = (bisect_left(self._paths, f"{path}{end}") for end in ("/", "0"))  # "0" follows "/"
+        return [self._files[name] for name in self._paths[first:last]]

@@ -1,0 +1,133 @@
+"""Check a whole root: every seal, every digest, every file that does not belong."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from stores import quarantine
+from stores.encoders import EncoderStore
+from stores.errors import DamagedError, StoreError
+from stores.features import FeatureStore, read_seal
+from stores.identity import row_digest
+from stores.layout import is_temporary, place_of
+from stores.manifest import Manifest
+from stores.progress import Progress, Silent
+from stores.root import Root
+from stores.rows import read_part
+from stores.samples import MODALITIES
+from stores.studies import StudyStore
+
+_STRETCH = {"vector": 4096, "ragged": 256}  # rows held in memory at once
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A file that is not what was written, or does not belong; `path` is relative to the root."""
+
+    path: str
+    problem: str
+
+
+@dataclass(kw_only=True)
+class Verdict:
+    """What was looked at and what was found. `litter` is no damage: writings that were never finished."""
+
+    files: int = 0
+    rows: int = 0
+    damages: list[Damage] = field(default_factory=list)
+    litter: list[str] = field(default_factory=list)
+
+
+def verify(root: Root, report: Progress | None = None) -> Verdict:
+    """Read everything under a root and return what is damaged, missing or foreign; writes nothing."""
+    verdict, told = Verdict(), report or Silent()
+    files = [file.path for file in root.files()]
+    verdict.files = len(files)
+    sealed = {path.removesuffix(".parquet") for path in files if path.endswith(".parquet")}
+    for path in files:
+        values, found, _ = path.partition(".zarr/")
+        if found and values not in sealed:
+            continue  # inside values that were never sealed: litter as a whole
+        if is_temporary(path):
+            verdict.litter.append(path)
+        elif place_of(path) is None:
+            verdict.damages.append(Damage(path, "does not belong here"))
+    checks = list(_checks(root, verdict))
+    told.start("verify", len(checks), "parts")
+    for path, check in checks:
+        try:
+            check()
+        except FileNotFoundError as error:
+            verdict.damages.append(Damage(path, f"missing: {error}"))
+        except (StoreError, KeyError, TypeError, ValueError) as error:
+            verdict.damages.append(Damage(path, str(error)))
+        told.advance("verify")
+    told.finish("verify")
+    return verdict
+
+
+def _checks(root: Root, verdict: Verdict) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield (path, a function that raises if what lies there is not what was written)."""
+    for name in root.names("manifests"):
+        yield f"manifests/{name}", partial(Manifest.load, root, name.removesuffix(".parquet"))
+    for modality in MODALITIES:
+        for name in root.names("features", modality):
+            yield from _feature_checks(root, modality, name, verdict)
+    for name in root.names("encoders"):
+        if name in EncoderStore(root):
+            yield f"encoders/{name}", partial(EncoderStore(root).check, name)
+        else:
+            verdict.litter.append(f"encoders/{name}")
+    for name in root.names("studies"):
+        if root.exists("studies", name, "study.json"):
+            yield f"studies/{name}", StudyStore(root, name).check
+        elif name.endswith(".latest.json"):
+            yield f"studies/{name}", partial(root.read_json, "studies", name)
+        else:
+            verdict.litter.append(f"studies/{name}")
+
+
+def _feature_checks(
+    root: Root, modality: str, name: str, verdict: Verdict
+) -> Iterator[tuple[str, Callable[[], object]]]:
+    folder = f"features/{modality}/{name}"
+    try:
+        store = FeatureStore.open(root, modality, name)
+        if store.id != name:
+            raise DamagedError(f"its identity is that of {store.id}")
+    except (StoreError, OSError, KeyError, TypeError, ValueError) as error:
+        verdict.damages.append(Damage(f"{folder}/feature.json", str(error)))
+        return
+    names = root.names(folder, "parts")
+    for part in sorted({entry.rpartition(".")[0] for entry in names}):
+        if f"{part}.parquet" not in names:
+            verdict.litter.append(f"{folder}/parts/{part}.zarr")
+        else:
+            yield f"{folder}/parts/{part}", partial(_check_part, store, part, verdict)
+    for entry in root.names(folder, "quarantine"):
+        path = f"{folder}/quarantine/{entry}"
+        yield path, partial(_check_quarantine, root, path)
+    yield f"{folder}/books", store.books
+
+
+def _check_quarantine(root: Root, path: str) -> None:
+    quarantine.from_table(root.read_table(path))
+
+
+def _check_part(store: FeatureStore, part: str, verdict: Verdict) -> None:
+    seal, table = read_seal(store, part)
+    if f"{part}.zarr" not in store.root.names(store.folder, "parts"):
+        raise DamagedError(f"the values are gone: delete {store.folder}/parts/{part}.parquet to extract them again")
+    rows, digests = table["row"].to_numpy(), table["digest"].to_pylist()
+    order = np.argsort(rows)
+    if not np.array_equal(rows[order], np.arange(seal.rows)):
+        raise DamagedError("the seal does not name every row once")
+    step = _STRETCH[store.identity.spec.layout]
+    for start in range(0, seal.rows, step):
+        chosen = order[start : start + step]
+        for number, row in zip(chosen, read_part(store, part, rows[chosen]), strict=True):
+            if row_digest(row) != digests[number]:
+                raise DamagedError(f"row {rows[number]} (key {table['key'][int(number)].as_py()[:12]}) has changed")
+            verdict.rows += 1

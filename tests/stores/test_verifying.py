@@ -1,0 +1,173 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stores.encoders import EncoderStore
+from stores.errors import DamagedError, StoreError
+from stores.features import FeatureStore
+from stores.layout import place_of
+from stores.root import Root
+from stores.studies import StudyStore
+from stores.verifying import verify
+
+
+def paths(verdict):
+    return sorted(damage.path for damage in verdict.damages)
+
+
+def content(root: Root) -> object:
+    """Everything the readers return."""
+    text, speech = FeatureStore.open(root, "text", "bert"), FeatureStore.open(root, "speech", "acoustic")
+    study, encoders = StudyStore.open(root, "study-1"), EncoderStore(root)
+    [encoder] = root.names("encoders")
+    return [
+        [(store.identity, sorted(store.index()), [row.tobytes() for row in store.read(sorted(store.index()))])
+         for store in (text, speech)],
+        [store.seals() for store in (text, speech)],
+        [store.standing() for store in (text, speech)],
+        [store.books() for store in (text, speech)],
+        [study.facts(), study.samples(), study.splits(), study.runs(), study.weights()],
+        study.predictions(study.runs()["run_id"].to_pylist()),
+        [(name, w.tobytes(), w.shape) for name, w in sorted(encoders.weights(encoder).items())],
+        [encoders.describe(encoder), encoders.trained_on(encoder), encoders.curves(encoder)],
+        root.read_json("studies", "demo.latest.json"),
+    ]  # fmt: skip
+
+
+def test_a_sound_store_is_sound(root, fill):
+    verdict = verify(fill(root))
+    assert (verdict.damages, verdict.litter, verdict.rows) == ([], [], 5)
+    assert verdict.files == len(root.files())
+
+
+def test_every_file_of_a_store_has_its_place_in_the_layout(root, fill):
+    fill(root)
+    assert [file.path for file in root.files() if place_of(file.path) is None] == []
+
+
+def test_a_flipped_bit_anywhere_is_named_or_changes_nothing_that_is_read(root, fill, tmp_path):
+    """Formats have bytes that say nothing (padding, names of writers); all others must be told."""
+    before = content(fill(root))
+    rng = np.random.default_rng(0)
+    named = silent = 0
+    files = [file for file in root.files() if not file.path.startswith("reports/")]
+    for file in files:
+        path = root.local(file.path)
+        sound = path.read_bytes()
+        for _ in range(6):
+            damaged = bytearray(sound)
+            damaged[rng.integers(len(damaged))] ^= 1 << rng.integers(8)
+            path.write_bytes(damaged)
+            verdict = verify(Root(root.address))
+            if verdict.damages:
+                named += 1
+                folders = {str(Path(damage.path).parent) for damage in verdict.damages}
+                assert any(file.path.startswith(folder) for folder in folders), file.path
+            else:
+                silent += 1
+                assert repr(content(Root(root.address))) == repr(before), file.path
+        path.write_bytes(sound)
+    assert named > 4 * silent
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+def test_a_truncated_file_is_named(root, fill, share):
+    fill(root)
+    for file in root.files():
+        if file.path.startswith("reports/"):
+            continue
+        path = root.local(file.path)
+        sound = path.read_bytes()
+        path.write_bytes(sound[: int(share * len(sound))])
+        assert verify(Root(root.address)).damages, file.path
+        path.write_bytes(sound)
+
+
+def test_a_missing_file_is_named(root, fill):
+    fill(root)
+    needed = [
+        file.path
+        for file in root.files()
+        if not file.path.startswith(("reports/", "studies/demo", "manifests/"))
+        and not any(name in file.path for name in ("quarantine", "books", "runs/", "/weights/"))
+        and not file.path.endswith(("encoder.json", "study.json"))  # without its last file there is no such thing
+        and "/parts/" not in file.path.removesuffix(".parquet")[:-32]  # a part without a seal is litter
+    ]
+    needed += [file.path for file in root.files() if ".zarr/" in file.path]
+    assert len(needed) > 10
+    for name in needed:
+        path = root.local(name)
+        sound = path.read_bytes()
+        path.unlink()
+        assert verify(Root(root.address)).damages, name
+        path.write_bytes(sound)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "notes.txt",
+        "features/text/readme.md",
+        "features/smell/bert-1/feature.json",
+        "features/text/bert-1/parts/notes.parquet",
+        "encoders/x/weights.pt",
+        "studies/study-1/runs/notes.csv",
+    ],
+)
+def test_a_foreign_file_is_named(root, fill, path):
+    fill(root)
+    root.put(b"x", path)
+    assert path in paths(verify(root))
+
+
+def test_lost_values_never_pass_for_zeros(root, fill):
+    fill(root)
+    for part in root.local("features").rglob("*.zarr"):
+        shutil.rmtree(part / "values" / "c")
+    store = FeatureStore.open(Root(root.address), "text", "bert")
+    with pytest.raises(DamagedError, match=r"a piece of the values is missing.*affuse store verify"):
+        store.read(["k1"])
+    assert len(verify(root).damages) == 3
+
+
+def test_a_part_without_values_is_named_and_its_rows_are_extracted_again(root, fill):
+    fill(root)
+    store = FeatureStore.open(root, "text", "bert")
+    part = store.index()["k1"].part
+    shutil.rmtree(root.local(store.folder, "parts", f"{part}.zarr"))
+    store = FeatureStore.open(root, "text", "bert")
+    assert set(store.index()) == {"k3"}
+    [damage] = verify(root).damages
+    assert "the values are gone" in damage.problem
+
+
+def test_a_feature_under_another_id_is_named(root, fill):
+    fill(root)
+    [name] = root.names("features", "text")
+    root.local("features", "text", name).rename(root.local("features", "text", "bert-000000000000"))
+    assert paths(verify(root)) == ["features/text/bert-000000000000/feature.json"]
+
+
+def test_unfinished_writings_are_no_damage(root, fill, vectors, receipt, row):
+    fill(root)
+    store = FeatureStore.create(root, vectors)
+    part = store.write_part({"k9": row(9)}, receipt)
+    root.local(store.folder, "parts", f"{part}.parquet").unlink()
+    root.put(b"x", store.folder, "parts", ".x.parquet.0123abcd")
+    root.put(b"x", "encoders", "lstm_cnn-1", "weights.safetensors")
+    verdict = verify(root)
+    assert verdict.damages == []
+    assert sorted(verdict.litter) == sorted(
+        [f"{store.folder}/parts/.x.parquet.0123abcd", f"{store.folder}/parts/{part}.zarr", "encoders/lstm_cnn-1"]
+    )
+
+
+def test_a_damaged_seal_stops_readers_and_says_what_to_do(root, fill):
+    fill(root)
+    store = FeatureStore.open(root, "text", "bert")
+    seal = root.local(store.folder, "parts", f"{store.index()['k1'].part}.parquet")
+    seal.write_bytes(seal.read_bytes()[:-20])
+    with pytest.raises(StoreError, match="is not the table that was written"):
+        FeatureStore.open(root, "text", "bert").index()
