@@ -61,8 +61,9 @@ def find_features(
     for name, plan in _frozen(config).items():
         found[name] = (FeatureStore(root, extractor_of(plan, root).identity),)
     for modality, plan in _trained(config).items():
-        recipes = plan_encoders(plan, config, manifest, cast, upstream_store(plan, root))
-        extractors = [extractor_of(plan, root, encoder=recipe.id) for recipe in recipes]
+        upstream = upstream_store(plan, root)
+        recipes = plan_encoders(plan, config, manifest, cast, upstream)
+        extractors = [extractor_of(plan, root, upstream=upstream, encoder=recipe.id) for recipe in recipes]
         found[modality] = tuple(FeatureStore(root, extractor.identity) for extractor in extractors)
     return found
 
@@ -97,14 +98,17 @@ def extract_trained(
     found: dict[str, Feature] = {}
     for modality, ids in encoders.items():
         plan = config.features[modality]
-        extractors = [extractor_of(plan, bench.root, encoder=encoder) for encoder in ids]
+        upstream = upstream_store(plan, bench.root)
+        extractors = [extractor_of(plan, bench.root, upstream=upstream, encoder=encoder) for encoder in ids]
         found[modality] = _extract(plan, read_by(plan, manifest, cast), extractors, bench, encoders=tuple(ids))
     return found
 
 
-def extractor_of(plan: FeaturePlan, root: Root, *, encoder: str | None = None) -> Extractor[Any]:
-    """Return the extractor a plan names; no model is loaded."""
-    upstream = upstream_store(plan, root)
+def extractor_of(
+    plan: FeaturePlan, root: Root, *, upstream: FeatureStore | None = None, encoder: str | None = None
+) -> Extractor[Any]:
+    """Return the extractor a plan names; no model is loaded. Several that share `upstream` read its index once."""
+    upstream = upstream or upstream_store(plan, root)
     return plan.extractor(plan.config, Inputs(root=root, numerics=plan.numerics, upstream=upstream, encoder=encoder))
 
 

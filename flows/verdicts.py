@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from extractors.extractor import Extractor, Inputs
+from extractors.extractor import Extractor
 from extractors.plan import Plan, plan
 from flows.candidates import Cast
 from flows.differences import Differences, counted, in_words, short
@@ -91,9 +91,7 @@ def wanted(config: StudyConfig, modality: str, manifest: Manifest, cast: Cast | 
         recipes = [*plan_encoders(own, config, manifest, cast, upstream)]
     found = []
     for recipe, samples in zip(recipes, read_by(own, manifest, cast), strict=True):
-        encoder = recipe.id if recipe else None
-        inputs = Inputs(root=root, numerics=own.numerics, upstream=upstream, encoder=encoder)
-        extractor = own.extractor(own.config, inputs)
+        extractor = extractor_of(own, root, upstream=upstream, encoder=recipe.id if recipe else None)
         found.append(Wanted(root=root, extractor=extractor, samples=samples, recipe=recipe))
     return found
 

@@ -228,7 +228,7 @@ def json_text(content: Mapping[str, Any]) -> str:
 
 
 def _no_bucket(error: Exception) -> bool:
-    return "bucket" in str(error).lower()
+    return "specified bucket does not exist" in f"{error} {error.__cause__}"
 
 
 def _put_local(path: Path, data: bytes) -> None:

@@ -148,6 +148,7 @@ def test_a_sample_is_told_where_its_rows_lie_or_why_not(own_root: Any) -> None:
         r"image: key #, quarantined: undecodable at stage decode \(1 attempt\): talkers/7_joy: cannot decode 7_joy.png",
         told(own_root, "7_joy")[2],
     )
+    assert told(own_root)[2] == "image: hit, resnet-# holds 14 of 15 samples; 1 quarantined"
     (own_root.folder / "7_joy.wav").unlink()
     assert told(own_root, "7_joy")[1] == (
         "speech: no key, missing_file at stage read: talkers/7_joy: no file 7_joy.wav"
