@@ -19,14 +19,14 @@ import zarr
 from zarr.storage import LocalStore
 
 from benchmarks._measure import say
-from stores.block import gather
+from stores.block import gather_all
 from stores.features import CHUNK_ROWS, SHARD_CHUNKS, FeatureStore
 from stores.root import Root
 from stores.spec import FeatureIdentity, Receipt, embedding_spec
 
 ROWS, WIDTH = 23_500, 2048
 WIDTHS = {"text": 768, "speech": 256, "image": 2048}
-ROUNDS = 7
+ROUNDS = 15
 
 
 def main() -> None:
@@ -86,8 +86,7 @@ def _gathering(folder: Path) -> dict[str, Any]:
             zarr.open_array(LocalStore(path), path="values", mode="r")[:]
 
     def ours() -> None:
-        for modality, width in WIDTHS.items():
-            gather([FeatureStore(root, _identity(modality, width))], shuffled)
+        gather_all({m: ([FeatureStore(root, _identity(m, width))], shuffled) for m, width in sorted(WIDTHS.items())})
 
     seconds = _medians({"plain": plain, "ours": ours})
     return {

@@ -7,7 +7,8 @@ from statistics import median
 import numpy as np
 
 from extractors.plan import Plan
-from stores.features import FeatureStore, Seal, feature_ids
+from stores.features import FeatureStore, feature_ids
+from stores.parts import Seal
 from stores.spec import FeatureIdentity
 
 _MINUTE, _HOUR = 60, 3600

@@ -13,7 +13,7 @@ from flows.features import Feature
 from flows.leakage import refuse_leakage
 from flows.study_config import StudyConfig
 from fusion.splits import Split
-from stores.block import ABSENT, FeatureBlock, gather
+from stores.block import ABSENT, FeatureBlock, gather_all
 from stores.encoders import EncoderStore
 from stores.errors import ConfigError, MediaError
 from stores.identity import fingerprint, short_id
@@ -69,18 +69,16 @@ def take_snapshot(
 
 def _align(config: StudyConfig, candidates: Candidates, features: Mapping[str, Feature]) -> _Aligned:
     keys = {m: [_key(sample, m) for sample in candidates.samples] for m in config.modalities}
-    values, rows, digests = {}, {}, {}
-    for modality in config.modalities:
-        values[modality], rows[modality], digests[modality] = gather(features[modality].stores, keys[modality])
+    found = gather_all({m: (features[m].stores, keys[m]) for m in config.modalities})
     block = FeatureBlock(
         sample_ids=tuple(sample.id for sample in candidates.samples),
         labels=candidates.labels,
         groups=candidates.groups,
         classes=candidates.classes,
-        values=values,
-        rows=rows,
+        values={m: gathered.values for m, gathered in found.items()},
+        rows={m: gathered.rows for m, gathered in found.items()},
     )
-    return _Aligned(block=block, keys=keys, digests=digests)
+    return _Aligned(block=block, keys=keys, digests={m: gathered.digests() for m, gathered in found.items()})
 
 
 def _filter(cast: Cast, features: Mapping[str, Feature], block: FeatureBlock) -> _Filtered:
@@ -189,7 +187,8 @@ def _identity(
         [sample.id, sample.labels[config.study.scheme], str(group), *(aligned.keys[m][i] for m in config.modalities)]
         for i, (sample, group) in enumerate(zip(candidates.samples, candidates.groups, strict=True))
     ]
-    rows = {m: [[s.id for s in features[m].stores], fingerprint(aligned.digests[m])] for m in config.modalities}
+    digests = {m: fingerprint(aligned.digests[m]) for m in config.modalities}
+    rows = {m: [[store.id for store in features[m].stores], digests[m]] for m in config.modalities}
     parts = [[s.repeat, s.train.tolist(), s.val.tolist(), s.test.tolist()] for s in splits]
     return {
         "samples": fingerprint(samples),

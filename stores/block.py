@@ -1,13 +1,16 @@
 """Aligned features: the same samples in the same order for every modality, with what is absent marked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from stores.features import FeatureStore
 from stores.rows import ABSENT as ABSENT
-from stores.rows import read_vectors
+from stores.rows import Index, read_vectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,25 +54,62 @@ class FeatureBlock:
         return found
 
 
-def gather(
-    stores: Sequence[FeatureStore], keys: Sequence[str | None]
-) -> tuple[np.ndarray, np.ndarray, list[list[str | None]]]:
-    """Return (values, rows, digests) of one modality: one store for all repeats, or one a repeat.
+class Gathered(NamedTuple):
+    """One modality of a block: values (rows, dim) and rows (stores, n) int64; `found` is where they come from."""
+
+    values: np.ndarray
+    rows: np.ndarray
+    found: Sequence[tuple[Index, np.ndarray]]
+
+    def digests(self) -> list[list[str | None]]:
+        """Return the digest of the value behind each row, None where there is none."""
+        return [index.digests(entries) for index, entries in self.found]
+
+
+def gather_all(wanted: Mapping[str, tuple[Sequence[FeatureStore], Sequence[str | None]]]) -> dict[str, Gathered]:
+    """Gather several modalities: while the rows of one are read, those of the next are looked up."""
+    with ThreadPoolExecutor(1) as reader:
+        found, reading = {}, []
+        for modality, (stores, keys) in wanted.items():
+            found[modality], read = _looked_up(stores, keys)
+            reading.append(reader.submit(read))
+        for done in reading:
+            done.result()
+    return found
+
+
+def gather(stores: Sequence[FeatureStore], keys: Sequence[str | None]) -> Gathered:
+    """Return one modality from one store for all repeats, or from one a repeat.
 
     `keys` has one content key a sample, None where the sample has none; a key without a sealed row is ABSENT too.
-    Values are (rows, dim); rows is (len(stores), n) int64; digests name the value behind each row, or None.
     """
+    return gather_all({"": (stores, keys)})[""]
+
+
+def _looked_up(stores: Sequence[FeatureStore], keys: Sequence[str | None]) -> tuple[Gathered, Callable[[], None]]:
+    """Return a modality whose values are still to be read, and what reads them."""
     spec = stores[0].identity.spec
-    found = [(store, index := store.index(), index.find(keys)) for store in stores]
-    wanted = [np.unique(entries[entries != ABSENT]) for _, _, entries in found]
-    values = np.empty((sum(map(len, wanted)), spec.dim), spec.dtype)
+    column = pa.array(keys, pa.string())
+    indices = [store.index() for store in stores]
+    entries = [index.find(column) for index in indices]
+    wanted = [_distinct(own, len(index)) for own, index in zip(entries, indices, strict=True)]
+    ends = np.cumsum([0, *map(len, wanted)])
+    values = np.empty((ends[-1], spec.dim), spec.dtype)
     rows = np.full((len(stores), len(keys)), ABSENT, dtype=np.int64)
-    digests: list[list[str | None]] = []
-    offset = 0
-    for repeat, ((store, index, entries), own) in enumerate(zip(found, wanted, strict=True)):
-        read_vectors(store, index, own, values[offset : offset + len(own)])
-        present = entries != ABSENT
-        rows[repeat, present] = offset + np.searchsorted(own, entries[present])
-        digests.append(index.digests(entries))
-        offset += len(own)
-    return values, rows, digests
+    for repeat, (index, own, used) in enumerate(zip(indices, entries, wanted, strict=True)):
+        number = np.empty(len(index), dtype=np.int64)
+        number[used] = np.arange(ends[repeat], ends[repeat + 1])
+        rows[repeat, own != ABSENT] = number[own[own != ABSENT]]
+
+    def read() -> None:
+        for repeat, (store, index) in enumerate(zip(stores, indices, strict=True)):
+            read_vectors(store, index, wanted[repeat], values[ends[repeat] : ends[repeat + 1]])
+
+    return Gathered(values, rows, list(zip(indices, entries, strict=True))), read
+
+
+def _distinct(entries: np.ndarray, length: int) -> np.ndarray:
+    """Return the ascending entries there are, each once."""
+    used = np.zeros(length, dtype=bool)
+    used[entries[entries != ABSENT]] = True
+    return np.flatnonzero(used)

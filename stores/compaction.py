@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 
-from stores.features import FeatureStore, Seal
+from stores.features import FeatureStore
+from stores.parts import Seal, Sealed
 from stores.rows import Index, read_rows
 from stores.spec import Receipt
 
@@ -35,15 +35,15 @@ def compact(store: FeatureStore, *, part_bytes: int = PART_BYTES) -> tuple[int, 
     return merged, written
 
 
-def _batches(store: FeatureStore, part_bytes: int) -> Iterator[list[tuple[Seal, pa.Table]]]:
+def _batches(store: FeatureStore, part_bytes: int) -> Iterator[list[Sealed]]:
     """Yield the parts to merge, two or more at a time: computed alike, together no larger than `part_bytes`."""
-    alike: dict[str, list[tuple[Seal, pa.Table]]] = defaultdict(list)
-    for seal, table in store.sealed():
+    alike: dict[str, list[Sealed]] = defaultdict(list)
+    for seal, table in store.parts.live():
         alike[repr((seal.receipt.device, seal.receipt.dtype, sorted(seal.receipt.versions.items())))].append(
             (seal, table)
         )
     for parts in alike.values():
-        batch: list[tuple[Seal, pa.Table]] = []
+        batch: list[Sealed] = []
         size = 0
         for seal, table in sorted(parts, key=lambda entry: entry[0].rows):
             own = _size(store, seal)

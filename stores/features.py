@@ -11,17 +11,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from typing import Any, cast
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import zarr
 
 from stores import quarantine
 from stores.books import Books
 from stores.errors import DamagedError, FeatureMismatch, NotFound, StoreError
-from stores.identity import canonical_json, fingerprint, row_digest
+from stores.identity import row_digest
+from stores.parts import Seal, parts_of, put_seal
 from stores.quarantine import RECOVERED, Quarantined
 from stores.root import Root
 from stores.rows import ABSENT, Index, located, read_rows
@@ -30,17 +30,6 @@ from stores.spec import FeatureIdentity, Receipt
 FORMAT = 1
 CHUNK_ROWS = 512
 SHARD_CHUNKS = 8
-SCHEMA = pa.schema([("key", pa.string()), ("row", pa.int64()), ("digest", pa.string())])
-
-
-@dataclass(frozen=True, slots=True)
-class Seal:
-    """The metadata of one sealed part."""
-
-    part: str
-    rows: int
-    receipt: Receipt
-    replaces: tuple[str, ...]
 
 
 class FeatureStore:
@@ -50,11 +39,7 @@ class FeatureStore:
         self.root = root
         self.identity = identity
         self.folder = f"features/{identity.modality}/{identity.id}"
-        self._listed: list[str] | None = None
-        self._read: dict[str, tuple[Seal, pa.Table]] = {}
-        self._every: list[tuple[Seal, pa.Table]] = []
-        self._seals: list[tuple[Seal, pa.Table]] = []
-        self._index: Index | None = None
+        self.parts = parts_of(root, f"{self.folder}/parts")
 
     @property
     def id(self) -> str:
@@ -95,45 +80,19 @@ class FeatureStore:
 
     def seals(self) -> list[Seal]:
         """Return the metadata of the parts readers may use, sorted by part; replaced parts are left out."""
-        return [seal for seal, _ in self.sealed()]
-
-    def replaced(self) -> dict[str, list[str]]:
-        """Return part -> the parts that replace it."""
-        self.sealed()
-        found: dict[str, list[str]] = {}
-        for seal, _ in self._every:
-            for part in seal.replaces:
-                found.setdefault(part, []).append(seal.part)
-        return found
+        return [seal for seal, _ in self.parts.live()]
 
     def index(self) -> Index:
         """Return key -> where its row lies. Where parts hold the same key, the smallest value digest counts.
 
         A seal whose values are gone counts for nothing: its rows are extracted again.
         """
-        sealed = self.sealed()
-        if self._index is None:
-            self._index = Index([(seal.part, table) for seal, table in sealed])
-        return self._index
-
-    def sealed(self) -> list[tuple[Seal, pa.Table]]:
-        """Return the seals readers may use, with their tables; sealed parts never change, so each is read once."""
-        names = self.root.names(self.folder, "parts")
-        if self._listed != names:
-            values = {name.removesuffix(".zarr") for name in names if name.endswith(".zarr")}
-            sealed = [part for name in names if name != (part := name.removesuffix(".parquet")) and part in values]
-            with suppress(FileNotFoundError):  # a replaced part may go between the listing and the reading
-                self._read |= {part: read_seal(self, part) for part in sealed if part not in self._read}
-            self._every = [self._read[part] for part in sealed if part in self._read]
-            replaced = {part for seal, _ in self._every for part in seal.replaces}
-            self._seals = [(seal, table) for seal, table in self._every if seal.part not in replaced]
-            self._listed, self._index = names, None
-        return self._seals
+        return self.parts.index()
 
     def write_part(self, rows: Mapping[str, np.ndarray], receipt: Receipt, replaces: Iterable[str] = ()) -> str:
         """Write rows by key as one immutable part and seal it; return the part's name.
 
-        Rows are (dim,) or (frames, dim) in the dtype of the spec. Values are flushed and read back before the seal
+        Rows are (dim,) or (frames, dim) in the dtype of the spec. Values are read back and flushed before the seal
         is put; what could not be written to its end is removed. Raises RootError, or DamagedError if the disk gives
         back something else.
         """
@@ -142,11 +101,8 @@ class FeatureStore:
         part = uuid.uuid4().hex
         keys = list(rows)
         try:
-            with ThreadPoolExecutor(1) as beside:
-                digests = beside.submit(lambda: [row_digest(rows[key]) for key in keys])
-                self._write_values(part, list(rows.values()))
-                columns = {"key": keys, "row": range(len(keys)), "digest": digests.result()}
-            table = pa.table([pa.array(columns[f.name], f.type) for f in SCHEMA], schema=SCHEMA)
+            self._write_values(part, list(rows.values()))
+            columns = {"key": keys, "row": range(len(keys)), "digest": [row_digest(row) for row in rows.values()]}
             header = {
                 "format_version": FORMAT,
                 "rows": len(keys),
@@ -154,44 +110,50 @@ class FeatureStore:
                 "receipt": asdict(receipt),
                 "replaces": sorted(replaces),
             }
-            header["digest"] = seal_digest(header, table)
-            table = table.replace_schema_metadata({"affuse": json.dumps(header, sort_keys=True)})
-            self.root.put_table(table, self.folder, "parts", f"{part}.parquet")
+            put_seal(self.root, f"{self.folder}/parts", part, header, columns)
         except BaseException:
             self._discard(part)
             raise
         return part
 
     def _write_values(self, part: str, rows: Sequence[np.ndarray]) -> None:
+        """Write shard by shard; each is read back at once, and flushed while the next is being made."""
         folder = (self.folder, "parts", f"{part}.zarr")
         ragged = self.identity.spec.layout == "ragged"
-        values = np.concatenate(rows) if ragged else np.stack(rows)
+        offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+        length = int(offsets[-1]) if ragged else len(rows)
+        chunk = min(CHUNK_ROWS, length)
+        shard = chunk * min(SHARD_CHUNKS, -(-length // chunk))
         with self.root.telling("write", *folder):
             group = zarr.create_group(self.root.zarr(*folder), zarr_format=3)
             if ragged:
-                offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-                group.create_array("offsets", data=offsets, chunks=(len(offsets),), fill_value=-1)
-            chunk = min(CHUNK_ROWS, len(values))
-            shard = chunk * min(SHARD_CHUNKS, -(-len(values) // chunk))
-            written = group.create_array(
+                named = group.create_array("offsets", data=offsets, chunks=(len(offsets),), fill_value=-1)
+                self._read_back(part, named, slice(None), offsets)
+            values = group.create_array(
                 "values",
-                data=values,
-                chunks=(chunk, values.shape[1]),
-                shards=(shard, values.shape[1]),
+                shape=(length, rows[0].shape[-1]),
+                dtype=rows[0].dtype,
+                chunks=(chunk, rows[0].shape[-1]),
+                shards=(shard, rows[0].shape[-1]),
                 compressors=None,
                 fill_value=np.nan,  # rows are finite: a lost piece cannot pass for zeros
-                config={"write_empty_chunks": True},
+                config={"write_empty_chunks": True},  # none is empty: spares looking
             )
-            self.root.flush(*folder)
-            for start in range(0, len(values), shard):
-                if not np.array_equal(written[start : start + shard], values[start : start + shard]):
-                    raise DamagedError(
-                        f"{self.id}: part {part} reads back differently from what was written: check the disk"
-                    )
-            if ragged and not np.array_equal(cast("zarr.Array[Any]", group["offsets"])[:], offsets):
-                raise DamagedError(
-                    f"{self.id}: part {part} reads back differently from what was written: check the disk"
-                )
+            whole = np.concatenate(rows) if ragged else None
+            with ThreadPoolExecutor(1) as flusher:
+                flushed = []
+                for start in range(0, length, shard):
+                    place = slice(start, min(start + shard, length))
+                    values[place] = block = whole[place] if whole is not None else np.stack(rows[place])
+                    flushed.append(flusher.submit(self.root.flush, *folder))
+                    self._read_back(part, values, place, block)
+                for flush in flushed:
+                    flush.result()
+
+    def _read_back(self, part: str, array: Any, place: slice, wanted: np.ndarray) -> None:
+        bits = f"u{wanted.itemsize}"  # float16 is compared in software, its bits are not
+        if not np.array_equal(np.asarray(array[place]).view(bits), wanted.view(bits)):
+            raise DamagedError(f"{self.id}: part {part} reads back differently from what was written: check the disk")
 
     def _discard(self, part: str) -> None:
         """Remove values that got no seal; where even that fails they are litter, which `gc` collects."""
@@ -254,27 +216,3 @@ class FeatureStore:
 def feature_ids(root: Root, modality: str) -> list[str]:
     """Return the ids of the features of a modality that have a `feature.json`."""
     return [i for i in root.names("features", modality) if root.exists("features", modality, i, "feature.json")]
-
-
-def read_seal(store: FeatureStore, part: str) -> tuple[Seal, pa.Table]:
-    """Return a seal and its table (key, row, digest). Raises DamagedError if it is not what was written."""
-    where = f"{store.folder}/parts/{part}.parquet"
-    table = store.root.read_table(where)
-    try:
-        header = json.loads(table.schema.metadata[b"affuse"])
-        digest = header.pop("digest")
-        if table.schema.names != SCHEMA.names or len(table) != header["rows"]:
-            raise ValueError("its columns or rows are not those it names")
-        if digest != seal_digest(header, table):
-            raise ValueError("its digest differs")
-        return Seal(part, header["rows"], Receipt(**header["receipt"]), tuple(header["replaces"])), table
-    except (KeyError, TypeError, ValueError) as error:
-        raise DamagedError(
-            f"{where} is not the seal that was written: {error}; delete it to have its rows extracted again"
-        ) from None
-
-
-def seal_digest(header: Mapping[str, Any], table: pa.Table) -> str:
-    """Return the digest a seal carries of itself: header and rows."""
-    columns = ["\n".join(map(str, table[name].to_pylist())) for name in SCHEMA.names]
-    return fingerprint([canonical_json(header), *columns])

@@ -87,7 +87,7 @@ def references(root: Root) -> dict[str, set[str]]:
 
 def _of_feature(store: FeatureStore, files: "_Files") -> Iterator[Litter]:
     names = store.root.names(store.folder, "parts")
-    replaced = store.replaced()
+    replaced = _replaced(store)
     for part in sorted({name.rpartition(".")[0] for name in names}):
         seal, values = f"{store.folder}/parts/{part}.parquet", f"{store.folder}/parts/{part}.zarr"
         if f"{part}.parquet" not in names:
@@ -95,6 +95,15 @@ def _of_feature(store: FeatureStore, files: "_Files") -> Iterator[Litter]:
         elif part in replaced:
             since = [f"{store.folder}/parts/{name}.parquet" for name in replaced[part]]
             yield files.litter([seal, values], "replaced by a larger part", since=since)
+
+
+def _replaced(store: FeatureStore) -> dict[str, list[str]]:
+    """Return part -> the parts that replace it."""
+    found = defaultdict(list)
+    for seal, _ in store.parts.every():
+        for part in seal.replaces:
+            found[part].append(seal.part)
+    return found
 
 
 def _of_study(root: Root, study: str, files: "_Files") -> Iterator[Litter]:

@@ -69,6 +69,12 @@ class Root:
         if self.is_local:
             self.address = self._base  # absolute: worker processes may stand in another folder
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Root) and other.address == self.address
+
+    def __hash__(self) -> int:
+        return hash(self.address)
+
     def __repr__(self) -> str:
         return f"Root({self.address!r})"
 
@@ -108,6 +114,23 @@ class Root:
                 return []
         found = {posixpath.basename(str(entry).rstrip("/")) for entry in entries if str(entry).rstrip("/") != folder}
         return sorted(name for name in found if not name.startswith(_INVISIBLE))
+
+    def stamps(self, *parts: str) -> dict[str, tuple[int, float]]:
+        """Return name -> (bytes, time of the last change) directly below a folder; folders are (0, 0.0)."""
+        self._fs.invalidate_cache()
+        with self.telling("list", *parts):
+            try:
+                entries = self._fs.ls(self.path(*parts), detail=True)
+            except FileNotFoundError as error:
+                if _no_bucket(error):
+                    raise
+                return {}
+        return {
+            posixpath.basename(str(entry["name"]).rstrip("/")): (int(entry["size"] or 0), _modified(entry))
+            if entry["type"] == "file"
+            else (0, 0.0)
+            for entry in entries
+        }
 
     def files(self, *parts: str) -> list[StoredFile]:
         """Return every file below a folder, temporary ones included, sorted by path."""
@@ -152,17 +175,17 @@ class Root:
             raise DamagedError(f"{where} is not what was written: its digest differs")
         return cast(dict[str, Any], content)
 
-    def put_table(self, table: pa.Table, *parts: str) -> None:
+    def put_table(self, table: pa.Table, *parts: str, compression: str = "zstd", use_dictionary: bool = True) -> None:
         """Write a Parquet file atomically, with checksums of its pages."""
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+        pq.write_table(table, sink, compression=compression, use_dictionary=use_dictionary, write_page_checksum=True)
         self.put(sink.getvalue().to_pybytes(), *parts)
 
     def read_table(self, *parts: str) -> pa.Table:
         """Return a Parquet file. Raises DamagedError if it is not what was written."""
         data = pa.BufferReader(self.read(*parts))
         try:
-            return pq.read_table(data, page_checksum_verification=True)
+            return pq.ParquetFile(data, page_checksum_verification=True).read()
         except (pa.ArrowException, OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise DamagedError(f"{posixpath.join(*parts)} is not the table that was written: {reason}") from None

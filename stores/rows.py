@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import zarr
+from zarr.buffer.cpu import NDBuffer
 
 from stores.errors import DamagedError, MissingRows
 
@@ -47,22 +48,22 @@ class Index(Mapping[str, Location]):
             if parts
             else pa.table({"key": pa.array([], pa.string()), "row": [], "digest": [], "part": []})
         )
-        if pc.count_distinct(table["key"]).as_py() < len(table):
+        if len(parts) > 1 and pc.count_distinct(table["key"]).as_py() < len(table):
             table = _first_of_each(table)
         self.keys_column: pa.ChunkedArray = table["key"]
         self._digests: pa.ChunkedArray = table["digest"]
         self.part = np.asarray(table["part"], dtype=np.int32)
         self.row = np.asarray(table["row"], dtype=np.int64)
 
-    def find(self, keys: Sequence[str | None]) -> np.ndarray:
+    def find(self, keys: Sequence[str | None] | pa.Array) -> np.ndarray:
         """Return (n,) int64: the entry of each key, ABSENT where there is none."""
         found = pc.index_in(pa.array(keys, pa.string()), self.keys_column, skip_nulls=True)
         return np.asarray(found.fill_null(ABSENT), dtype=np.int64)
 
     def digests(self, entries: np.ndarray) -> list[str | None]:
         """Return the value digest behind each entry, None for ABSENT."""
-        chosen = pa.array(entries, mask=entries == ABSENT)
-        return cast(list[str | None], self._digests.take(chosen).to_pylist())
+        found: list[str | None] = self._digests.take(pa.array(entries, mask=entries == ABSENT)).to_pylist()
+        return found
 
     def location(self, entry: int) -> Location:
         return Location(self.parts[int(self.part[entry])], int(self.row[entry]), self._digests[entry].as_py())
@@ -111,7 +112,7 @@ def read_rows(store: "FeatureStore", index: Index, entries: np.ndarray) -> list[
 def read_vectors(store: "FeatureStore", index: Index, entries: np.ndarray, out: np.ndarray) -> None:
     """Read the rows of a `vector` feature at ascending, distinct `entries` into `out`, (n, dim)."""
     for part, own in _by_part(index, entries):
-        out[own] = read_part(store, part, index.row[entries[own]])
+        read_part(store, part, index.row[entries[own]], out[own])
 
 
 def _by_part(index: Index, entries: np.ndarray) -> Iterator[tuple[str, slice]]:
@@ -121,13 +122,14 @@ def _by_part(index: Index, entries: np.ndarray) -> Iterator[tuple[str, slice]]:
         yield index.parts[part], slice(start, start + count)
 
 
-def read_part(store: "FeatureStore", part: str, numbers: np.ndarray) -> Any:
+def read_part(store: "FeatureStore", part: str, numbers: np.ndarray, out: np.ndarray | None = None) -> Any:
     """Return the rows of a part at ascending `numbers`: (n, dim), or a list of (frames, dim) if ragged.
 
+    Vectors are read into `out`, if it is given.
     Raises DamagedError if the part cannot be read, or lacks a piece.
     """
     try:
-        return _read(store, part, numbers)
+        return _read(store, part, numbers, out)
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise DamagedError(
             f"{store.id}: part {part} cannot be read ({type(error).__name__}: {error}): run `affuse store verify`; "
@@ -135,16 +137,19 @@ def read_part(store: "FeatureStore", part: str, numbers: np.ndarray) -> Any:
         ) from error
 
 
-def _read(store: "FeatureStore", part: str, numbers: np.ndarray) -> Any:
-    group = zarr.open_group(store.root.zarr(store.folder, "parts", f"{part}.zarr"), mode="r")
-    values = cast("zarr.Array[Any]", group["values"])
+def _read(store: "FeatureStore", part: str, numbers: np.ndarray, out: np.ndarray | None) -> Any:
+    place = store.root.zarr(store.folder, "parts", f"{part}.zarr")
+    values = zarr.open_array(place, path="values", mode="r")
     if store.identity.spec.layout == "ragged":
-        return _read_ragged(values, np.asarray(cast("zarr.Array[Any]", group["offsets"])[:]), numbers)
+        return _read_ragged(values, np.asarray(zarr.open_array(place, path="offsets", mode="r")[:]), numbers)
+    rows = np.empty((len(numbers), values.shape[1]), values.dtype) if out is None else out
     if (run := _run(numbers)) is not None:
-        return _whole(np.asarray(values[run]))
-    if len(numbers) >= _WHOLE * values.shape[0]:
-        return _whole(np.asarray(values[:]))[numbers]
-    return _whole(np.asarray(values.oindex[numbers]))
+        values.get_basic_selection(run, out=NDBuffer.from_numpy_array(rows))
+    elif len(numbers) >= _WHOLE * values.shape[0]:
+        rows[:] = np.asarray(values[:])[numbers]
+    else:
+        rows[:] = values.oindex[numbers]
+    return _whole(rows)
 
 
 def _read_ragged(values: Any, offsets: np.ndarray, numbers: np.ndarray) -> list[np.ndarray]:

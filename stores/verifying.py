@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+import zarr
 
 from stores import quarantine
 from stores.encoders import EncoderStore
 from stores.errors import DamagedError, StoreError
-from stores.features import FeatureStore, read_seal
+from stores.features import FeatureStore
 from stores.identity import row_digest
 from stores.layout import is_temporary, place_of
 from stores.manifest import Manifest
+from stores.parts import read_seal
 from stores.progress import Progress, Silent
 from stores.root import Root
 from stores.rows import read_part
@@ -117,9 +119,10 @@ def _check_quarantine(root: Root, path: str) -> None:
 
 
 def _check_part(store: FeatureStore, part: str, verdict: Verdict) -> None:
-    seal, table = read_seal(store, part)
+    seal, table = read_seal(store.root, f"{store.folder}/parts", part, check=True)
     if f"{part}.zarr" not in store.root.names(store.folder, "parts"):
         raise DamagedError(f"the values are gone: delete {store.folder}/parts/{part}.parquet to extract them again")
+    zarr.open_group(store.root.zarr(store.folder, "parts", f"{part}.zarr"), mode="r")
     rows, digests = table["row"].to_numpy(), table["digest"].to_pylist()
     order = np.argsort(rows)
     if not np.array_equal(rows[order], np.arange(seal.rows)):

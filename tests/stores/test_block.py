@@ -11,10 +11,11 @@ from stores.identity import row_digest
 def test_one_store_serves_all_repeats_and_what_is_absent_is_marked(root, vectors, receipt, row):
     store = FeatureStore.create(root, vectors)
     store.write_part({"a": row(0), "b": row(10), "unused": row(20)}, receipt)
-    values, rows, digests = gather([store], ["b", None, "a", "not extracted", "b"])
+    values, rows, found = gathered = gather([store], ["b", None, "a", "not extracted", "b"])
     assert rows.tolist() == [[1, ABSENT, 0, ABSENT, 1]]
     assert values.tolist() == [[0, 1, 2, 3], [10, 11, 12, 13]]
-    assert digests == [[row_digest(row(10)), None, row_digest(row(0)), None, row_digest(row(10))]]
+    assert len(found) == 1
+    assert gathered.digests() == [[row_digest(row(10)), None, row_digest(row(0)), None, row_digest(row(10))]]
 
 
 def test_one_store_a_repeat_gives_every_repeat_its_own_rows(root, vectors, receipt, row):
