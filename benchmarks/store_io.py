@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import zarr
 from zarr.storage import LocalStore
 
@@ -79,7 +80,7 @@ def _gathering(folder: Path) -> dict[str, Any]:
         store = FeatureStore.create(root, _identity(modality, width))
         store.write_part(dict(zip(keys, values, strict=True)), Receipt(device="cpu", dtype="float32", seconds=0.0))
     paths = sorted((folder / "gather").rglob("*.zarr"))
-    shuffled = [keys[i] for i in rng.permutation(ROWS)]
+    shuffled = pa.array([keys[i] for i in rng.permutation(ROWS)], pa.string())
 
     def plain() -> None:
         for path in paths:

@@ -1,6 +1,6 @@
 """Who is absent, cached, to be done or in quarantine: decided before any model is loaded."""
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -103,7 +103,7 @@ def plan(
         quarantined=tuple(quarantined),
         news=(
             *(q for q in quarantined if (q.sample_id, q.key, q.reason) not in known),
-            *_recovered(recorded, {sample.id: key for sample, key in zip(present, readable, strict=True)}),
+            *_recovered(recorded, present, readable),
         ),
     )
 
@@ -130,8 +130,12 @@ def _read(path: Path) -> None:
         content_digest(path)
 
 
-def _recovered(recorded: Sequence[Quarantined], keys: Mapping[str, str | None]) -> Iterator[Quarantined]:
+def _recovered(
+    recorded: Sequence[Quarantined], samples: Sequence[Sample], readable: Sequence[str | None]
+) -> Iterator[Quarantined]:
     """Yield a line for each recorded failure of a sample that now has a readable key, and another one."""
+    failed = {row.sample_id for row in recorded}
+    keys = {sample.id: key for sample, key in zip(samples, readable, strict=True) if sample.id in failed}
     for row in recorded:
         key = keys.get(row.sample_id)
         if key is not None and key != row.key:

@@ -66,7 +66,9 @@ class Gathered(NamedTuple):
         return [index.digests(entries) for index, entries in self.found]
 
 
-def gather_all(wanted: Mapping[str, tuple[Sequence[FeatureStore], Sequence[str | None]]]) -> dict[str, Gathered]:
+def gather_all(
+    wanted: Mapping[str, tuple[Sequence[FeatureStore], Sequence[str | None] | pa.Array]],
+) -> dict[str, Gathered]:
     """Gather several modalities: while the rows of one are read, those of the next are looked up."""
     with ThreadPoolExecutor(1) as reader:
         found, reading = {}, []
@@ -78,10 +80,11 @@ def gather_all(wanted: Mapping[str, tuple[Sequence[FeatureStore], Sequence[str |
     return found
 
 
-def gather(stores: Sequence[FeatureStore], keys: Sequence[str | None]) -> Gathered:
+def gather(stores: Sequence[FeatureStore], keys: Sequence[str | None] | pa.Array) -> Gathered:
     """Return one modality from one store for all repeats, or from one a repeat.
 
-    `keys` has one content key a sample, None where the sample has none; a key without a sealed row is ABSENT too.
+    `keys` has one content key a sample (a list, or faster a column), None where the sample has none; a key without a
+    sealed row is ABSENT too.
     """
     return gather_all({"": (stores, keys)})[""]
 
@@ -89,7 +92,7 @@ def gather(stores: Sequence[FeatureStore], keys: Sequence[str | None]) -> Gather
 def _looked_up(stores: Sequence[FeatureStore], keys: Sequence[str | None]) -> tuple[Gathered, Callable[[], None]]:
     """Return a modality whose values are still to be read, and what reads them."""
     spec = stores[0].identity.spec
-    column = pa.array(keys, pa.string())
+    column = keys if isinstance(keys, pa.Array) else pa.array(keys, pa.string())
     indices = [store.index() for store in stores]
     entries = [index.find(column) for index in indices]
     wanted = [_distinct(own, len(index)) for own, index in zip(entries, indices, strict=True)]

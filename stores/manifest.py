@@ -1,23 +1,19 @@
 """The manifest: one row a sample, with labels, groups and where the media lie (DESIGN section 2)."""
 
 import json
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from stores.errors import ManifestError, NotFound
+from stores.manifest_table import common_folder, from_table, to_table
 from stores.root import Root
 from stores.samples import SPLITS, Sample
 
 FORMAT = 1
 PAIRINGS = ("recorded", "composed", "synthetic")
-_MEDIA = ("audio", "image", "video")
-_PLAIN = ("gender", "age", "culture")
 _SHOWN = 5  # offending rows named in an error
 
 
@@ -71,8 +67,8 @@ class Manifest:
 
     def save(self, root: Root) -> None:
         """Write `manifests/<name>.parquet` atomically. Media are stored relative to their common folder."""
-        base = _common_folder(self.samples)
-        table = pa.Table.from_pylist([_row(sample, base) for sample in self.samples], _schema(self))
+        base = common_folder(self.samples)
+        table = to_table(self.samples, base, self.labels)
         metadata = {key: value for key, value in vars(self).items() if key != "samples"}
         header = {"format_version": FORMAT, "media_folder": str(base) if base else None, **metadata}
         root.put_table(
@@ -86,63 +82,14 @@ class Manifest:
             raise NotFound(f"no manifest {name!r} under {root.address}: run `affuse manifest` first")
         table = root.read_table("manifests", f"{name}.parquet")
         header = json.loads(table.schema.metadata[b"affuse"])
-        header.pop("format_version")
+        if (version := header.pop("format_version")) > FORMAT:
+            raise ManifestError(f"manifest {name} has format {version}, this affuse reads up to {FORMAT}: update")
         folder = header.pop("media_folder")
-        base = Path(folder) if folder else None
         header["labels"] = {scheme: tuple(classes) for scheme, classes in header["labels"].items()}
-        return cls(samples=tuple(_sample(row, base) for row in table.to_pylist()), **header)
+        return cls(samples=tuple(from_table(table, Path(folder) if folder else None)), **header)
 
 
 def _refuse(problem: str, names: list[str], hint: str) -> None:
     if names:
         shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
         raise ManifestError(f"{problem}: {shown}; {hint}")
-
-
-def _common_folder(samples: Iterable[Sample]) -> Path | None:
-    parents = {str(path.parent) for s in samples for path in (s.audio, s.image, s.video) if path is not None}
-    return Path(os.path.commonpath(parents)) if parents else None
-
-
-def _names(manifest: Manifest, attribute: str) -> list[str]:
-    return sorted({name for sample in manifest.samples for name in getattr(sample, attribute)})
-
-
-def _schema(manifest: Manifest) -> pa.Schema:
-    text = [(name, pa.string()) for name in ("id", "corpus", "text", *_MEDIA)]
-    times = [("start_ms", pa.int64()), ("end_ms", pa.int64()), ("split", pa.string())]
-    labels = [(f"label_{name}", pa.string()) for name in sorted({*manifest.labels, *_names(manifest, "labels")})]
-    scores = [(f"score_{name}", pa.float64()) for name in _names(manifest, "scores")]
-    groups = [(f"group_{name}", pa.string()) for name in _names(manifest, "groups")]
-    return pa.schema([*text, *times, *labels, *scores, *groups, *((name, pa.string()) for name in _PLAIN)])
-
-
-def _row(sample: Sample, base: Path | None) -> dict[str, Any]:
-    row = {key: value for key, value in asdict(sample).items() if key not in ("labels", "scores", "groups")}
-    for medium in _MEDIA:
-        path = getattr(sample, medium)
-        row[medium] = path.relative_to(base).as_posix() if path is not None and base is not None else None
-    for prefix in ("label", "score", "group"):
-        row |= {f"{prefix}_{name}": value for name, value in getattr(sample, f"{prefix}s").items()}
-    return row
-
-
-def _sample(row: dict[str, Any], base: Path | None) -> Sample:
-    prefixed: dict[str, dict[str, Any]] = {"label_": {}, "score_": {}, "group_": {}}
-    plain: dict[str, Any] = {}
-    for column, value in row.items():
-        prefix = next((p for p in prefixed if column.startswith(p)), None)
-        if prefix is None:
-            plain[column] = value
-        elif value is not None:
-            prefixed[prefix][column.removeprefix(prefix)] = value
-    for medium in _MEDIA:
-        plain[medium] = _media_path(base, plain[medium]) if plain[medium] is not None and base is not None else None
-    return Sample(**plain, labels=prefixed["label_"], scores=prefixed["score_"], groups=prefixed["group_"])
-
-
-def _media_path(base: Path, relative: str) -> Path:
-    """Return a stored path. Raises ManifestError if it leaves `base` as it is spelled: this program writes no such."""
-    if relative.startswith("/") or (".." in relative and ".." in relative.split("/")):
-        raise ManifestError(f"stored media path {relative!r} leaves {base}: build the manifest again")
-    return base / relative
