@@ -10,7 +10,7 @@ from flows.features import extractor_of, find_features, read_by
 from flows.pipeline import cast_study
 from flows.progress import console, progress
 from flows.study_config import load_study
-from flows.terminal import show_table
+from flows.terminal import printable
 from stores.compaction import compact
 from stores.digests import load_digests
 from stores.errors import ConfigError
@@ -69,12 +69,12 @@ def show_verdict(found: JSON) -> None:
         for sample in row["failed"]:
             console.print(f"  {sample} has a row, but can no longer be decoded", highlight=False, markup=False)
     for damage in found["damages"]:
-        console.print(f"{damage['path']}: {damage['problem']}", style="red", highlight=False, markup=False)
+        console.print(printable(f"{damage['path']}: {damage['problem']}"), style="red", highlight=False, markup=False)
     if found["litter"]:
         console.print(
             f"{len(found['litter'])} unfinished writings: `affuse store gc` collects them after a day", highlight=False
         )
-    judged = "sound" if found["ok"] else f"{len(found['damages'])} damaged, missing or foreign"
+    judged = "sound" if found["ok"] else f"NOT sound ({len(found['damages'])} damaged, missing or foreign)"
     console.print(
         f"{found['files']:,} files and {found['rows']:,} rows checked: {judged}", style="bold", highlight=False
     )
@@ -107,12 +107,14 @@ def collect_litter(
 
 def show_litter(found: JSON) -> None:
     """Print what goes, or would go."""
-    rows = [(item["paths"][-1], item["why"], f"{item['bytes'] / _MB:,.1f}") for item in found["litter"]]
-    if rows:
-        show_table("Deleted" if found["deleted"] else "To delete", ("what", "why", "MB"), rows)
-    total = f"{len(rows)} things, {found['bytes'] / _MB:,.1f} MB"
-    hint = "" if found["deleted"] or not rows else ": nothing was deleted yet; --delete does it"
-    console.print(f"{total}{' deleted' if found['deleted'] else hint}", highlight=False)
+    for item in found["litter"]:
+        console.print(printable(f"{item['paths'][-1]}: {item['why']}, {item['bytes'] / _MB:,.1f} MB"), markup=False)
+    total = f"{len(found['litter']):,} in all, {found['bytes'] / _MB:,.1f} MB"
+    if found["deleted"]:
+        total += ", deleted"
+    elif found["litter"]:
+        total += ": nothing was deleted yet; --delete does it"
+    console.print(total, highlight=False, style="bold")
 
 
 def compact_store(address: str | None, features: Sequence[str]) -> JSON:

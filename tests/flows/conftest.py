@@ -1,16 +1,20 @@
 """Two small corpora and a study on each, shared by the tests of this room: drawn faces, and people who talk."""
 
 import csv
+import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 from PIL import Image
 
+from flows.cli import main
 from flows.jobs import Options, extract_job
 
 CLASSES = ("joy", "anger", "fear")
@@ -183,3 +187,40 @@ def talkers(extracted_talkers: Talkers, tmp_path: Path) -> Talkers:
     """A copy of the talkers in another folder, to be changed; its root is shared and holds all rows."""
     folder = Path(shutil.copytree(extracted_talkers.folder, tmp_path / "talkers"))
     return Talkers(folder=folder, root=extracted_talkers.root, rows=[dict(row) for row in extracted_talkers.rows])
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def affuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Call the command as the console script does, in this process."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+
+    def call(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["affuse", *arguments])
+        try:
+            main()
+            code = 0
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        said = capsys.readouterr()
+        return Done(code, said.out, said.err)
+
+    return call
+
+
+@pytest.fixture
+def result(affuse: Callable[..., Done]) -> Callable[..., Any]:
+    """Call with --json and --root and return the object on stdout."""
+
+    def call(*arguments: str, root: Path) -> Any:
+        done = affuse(*arguments, "--json", "--root", str(root))
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return call

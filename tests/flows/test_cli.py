@@ -1,56 +1,15 @@
 """The command line as a user or a script meets it: exit codes, JSON on stdout, words on stderr."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from flows.cli import main
-
 CHECKOUT = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True)
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def affuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """Call the command as the console script does, in this process."""
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-
-    def call(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["affuse", *arguments])
-        try:
-            main()
-            code = 0
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        said = capsys.readouterr()
-        return Done(code, said.out, said.err)
-
-    return call
-
-
-@pytest.fixture
-def result(affuse: Callable[..., Done]) -> Callable[..., Any]:
-    """Call with --json and --root and return the object on stdout."""
-
-    def call(*arguments: str, root: Path) -> Any:
-        done = affuse(*arguments, "--json", "--root", str(root))
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return call
 
 
 def test_a_second_run_extracts_and_trains_nothing_and_writes_the_same_bytes(
@@ -95,7 +54,7 @@ def test_moving_and_relabelling_repeats_no_extraction(
 
 
 def test_wrong_settings_exit_with_2_and_a_failure_with_1(
-    affuse: Callable[..., Done], faces_study: Path, tmp_path: Path
+    affuse: Callable[..., Any], faces_study: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "runs"
     typo = faces_study.with_name("typo.toml")
@@ -111,7 +70,7 @@ def test_wrong_settings_exit_with_2_and_a_failure_with_1(
 
 
 def test_a_head_that_does_not_exist_is_told_before_any_work(
-    affuse: Callable[..., Done], faces_study: Path, tmp_path: Path
+    affuse: Callable[..., Any], faces_study: Path, tmp_path: Path
 ) -> None:
     study = faces_study.with_name("head.toml")
     study.write_text(faces_study.read_text().replace("[heads.unimodal]", "[heads.concat]"), encoding="utf-8")
@@ -133,7 +92,7 @@ def test_a_dask_cluster_extracts_the_same_rows(
 
 
 def test_store_explain_says_why_in_lines_and_as_json(
-    affuse: Callable[..., Done], result: Callable[..., Any], talkers: Any
+    affuse: Callable[..., Any], result: Callable[..., Any], talkers: Any
 ) -> None:
     talkers.replace("size = 32", "size = 40")
     study = str(talkers.save())
@@ -161,7 +120,7 @@ def test_a_colour_picture_of_another_size_is_read_too(
     assert (books["samples"], books["extracted"], books["quarantined"]) == (49, 49, 0)
 
 
-def test_help_teaches_every_command(affuse: Callable[..., Done]) -> None:
+def test_help_teaches_every_command(affuse: Callable[..., Any]) -> None:
     for command in ("demo", "run", "manifest", "extract", "train", "study", "report"):
         done = affuse(command, "--help")
         assert done.returncode == 0
@@ -176,7 +135,7 @@ def test_the_module_is_the_command_too() -> None:
 
 @pytest.mark.parametrize("missing", ["features", "corpus"])
 def test_a_study_without_its_tables_is_refused(
-    affuse: Callable[..., Done], faces_study: Path, tmp_path: Path, missing: str
+    affuse: Callable[..., Any], faces_study: Path, tmp_path: Path, missing: str
 ) -> None:
     study = faces_study.with_name("cut.toml")
     study.write_text(faces_study.read_text().replace(f"[{missing}", f"[un{missing}"), encoding="utf-8")

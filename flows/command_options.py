@@ -1,0 +1,32 @@
+"""Options that several commands take, and what a command's result becomes."""
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+FAILED, WRONG_USAGE = 1, 2
+
+study_argument = click.argument("study", type=click.Path(dir_okay=False, path_type=str))
+
+
+def common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options every command takes, and turn its result into one JSON object if asked."""
+
+    @click.option(
+        "--root",
+        help="Where everything is written: a folder, or an fsspec address. Default: $AFFUSE_ROOT, else ./runs.",
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, everything else on stderr.")
+    @click.option("--quiet", is_flag=True, help="Say nothing on stderr but errors.")
+    @wraps(command)
+    def wrapped(*args: Any, as_json: bool, **options: Any) -> None:
+        result = command(*args, **options)
+        if as_json:
+            click.echo(json.dumps(result))
+        if result.get("ok") is False:
+            raise click.exceptions.Exit(FAILED)
+
+    return wrapped

@@ -1,0 +1,151 @@
+"""`affuse store ...`: look into a store, check it, keep it in order, take features out of it.
+
+Imports wait until a command runs, so that --help is instant.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flows.command_options import common, study_argument
+
+
+@click.group()
+def store() -> None:
+    """Look into the store."""
+
+
+@store.command("ls")
+@click.option("--quarantine", is_flag=True, help="List the samples that failed instead, and why.")
+@common
+def store_ls(quarantine: bool, root: str | None, quiet: bool) -> dict[str, Any]:
+    """List manifests, features, encoders, studies and reports."""
+    from flows.listing import list_quarantine, list_store, show_quarantine, show_store
+
+    found, show = (list_quarantine, show_quarantine) if quarantine else (list_store, show_store)
+    content = found(root)
+    if not quiet:
+        show(content)
+    return content
+
+
+@store.command("export")
+@study_argument
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["parquet", "zarr", "npz"]),
+    help="Default: told from OUT's suffix, else parquet.",
+)
+@click.option(
+    "--feature", "features", multiple=True, help="May be repeated: a modality, or acoustic. Default: all modalities."
+)
+@click.option("--repeat", default=0, show_default=True, help="Whose rows, where encoders are trained per repeat.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@common
+def store_export(study: str, out: Path, root: str | None, quiet: bool, form: str | None, **options: Any) -> Any:
+    """Write the features of a STUDY, aligned with its samples, for other programs to read.
+
+    \b
+    affuse store export my-study.toml features.parquet   pandas, polars, duckdb
+    affuse store export my-study.toml features.zarr      xarray
+    affuse store export my-study.toml features.npz       numpy
+    affuse store export my-study.toml frames.zarr --feature acoustic
+
+    One row a sample, with split, labels, scores and groups; what is absent or quarantined is null (parquet),
+    or NaN and marked in has_<feature>. Says in the file which features these are. Extracts and trains nothing:
+    run `affuse extract STUDY` first. docs/export.md reads each of them.
+    """
+    from flows.export import ExportOptions, export_study, show_export
+
+    said = export_study(study, out, ExportOptions(format=form, **options), root)
+    if not quiet:
+        show_export(said)
+    return said
+
+
+@store.command("explain")
+@study_argument
+@click.option("--sample", help="Say it of one sample: its id.")
+@common
+def store_explain(study: str, sample: str | None, root: str | None, quiet: bool) -> dict[str, Any]:
+    """Say why the features of a STUDY are a hit or will be made again.
+
+    One line a modality, told against the nearest stored feature or encoder: which settings, weights, samples or
+    labels differ. With --sample, where its rows lie or why it has none. Extracts, trains and writes nothing.
+    """
+    from flows.explain import explain_study, show_explanation
+
+    found = explain_study(study, root, sample)
+    if not quiet:
+        show_explanation(found)
+    return found
+
+
+@store.command("verify")
+@click.argument("study", required=False)
+@click.option("--recompute", help="Also extract a random share of STUDY's rows again, such as 1%, and compare.")
+@click.option("--seed", default=0, show_default=True, help="Chooses the share.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
+@common
+def store_verify(
+    study: str | None, recompute: str | None, seed: int, device: str, root: str | None, quiet: bool
+) -> dict[str, Any]:
+    """Check every file and every row in the store; exit code 1 if anything is wrong.
+
+    \b
+    affuse store verify                               seals, digests, what is missing or does not belong
+    affuse store verify my-study.toml --recompute 1%  how far stored rows are from what is extracted now
+
+    A damaged part is mended by deleting its seal: its rows are extracted again by the next run.
+    """
+    from extractors.extractor import Runtime
+    from flows.upkeep import show_verdict, verify_store
+
+    found = verify_store(
+        root, study=study, recompute_share=recompute, seed=seed, runtime=Runtime(device=device), quiet=quiet
+    )
+    if not quiet:
+        show_verdict(found)
+    return found
+
+
+@store.command("gc")
+@click.argument("names", nargs=-1)
+@click.option("--delete", is_flag=True, help="Delete it; without, only say what would go.")
+@click.option("--unused", is_flag=True, help="Also features and encoders that no study refers to.")
+@click.option("--even-if-used", is_flag=True, help="Delete what NAMES say even if a study refers to it.")
+@click.option("--grace-hours", default=24.0, show_default=True, help="Leave alone what changed within this time.")
+@common
+def store_gc(names: tuple[str, ...], root: str | None, quiet: bool, **options: Any) -> dict[str, Any]:
+    """Collect what nobody needs: unfinished writings and parts that were replaced.
+
+    \b
+    affuse store gc                    what would go, and how much it is
+    affuse store gc --delete           do it
+    affuse store gc bert-0123456789ab  a whole feature or encoder, by id
+    """
+    from flows.upkeep import collect_litter, show_litter
+
+    found = collect_litter(root, names, **options)
+    if not quiet:
+        show_litter(found)
+    return found
+
+
+@store.command("compact")
+@click.argument("features", nargs=-1)
+@common
+def store_compact(features: tuple[str, ...], root: str | None, quiet: bool) -> dict[str, Any]:
+    """Merge the many small parts of FEATURES (ids; all by default) into few large ones.
+
+    Safe while others read and write. `affuse store gc` later collects the parts that were replaced.
+    """
+    from flows.upkeep import compact_store, show_compacted
+
+    found = compact_store(root, features)
+    if not quiet:
+        show_compacted(found)
+    return found
