@@ -5,7 +5,7 @@ from functools import cache
 
 LAYOUT: dict[str, str] = {
     "manifests/<name>.parquet": "one row a sample",
-    "digests/<name>.parquet": "content digests of its media, remembered; may be deleted",
+    "digests/<name>.parquet": "content digests of its media; may be deleted",
     "features/<modality>/<feature id>/feature.json": "the identity in full, spec, format version",
     "features/<modality>/<feature id>/parts/<part>.zarr/zarr.json": "a Zarr v3 group",
     "features/<modality>/<feature id>/parts/<part>.zarr/values/zarr.json": "shape, chunks and shards of the values",
@@ -15,7 +15,7 @@ LAYOUT: dict[str, str] = {
     "features/<modality>/<feature id>/parts/<part>.parquet": "the seal: key, row, digest; receipt; written last",
     "features/<modality>/<feature id>/quarantine/<part>.parquet": "failures: sample, key, stage, reason, message",
     "features/<modality>/<feature id>/books/<part>.json": "what became of every sample in one run",
-    "encoders/<encoder id>/weights.safetensors": "",
+    "encoders/<encoder id>/weights.safetensors": "what was trained",
     "encoders/<encoder id>/trained_on.parquet": "sample, key, label, groups, use",
     "encoders/<encoder id>/curves.parquet": "one row an epoch",
     "encoders/<encoder id>/encoder.json": "recipe, digest of the weights; written last",
@@ -24,10 +24,9 @@ LAYOUT: dict[str, str] = {
     "studies/<study id>/splits.parquet": "who is in which part of which repeat",
     "studies/<study id>/predictions/<part>.parquet": "one row a (run, sample)",
     "studies/<study id>/weights/<part>.parquet": "fitted modality weights",
-    "studies/<study id>/runs/<part>.parquet": "one row a run: the seal of its predictions; written last",
+    "studies/<study id>/runs/<part>.parquet": "one row a run: the seal of all it wrote; last",
     "studies/<name>.latest.json": "what a study's name means now: study id and run ids",
-    "reports/<report id>/<file>": "index.html, results.json, methods.md",
-    "reports/<report id>/<folder>/<file>": "tables, figures",
+    "reports/<report id>/<file>": "index.html, results.json, methods.md, tables/, figures/",
     "corpora/<name>/<file>": "media of the synthetic corpus",
 }
 _FORMS = {"modality": "(?:image|speech|text)", "part": "[0-9a-f]{32}", "shard": r"\d+", "file": ".+"}

@@ -7,8 +7,10 @@ import pytest
 from stores.books import Books
 from stores.encoders import EncoderRecipe, EncoderStore, Epoch, Trainee
 from stores.features import FeatureStore
+from stores.manifest import Manifest
 from stores.quarantine import Quarantined
 from stores.root import Root
+from stores.samples import Sample
 from stores.spec import FeatureIdentity, FeatureSpec, Receipt, Tolerance, embedding_spec
 from stores.studies import Predicted, Run, RunSpec, StudyStore
 
@@ -59,6 +61,7 @@ def fill(vectors, ragged, receipt, row):
     """Write one of everything a store can hold, small and always the same but for the names of parts."""
 
     def filled(root: Root) -> Root:
+        Manifest(name="c", samples=SAMPLES, labels={"emotion": ("joy", "anger")}, pairing="synthetic").save(root)
         text = FeatureStore.create(root, vectors)
         text.write_part({"k1": row(0), "k2": row(4)}, receipt)
         text.write_part({"k3": row(8)}, receipt)
@@ -81,6 +84,10 @@ def fill(vectors, ragged, receipt, row):
 
 
 TIME = "2026-01-01T00:00:00.000+00:00"
+SAMPLES = (
+    Sample(id="c/1", corpus="c", text="No.", labels={"emotion": "joy"}, groups={"speaker": "A"}, split="test"),
+    Sample(id="c/2", corpus="c", text="Yes.", labels={"emotion": "anger"}, scores={"valence": -0.5}, gender="f"),
+)
 RECIPE = EncoderRecipe(
     extractor="lstm_cnn",
     version=1,
