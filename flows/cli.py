@@ -23,6 +23,7 @@ def running(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1."),
         click.option("--batch-size", default=32, show_default=True, help="Samples embedded at once."),
         click.option("--workers", default=2, show_default=True, help="Threads that decode media."),
+        click.option("--time-limit", default=120.0, show_default=True, help="Seconds a sample may take to decode."),
         click.option("--dask", help="Spread extraction: a scheduler such as tcp://host:8786, or local:N processes."),
         click.option("--retry-quarantined", is_flag=True, help="Try samples again that failed before."),
         click.option("--reason", multiple=True, help="Of these, only what failed for this reason; may be repeated."),

@@ -38,6 +38,7 @@ class Options:
     device: str = "auto"
     batch_size: int = 32
     workers: int = 2
+    time_limit: float = 120.0
     dask: str | None = None
     retry_quarantined: bool = False
     reason: tuple[str, ...] = ()
@@ -129,7 +130,12 @@ def _cast_of_encoders(config: StudyConfig, manifest: Manifest) -> Cast | None:
 
 @contextmanager
 def _bench(options: Options) -> Iterator[Workbench]:
-    runtime = Runtime(device=options.device, batch_size=options.batch_size, workers=options.workers)
+    runtime = Runtime(
+        device=options.device,
+        batch_size=options.batch_size,
+        workers=options.workers,
+        time_limit=options.time_limit,
+    )
     if options.reason and not options.retry_quarantined:
         raise ConfigError("--reason says which failures to try again: give --retry-quarantined too")
     if unknown := [reason for reason in options.reason if reason not in REASONS]:

@@ -61,10 +61,10 @@ def test_the_deployments_that_are_named_are_those_of_prefect_yaml() -> None:
     assert named == deployed
 
 
-@pytest.mark.parametrize("name", TEXTS)
-def test_every_file_a_document_links_to_exists(name: str) -> None:
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", TEXTS[name]):
-        assert (CHECKOUT / link).exists(), link
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_file_a_document_links_to_exists(document: Path) -> None:
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", TEXTS[document.name]):
+        assert (document.parent / link).exists(), link
 
 
 def test_every_module_the_architecture_names_exists() -> None:
