@@ -3,7 +3,7 @@
 from typing import Any
 
 from extractors.extractor import Extractor
-from stores.errors import MediaError
+from stores.errors import MediaError, StoreError
 from stores.samples import Sample
 
 
@@ -38,6 +38,8 @@ def _failure(error: Exception, sample: Sample) -> MediaError:
     errno = getattr(cause, "errno", None)  # FFmpeg's own MemoryError has one: hostile files provoke it
     if isinstance(cause, ImportError | MemoryError) and errno is None:
         raise cause
+    if isinstance(error, StoreError) and not isinstance(error, MediaError):  # the store's fault: may pass with time
+        return MediaError(f"{sample.id}: {error}", reason="upstream", stage="read")
     if isinstance(cause, OSError | MemoryError) and errno is not None and not isinstance(cause, MediaError):
         message = str(error) if isinstance(error, MediaError) else f"{sample.id}: {type(error).__name__}: {error}"
         reason = error.reason if isinstance(error, MediaError) and error.stage == "read" else "unreadable_file"

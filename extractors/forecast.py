@@ -1,12 +1,14 @@
 """What an extraction will cost, told before it starts from what earlier parts have cost."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
 
 from extractors.plan import Plan
+from stores.errors import StoreError
 from stores.features import FeatureStore, feature_ids
 from stores.parts import Seal
 from stores.spec import FeatureIdentity
@@ -35,7 +37,10 @@ class Forecast:
 
 def forecast(plan: Plan, store: FeatureStore) -> Forecast:
     """Return what a plan will cost, from the median rate of this feature's parts, else of the same extractor's."""
-    parts = store.seals() or _akin(store)
+    parts: Sequence[Seal] = store.seals()
+    if not parts:
+        with suppress(StoreError, OSError, KeyError, ValueError):  # what others have cost is only advice
+            parts = _akin(store)
     rates = [seal.receipt.seconds / seal.rows for seal in parts]
     sizes = [seal.receipt.counts["bytes"] / seal.rows for seal in parts if "bytes" in seal.receipt.counts]
     own = _row_bytes(store.identity)

@@ -82,7 +82,7 @@ def _within(value: float, metric: str, bound: float) -> bool:
 
 
 def _distance(old: np.ndarray, new: np.ndarray, tolerance: Tolerance) -> float:
-    if old.shape != new.shape:
+    if old.shape != new.shape or not np.isfinite(new).all():
         return -1.0 if tolerance.metric == "cosine" else float("inf")
     a, b = old.astype(np.float64).ravel(), np.asarray(new, dtype=np.float64).ravel()
     if tolerance.metric == "max_abs":

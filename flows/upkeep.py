@@ -58,7 +58,9 @@ def show_verdict(found: JSON) -> None:
     """Print what `verify_store` found, the worst last."""
     for row in found["recomputed"]:
         worst = (
-            "nothing to compare" if row["worst"] is None else f"{row['metric']} {row['worst']:.6g} ({row['sample']})"
+            "nothing to compare"
+            if row["worst"] is None
+            else f"{row['metric']} {row['worst']:.6g} ({printable(row['sample'])})"
         )
         word = "within" if row["holds"] else "BEYOND"
         console.print(
@@ -67,7 +69,9 @@ def show_verdict(found: JSON) -> None:
             markup=False,
         )
         for sample in row["failed"]:
-            console.print(f"  {sample} has a row, but can no longer be decoded", highlight=False, markup=False)
+            console.print(
+                f"  {printable(sample)} has a row, but can no longer be decoded", highlight=False, markup=False
+            )
     for damage in found["damages"]:
         console.print(printable(f"{damage['path']}: {damage['problem']}"), style="red", highlight=False, markup=False)
     if found["litter"]:

@@ -10,7 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from stores.errors import DamagedError
 from stores.features import FeatureStore
+from stores.identity import row_digest
 from stores.parts import Seal, Sealed
 from stores.rows import Index, read_rows
 from stores.spec import Receipt
@@ -28,7 +30,10 @@ def compact(store: FeatureStore, *, part_bytes: int = PART_BYTES) -> tuple[int, 
     merged = written = 0
     for batch in _batches(store, part_bytes):
         index = Index([(seal.part, table) for seal, table in batch])
-        rows = dict(zip(index.keys_column.to_pylist(), read_rows(store, index, np.arange(len(index))), strict=True))
+        entries = np.arange(len(index))
+        rows = dict(zip(index.keys_column.to_pylist(), read_rows(store, index, entries), strict=True))
+        if [row_digest(row) for row in rows.values()] != index.digests(entries):  # never seal what has changed on disk
+            raise DamagedError(f"{store.id}: rows of its parts have changed: `affuse store verify` names the parts")
         seals = [seal for seal, _ in batch]
         store.write_part(rows, _receipt(seals), replaces=[seal.part for seal in seals])
         merged, written = merged + len(seals), written + 1

@@ -141,11 +141,11 @@ class FeatureStore:
             )
             whole = np.concatenate(rows) if ragged else None
             with ThreadPoolExecutor(1) as flusher:
-                flushed = []
+                flushed, done = [], set[str]()
                 for start in range(0, length, shard):
                     place = slice(start, min(start + shard, length))
                     values[place] = block = whole[place] if whole is not None else np.stack(rows[place])
-                    flushed.append(flusher.submit(self.root.flush, *folder))
+                    flushed.append(flusher.submit(self.root.flush, *folder, done=done))
                     self._read_back(part, values, place, block)
                 for flush in flushed:
                     flush.result()
@@ -204,7 +204,7 @@ class FeatureStore:
         index = self.index()
         entries = np.arange(len(index)) if keys is None else np.unique(index.find(list({*keys})))
         parts = Counter(index.parts[part] for part in index.part[entries[entries != ABSENT]])
-        receipts = {seal.part: seal.receipt for seal in self.seals()}
+        receipts = {seal.part: seal.receipt for seal, _ in self.parts.every()}
         by_device: Counter[str] = Counter()
         for part, rows in parts.items():
             by_device[f"{receipts[part].device} {receipts[part].dtype}"] += rows

@@ -46,7 +46,7 @@ def find_litter(root: Root, *, grace: float = GRACE_S, unused: bool = False) -> 
         found += _of_study(root, name, files)
     if unused:
         used = references(root)
-        found += [files.litter([path], "no study refers to it") for path, name in _wholes(root) if name not in used]
+        found += [files.litter([path], "nothing refers to it") for path, name in _wholes(root) if name not in used]
     return [litter for litter in found if litter.age > grace]
 
 
@@ -71,7 +71,7 @@ def sweep(root: Root, litter: Sequence[Litter]) -> None:
 
 
 def references(root: Root) -> dict[str, set[str]]:
-    """Return feature or encoder id -> the studies that refer to it, upstream features and encoders included."""
+    """Return feature or encoder id -> what refers to it: studies, and the features an encoder has made."""
     found: dict[str, set[str]] = defaultdict(set)
     for study in root.names("studies"):
         if not root.exists("studies", study, "study.json"):
@@ -82,13 +82,23 @@ def references(root: Root) -> dict[str, set[str]]:
             upstream = feature["identity"].get("upstream")
             if upstream in feature_ids(root, modality):
                 found[upstream].add(study)
+    for modality in MODALITIES:
+        for feature in feature_ids(root, modality):
+            encoder = FeatureStore.open(root, modality, feature).identity.encoder
+            if encoder is not None:  # trained again it would not be the same: both go, or neither
+                found[encoder].add(feature)
     return found
 
 
 def _of_feature(store: FeatureStore, files: "_Files") -> Iterator[Litter]:
     names = store.root.names(store.folder, "parts")
     replaced = _replaced(store)
-    for part in sorted({name.rpartition(".")[0] for name in names}):
+    # the oldest seal first: a part whose replacement has gone would come back to life
+    for part in sorted(
+        {name.rpartition(".")[0] for name in names},
+        key=lambda p: files.age(f"{store.folder}/parts/{p}.parquet"),
+        reverse=True,
+    ):
         seal, values = f"{store.folder}/parts/{part}.parquet", f"{store.folder}/parts/{part}.zarr"
         if f"{part}.parquet" not in names:
             yield files.litter([values], "values that were never sealed")
@@ -136,11 +146,18 @@ class _Files:
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
 
+    def age(self, path: str) -> float:
+        """Return the seconds since a file changed; infinite if there is none."""
+        return self._now - self._files[path].modified if path in self._files else float("inf")
+
     def litter(self, paths: Sequence[str], why: str, since: Sequence[str] = ()) -> Litter:
         """Return paths as litter whose age is that of its last change, or of the last change of `since`."""
-        own = [file for path in paths for file in self._below(path)]
-        changes = [file.modified for file in own] + [file.modified for path in since for file in self._below(path)]
-        age = self._now - max(changes, default=0.0)
+        files = {path: self._below(path) for path in (*paths, *since)}
+        own = [file for path in paths for file in files[path]]
+        changes = [file.modified for found in files.values() for file in found]
+        # what appeared since the listing, or tells no time, counts as of this moment
+        known = all(files.values()) and all(changes)
+        age = self._now - max(changes) if known else 0.0
         return Litter(paths=tuple(paths), why=why, size=sum(file.size for file in own), age=age)
 
     def _below(self, path: str) -> list[StoredFile]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
@@ -47,27 +47,25 @@ class Parts:
     def every(self) -> list[Sealed]:
         """Return all parts, those that have been replaced too, sorted by name."""
         with self._lock:
-            self._refresh()
-            return [sealed for _, sealed in self._read.values()]
+            return self._refreshed()
 
     def live(self) -> list[Sealed]:
         """Return the parts readers go by: those that no other replaces."""
-        every = self.every()
-        replaced = {part for seal, _ in every for part in seal.replaces}
-        return [(seal, table) for seal, table in every if seal.part not in replaced]
+        return _unreplaced(self.every())
 
     def index(self) -> Index:
         """Return where the row of every key lies."""
-        live = self.live()
-        if self._index is None:
-            self._index = Index([(seal.part, table) for seal, table in live])
-        return self._index
+        with self._lock:  # a slower thread must not put back what it has listed earlier
+            every = self._refreshed()
+            if self._index is None:
+                self._index = Index([(seal.part, table) for seal, table in _unreplaced(every)])
+            return self._index
 
-    def _refresh(self) -> None:
+    def _refreshed(self) -> list[Sealed]:
         """Read what has been sealed since the last time; a seal never changes, so its stamp says whether it is new."""
         listed = self._root.stamps(self._folder)
         if listed == self._listed:
-            return
+            return [sealed for _, sealed in self._read.values()]
         read: dict[str, tuple[object, Sealed]] = {}
         for name, stamp in sorted(listed.items()):
             part = name.removesuffix(SEAL)
@@ -82,6 +80,12 @@ class Parts:
             except FileNotFoundError:  # a replaced part may go between the listing and the reading
                 continue
         self._read, self._listed, self._index = read, listed, None
+        return [sealed for _, sealed in read.values()]
+
+
+def _unreplaced(every: Sequence[Sealed]) -> list[Sealed]:
+    replaced = {part for seal, _ in every for part in seal.replaces}
+    return [(seal, table) for seal, table in every if seal.part not in replaced]
 
 
 @lru_cache(maxsize=64)

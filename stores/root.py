@@ -60,6 +60,8 @@ class Root:
     def __init__(self, address: str | Path | None = None) -> None:
         self.address = str(address or os.environ.get(VARIABLE) or DEFAULT)
         remote = "://" in self.address and not self.address.startswith(("file://", "memory://"))
+        if remote and set(self.address) & set("*?["):
+            raise ConfigError(f"the root {self.address!r} holds a sign that object stores take as a pattern: rename it")
         options = {"use_listings_cache": False} if remote else {}  # other processes write too
         try:
             self._fs, self._base = fsspec.core.url_to_fs(self.address, **options)
@@ -198,14 +200,21 @@ class Root:
             posixpath.join(self.address.rstrip("/"), *parts), storage_options={"use_listings_cache": False}
         )
 
-    def flush(self, *parts: str) -> None:
-        """Force a written folder to disk; zarr's local store never does. No-op on an object store."""
+    def flush(self, *parts: str, done: set[str] | None = None) -> None:
+        """Force a written folder to disk; zarr's local store never does. No-op on an object store.
+
+        Files in `done` are passed over, and those that were flushed join it.
+        """
         if not self.is_local:
             return
         with self.telling("flush", *parts):
             for folder, _, files in os.walk(self.path(*parts)):
-                for name in files:
-                    _sync(os.path.join(folder, name))
+                for path in (os.path.join(folder, name) for name in files):
+                    if done is not None and path in done:
+                        continue
+                    with suppress(FileNotFoundError):  # the temporary name of a file that is being written
+                        _sync(path)
+                        (done if done is not None else set()).add(path)
                 _sync(folder)
 
     def delete(self, *parts: str) -> None:

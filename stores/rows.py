@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import zarr
 from zarr.buffer.cpu import NDBuffer
 
-from stores.errors import DamagedError, MissingRows
+from stores.errors import DamagedError, MissingRows, RootError
 
 if TYPE_CHECKING:
     from stores.features import FeatureStore
@@ -126,10 +126,13 @@ def read_part(store: "FeatureStore", part: str, numbers: np.ndarray, out: np.nda
     """Return the rows of a part at ascending `numbers`: (n, dim), or a list of (frames, dim) if ragged.
 
     Vectors are read into `out`, if it is given.
-    Raises DamagedError if the part cannot be read, or lacks a piece.
+    Raises DamagedError if the part is not what was written, or lacks a piece; RootError if the disk cannot be read.
     """
     try:
-        return _read(store, part, numbers, out)
+        with store.root.telling("read", store.folder, "parts", f"{part}.zarr"):
+            return _read(store, part, numbers, out)
+    except RootError:
+        raise  # the disk, not what is on it
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise DamagedError(
             f"{store.id}: part {part} cannot be read ({type(error).__name__}: {error}): run `affuse store verify`; "

@@ -9,7 +9,7 @@ import pytest
 from flows.cli import DEMO
 from flows.jobs import Options, run_job
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
