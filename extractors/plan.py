@@ -1,6 +1,7 @@
 """Who is absent, cached, to be done or in quarantine: decided before any model is loaded."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -68,7 +69,9 @@ def plan(
     upstream row is missing, is looked at anew every time.
     """
     store = FeatureStore(root, extractor.identity)
-    recorded = store.quarantined()
+    log = store.quarantine_log()
+    recorded = [row for row in log if row.reason != RECOVERED]
+    attempts = _attempts(log)
     failed = {q.key: q for q in recorded if q.key is not None and q.reason != "upstream"}
     present = [sample for sample in samples if sample.medium(extractor.modality) is not None]
     keys = list(read_keys(present, extractor.modality, report or Silent()))
@@ -82,12 +85,14 @@ def plan(
     quarantined: list[Quarantined] = []
     for i, (sample, key) in enumerate(zip(present, keys, strict=True)):
         if isinstance(key, MediaError):
-            quarantined.append(Quarantined.of(key, sample_id=sample.id, key=None, attempts=1, time=now()))
+            row = Quarantined.of(key, sample_id=sample.id, key=None, attempts=attempts[sample.id] + 1, time=now())
+            quarantined.append(row)
         elif has_row[i]:
             cached.append(key)
         elif not can_be[i]:
             error = no_upstream(sample, extractor)
-            quarantined.append(Quarantined.of(error, sample_id=sample.id, key=key, attempts=1, time=now()))
+            row = Quarantined.of(error, sample_id=sample.id, key=key, attempts=attempts[sample.id] + 1, time=now())
+            quarantined.append(row)
         elif key in failed and failed[key].reason not in retry:
             quarantined.append(shared(failed[key], sample))
         else:
@@ -97,13 +102,13 @@ def plan(
         absent=tuple(s for s in samples if s.medium(extractor.modality) is None),
         cached=tuple(cached),
         todo=tuple(
-            Pending(key=key, samples=tuple(group), attempts=failed[key].attempts if key in failed else 0)
+            Pending(key=key, samples=tuple(group), attempts=max(attempts[sample.id] for sample in group))
             for key, group in todo.items()
         ),
         quarantined=tuple(quarantined),
         news=(
             *(q for q in quarantined if (q.sample_id, q.key, q.reason) not in known),
-            *_recovered(recorded, present, readable),
+            *_recovered(recorded, attempts, present, readable),
         ),
     )
 
@@ -130,8 +135,19 @@ def _read(path: Path) -> None:
         content_digest(path)
 
 
+def _attempts(log: Sequence[Quarantined]) -> Mapping[str, int]:
+    """Return the highest number of attempts on record, by sample."""
+    found: Counter[str] = Counter()
+    for row in log:
+        found[row.sample_id] = max(found[row.sample_id], row.attempts)
+    return found
+
+
 def _recovered(
-    recorded: Sequence[Quarantined], samples: Sequence[Sample], readable: Sequence[str | None]
+    recorded: Sequence[Quarantined],
+    attempts: Mapping[str, int],
+    samples: Sequence[Sample],
+    readable: Sequence[str | None],
 ) -> Iterator[Quarantined]:
     """Yield a line for each recorded failure of a sample that now has a readable key, and another one."""
     failed = {row.sample_id for row in recorded}
@@ -140,7 +156,7 @@ def _recovered(
         key = keys.get(row.sample_id)
         if key is not None and key != row.key:
             message = f"{row.sample_id}: has other content since"
-            yield replace(row, reason=RECOVERED, message=message, attempts=row.attempts + 1, time=now())
+            yield replace(row, reason=RECOVERED, message=message, attempts=attempts[row.sample_id] + 1, time=now())
 
 
 def no_upstream(sample: Sample, extractor: Extractor[Any]) -> MediaError:

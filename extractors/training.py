@@ -14,7 +14,7 @@ from extractors.extractor import Extractor, Inputs, Runtime, extractor_name, set
 from extractors.plan import read_keys
 from extractors.trainable import Trainable
 from stores.encoders import EncoderRecipe, EncoderStore, Trainee
-from stores.errors import ConfigError, MediaError
+from stores.errors import ConfigError, MediaError, StoreError
 from stores.features import FeatureStore
 from stores.progress import Progress
 from stores.root import Root
@@ -140,8 +140,9 @@ def train(
     """Train what the recipe says and return the encoder id; an encoder that exists is left as it is.
 
     `config` is that of `plan_recipe`: the recipe holds digests where the config holds paths. Trainees whose media
-    cannot be decoded after all, or are no longer those that were planned, are left out and counted in `encoder.json`
-    as `skipped`. Raises ConfigError if that leaves nothing to be fitted or to stop on.
+    cannot be decoded after all are left out and counted in `encoder.json` as `skipped`. Raises ConfigError if that
+    leaves nothing to be fitted or to stop on, and StoreError if a trainee could not be read, or not in time: the same
+    recipe with all of its trainees would be another encoder.
     """
     encoders = EncoderStore(root)
     if recipe.id in encoders:
@@ -185,6 +186,11 @@ def _trainable(extractor_type: type[Extractor[Any]], config: Any, inputs: Inputs
     return extractor_type(config, inputs)
 
 
+def _may_pass(error: MediaError) -> bool:
+    """Return whether the machine, not the recording, may be at fault."""
+    return error.reason == "timeout" or (error.stage == "read" and error.reason != "empty_text")
+
+
 def _decoded(
     extractor: Trainable[Any], recipe: EncoderRecipe, samples: Sequence[Sample], runtime: Runtime
 ) -> tuple[dict[str, Any], Mapping[str, int]]:
@@ -204,5 +210,9 @@ def _decoded(
     )
     items = {trainee.sample_id: item for trainee, item in results}
     failed = Counter(item.reason for item in items.values() if isinstance(item, MediaError))
+    if late := next((i for i in items.values() if isinstance(i, MediaError) and _may_pass(i)), None):
+        raise StoreError(
+            f"{recipe.id} cannot be trained now: {late}; run again, or an encoder without it would be kept"
+        )
     good = {name: item for name, item in items.items() if not isinstance(item, MediaError)}
     return good, dict(sorted(failed.items()))

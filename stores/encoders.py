@@ -101,14 +101,15 @@ class EncoderStore:
         folder = f"encoders/{encoder_id}"
         # safetensors writes the memory as it lies: a channels-last weight would come back scrambled
         ordered = {name: np.asarray(value, order="C") for name, value in weights.items()}
-        self.root.put(save_tensors(ordered), folder, "weights.safetensors")
+        if not self.root.put_new(save_tensors(ordered), folder, "weights.safetensors"):
+            ordered = self._tensors(encoder_id)  # another process has finished the same training: its weights count
         self.root.put_table(_trained_on(recipe), folder, "trained_on.parquet")
         self.root.put_table(pa.Table.from_pylist([vars(epoch) for epoch in curves]), folder, "curves.parquet")
         content = {
             "format_version": FORMAT,
             "id": encoder_id,
             "recipe": recipe.settings(),
-            "weights": tensors_digest(weights.items()),
+            "weights": tensors_digest(ordered.items()),
             "best_epoch": best_epoch,
             "fitted_on": sum(t.use == "fit" for t in recipe.trainees),
             "stopped_on": sum(t.use == "stop" for t in recipe.trainees),
@@ -126,16 +127,20 @@ class EncoderStore:
     def check(self, encoder_id: str) -> None:
         """Raise DamagedError unless weights, recipe and trainees are those the encoder was sealed with."""
         content = self.describe(encoder_id)
-        if tensors_digest(self.weights(encoder_id).items()) != content["weights"]:
-            raise DamagedError("the weights have changed")
+        self.weights(encoder_id)
         recipe = {**content["recipe"], "classes": tuple(content["recipe"]["classes"])}
         if EncoderRecipe(**recipe, trainees=tuple(self.trained_on(encoder_id))).id != encoder_id:
             raise DamagedError("recipe or trainees have changed")
         self.curves(encoder_id)
 
     def weights(self, encoder_id: str) -> dict[str, np.ndarray]:
-        """Return the weights by name. Raises NotFound."""
-        self.describe(encoder_id)
+        """Return the weights by name. Raises NotFound, or DamagedError if they are not those that were sealed."""
+        found = self._tensors(encoder_id)
+        if tensors_digest(found.items()) != self.describe(encoder_id)["weights"]:
+            raise DamagedError(f"the weights of {encoder_id} have changed: `affuse store verify` names what is damaged")
+        return found
+
+    def _tensors(self, encoder_id: str) -> dict[str, np.ndarray]:
         try:
             return dict(load_tensors(self.root.read("encoders", encoder_id, "weights.safetensors")))
         except SafetensorError as error:

@@ -168,12 +168,19 @@ class FeatureStore:
 
     def quarantined(self) -> list[Quarantined]:
         """Return the latest failure of each (sample, key) that failed; `standing` leaves out what has been mended."""
+        return [row for row in self.quarantine_log() if row.reason != RECOVERED]
+
+    def quarantine_log(self) -> list[Quarantined]:
+        """Return the latest line of each (sample, key), those that end a failure included.
+
+        A new line counts one attempt more than any earlier line of its sample, so that a clock may go backwards.
+        """
         names = self.root.names(self.folder, "quarantine")
         rows = [q for n in names for q in quarantine.from_table(self.root.read_table(self.folder, "quarantine", n))]
         latest: dict[tuple[str, str | None], Quarantined] = {}
-        for row in sorted(rows, key=lambda row: (row.attempts, row.time)):  # a clock may go backwards
+        for row in sorted(rows, key=lambda row: (row.attempts, row.time)):
             latest[row.sample_id, row.key] = row
-        return [row for row in latest.values() if row.reason != RECOVERED]
+        return list(latest.values())
 
     def standing(self) -> list[Quarantined]:
         """Return the failures whose key has no row, sorted by sample."""

@@ -161,6 +161,18 @@ class Root:
             else:
                 self._fs.pipe_file(self.path(*parts), data)
 
+    def put_new(self, data: bytes, *parts: str) -> bool:
+        """Write a file atomically unless there is one; return whether it was written. Of two writers one wins."""
+        with self.telling("write", *parts):
+            try:
+                if self.is_local:
+                    _put_local(Path(self.path(*parts)), data, new=True)
+                else:
+                    self._fs.pipe_file(self.path(*parts), data, mode="create")
+            except FileExistsError:
+                return False
+        return True
+
     def put_json(self, content: Mapping[str, Any], *parts: str) -> None:
         """Write a JSON object atomically, with a digest of itself inside."""
         self.put(json_text(content).encode(), *parts)
@@ -263,7 +275,7 @@ def _no_bucket(error: Exception) -> bool:
     return "specified bucket does not exist" in f"{error} {error.__cause__}"
 
 
-def _put_local(path: Path, data: bytes) -> None:
+def _put_local(path: Path, data: bytes, *, new: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{_INVISIBLE}{path.name}.{uuid.uuid4().hex[:8]}")
     try:
@@ -271,11 +283,23 @@ def _put_local(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
+        if new:
+            _link(temporary, path)
+        else:
+            temporary.replace(path)
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
     _sync(path.parent)
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give a file its name unless it is taken: FileExistsError."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if isinstance(error, FileExistsError) or path.exists():
+            raise FileExistsError(errno.EEXIST, "exists", str(path)) from None
+        temporary.replace(path)  # a file system without links
 
 
 def _sync(path: str | Path) -> None:

@@ -12,7 +12,7 @@ from moto.server import ThreadedMotoServer
 from extractors.extractor import Inputs
 from extractors.speech.acoustic import Acoustic, AcousticConfig
 from stores.compaction import compact
-from stores.errors import RootError
+from stores.errors import ConfigError, RootError
 from stores.features import FeatureStore
 from stores.litter import find_litter, sweep
 from stores.root import Root
@@ -140,3 +140,15 @@ def test_missing_credentials_are_told(bucket, clips, extract_clips):
 def test_the_identity_is_the_same_wherever_the_store_lies(bucket, tmp_path):
     identities = [Acoustic(AcousticConfig(), Inputs(root=Root(root))).identity for root in (bucket, tmp_path)]
     assert identities[0].id == identities[1].id
+
+
+def test_of_two_writers_of_one_name_one_wins(bucket):
+    root = Root(bucket)
+    assert root.put_new(b"first", "a", "b.bin")
+    assert not root.put_new(b"second", "a", "b.bin")
+    assert root.read("a", "b.bin") == b"first"
+
+
+def test_an_address_that_would_be_taken_for_a_pattern_is_refused(bucket):
+    with pytest.raises(ConfigError, match="a sign that object stores take as a pattern"):
+        Root(f"{bucket}/run[1]")

@@ -436,3 +436,34 @@ def test_a_window_ends_once_it_is_heavy(monkeypatch: pytest.MonkeyPatch) -> None
     while window := _window(items, 2):
         sizes.append([len(item) for _, item in window])
     assert sizes == [[60, 60], [200], [1, 1], [1]]
+
+
+def test_a_failure_that_comes_back_after_a_recovery_stands_again(
+    make: Callable[..., Extractor], write_face: Callable[..., Path]
+) -> None:
+    extractor = make("image", "resnet")
+    sample = Sample(id="c/1", corpus="c", image=write_face("face.png", 1))
+    assert sample.image is not None
+    content = sample.image.read_bytes()
+    for _ in range(2):
+        sample.image.unlink()
+        assert run(extractor, [sample])["quarantined"] == 1
+        assert reasons(extractor)["c/1"][1] == "missing_file"
+        sample.image.write_bytes(content)
+        assert run(extractor, [sample])["quarantined"] == 0
+        assert reasons(extractor) == {}
+
+
+def test_a_damaged_upstream_blames_no_sample(make: Callable[..., Extractor], people: list[Sample]) -> None:
+    extractor = make("speech", "lstm_cnn")
+    upstream = extractor.inputs.upstream
+    assert upstream is not None
+    shards = list(upstream.root.local(upstream.folder).rglob("values/c/0/0"))
+    sound = [path.read_bytes() for path in shards]
+    for path in shards:
+        path.write_bytes(b"")
+    assert run(extractor, people)["quarantined"] == len(people)
+    assert {reason for _, reason, _ in reasons(extractor).values()} == {"upstream"}
+    for path, content in zip(shards, sound, strict=True):
+        path.write_bytes(content)
+    assert run(extractor, people)["extracted"] == len(people)

@@ -14,7 +14,7 @@ from extractors.extractor import Inputs, Runtime, find_extractor
 from extractors.run import extract
 from extractors.training import TrainConfig, plan_recipe, train, usable
 from stores.encoders import EncoderRecipe, EncoderStore
-from stores.errors import ConfigError
+from stores.errors import ConfigError, StoreError
 from stores.features import FeatureStore
 from stores.identity import tensors_digest
 from stores.progress import Silent
@@ -248,11 +248,14 @@ def test_classes_of_one_sample_are_refused_with_the_numbers() -> None:
         stop_share([], [[]], 0.1, 0)
 
 
-def test_media_replaced_since_planning_are_skipped_and_counted(task: Task, write_face: Callable[..., Path]) -> None:
+def test_media_replaced_since_planning_train_nothing_under_the_planned_recipe(
+    task: Task, write_face: Callable[..., Path]
+) -> None:
     kind, config, recipe = task.plan("image", epochs=1)
     write_face("0.png", 99)
-    encoder = train(kind, recipe, task.samples, task.root, RUNTIME, config=config, report=Silent())
-    assert EncoderStore(task.root).describe(encoder)["skipped"] == {"unreadable_file": 1}
+    with pytest.raises(StoreError, match=r"cannot be trained now: .*changed while it was being extracted"):
+        train(kind, recipe, task.samples, task.root, RUNTIME, config=config, report=Silent())
+    assert recipe.id not in EncoderStore(task.root)
 
 
 @pytest.mark.parametrize("use", ["fit", "stop"])
@@ -267,7 +270,7 @@ def test_nothing_left_to_fit_or_stop_on_is_refused_with_counts(task: Task, tmp_p
         train(kind, recipe, samples, task.root, RUNTIME, config=config, report=Silent())
 
 
-def test_a_trainee_whose_decoding_is_given_up_is_skipped_and_counted(
+def test_a_trainee_whose_decoding_is_given_up_trains_nothing_under_the_full_recipe(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind, config, recipe = task.plan("image", epochs=1)
@@ -281,7 +284,8 @@ def test_a_trainee_whose_decoding_is_given_up_is_skipped_and_counted(
     monkeypatch.setattr(kind, "decode", stuck)
     try:
         runtime = replace(RUNTIME, time_limit=3.0)
-        encoder = train(kind, recipe, task.samples, task.root, runtime, config=config, report=Silent())
+        with pytest.raises(StoreError, match="cannot be trained now: c/5: not decoded within 3 s"):
+            train(kind, recipe, task.samples, task.root, runtime, config=config, report=Silent())
     finally:
         let_go.set()
-    assert EncoderStore(task.root).describe(encoder)["skipped"] == {"timeout": 1}
+    assert recipe.id not in EncoderStore(task.root)

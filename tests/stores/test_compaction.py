@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from stores.compaction import compact
+from stores.errors import DamagedError
 from stores.features import FeatureStore
 from stores.identity import row_digest
 from stores.root import Root
@@ -111,3 +112,13 @@ def test_readers_and_writers_at_work_see_every_sealed_row_all_the_time(tmp_path:
         thread.join()
     assert lost == []
     assert len(FeatureStore.create(root, vectors).index()) == 40
+
+
+def test_a_changed_row_is_never_sealed_anew(parts):
+    shard = next(parts.root.local(parts.folder).rglob("c/0/0"))
+    content = bytearray(shard.read_bytes())
+    content[1] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(DamagedError, match="rows of its parts have changed"):
+        compact(parts)
+    assert len(FeatureStore.create(parts.root, parts.identity).seals()) == 11

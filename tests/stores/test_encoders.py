@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stores.encoders import EncoderRecipe, EncoderStore, Epoch, Trainee
-from stores.errors import NotFound
+from stores.errors import DamagedError, NotFound
 from stores.identity import tensors_digest
 
 RECIPE = EncoderRecipe(
@@ -63,3 +63,30 @@ def test_an_encoder_without_its_last_file_does_not_exist(root):
 def test_an_encoder_with_no_epoch_has_an_empty_curve(root):
     store = EncoderStore(root)
     assert store.curves(store.seal(replace(RECIPE, seed=1), WEIGHTS, [], best_epoch=0)) == []
+
+
+def test_of_two_finished_trainings_the_first_weights_win_and_stay_consistent(root, monkeypatch):
+    store = EncoderStore(root)
+    other = {name: value + 1 for name, value in WEIGHTS.items()}
+    put = type(root).put_new
+
+    def overtaken(self, data, *parts):
+        monkeypatch.setattr(type(root), "put_new", put)
+        EncoderStore(root).seal(RECIPE, WEIGHTS, CURVE, best_epoch=2)  # another process, between our look and our write
+        return put(self, data, *parts)
+
+    monkeypatch.setattr(type(root), "put_new", overtaken)
+    store.seal(RECIPE, other, CURVE, best_epoch=1)
+    assert all(np.array_equal(store.weights(RECIPE.id)[name], WEIGHTS[name]) for name in WEIGHTS)
+    store.check(RECIPE.id)
+
+
+def test_weights_that_have_changed_are_refused(root):
+    store = EncoderStore(root)
+    store.seal(RECIPE, WEIGHTS, CURVE, best_epoch=2)
+    path = root.local("encoders", RECIPE.id, "weights.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedError, match="have changed"):
+        store.weights(RECIPE.id)

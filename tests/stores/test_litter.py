@@ -117,3 +117,43 @@ def test_what_a_study_refers_to_is_deleted_by_name_only_if_told_twice(root, fill
         named_litter(root, ["bert-9"], even_if_used=True)
     sweep(root, named_litter(root, [encoder], even_if_used=True))
     assert encoder not in EncoderStore(root)
+
+
+def test_what_appears_while_the_files_are_listed_is_left_alone(root, fill, vectors, monkeypatch):
+    store = FeatureStore.create(fill(root), vectors)
+    age(root, GRACE_S + 60)
+    list_files = Root.files
+
+    def overtaken(self, *parts):
+        listed = list_files(self, *parts)
+        root.put(b"{}", store.folder, "parts", "f" * 32 + ".zarr", "zarr.json")  # a writer begins just now
+        root.put(b"x", "encoders", "lstm_cnn-2", "weights.safetensors")
+        return listed
+
+    monkeypatch.setattr(Root, "files", overtaken)
+    assert found(root) == set()
+
+
+def test_an_encoder_is_used_by_the_features_it_has_made(root, fill, vectors):
+    [encoder] = fill(root).names("encoders")
+    root.delete("studies")
+    feature = FeatureStore.create(root, replace(vectors, encoder=encoder)).id
+    assert references(root) == {encoder: {feature}}
+    with pytest.raises(ConfigError, match=f"is used by {feature}"):
+        named_litter(root, [encoder], even_if_used=False)
+
+
+def test_replaced_parts_go_oldest_first_so_that_none_comes_back_to_life(root, fill, receipt, row):
+    store = FeatureStore.open(fill(root), "text", "bert")
+    for extra in ("k7", "k8"):
+        compact(FeatureStore.open(root, "text", "bert"))
+        store.write_part({extra: row(50)}, receipt)
+    compact(FeatureStore.open(root, "text", "bert"))
+    seals = {file.path: file.modified for file in root.files(store.folder, "parts") if file.path.endswith(".parquet")}
+    age(root, 3 * GRACE_S)
+    for number, path in enumerate(sorted(seals, key=seals.get)):
+        then = time.time() - 2 * GRACE_S + 60 * number
+        os.utime(root.local(path), (then, then))
+    order = [litter.paths[0] for litter in find_litter(root, grace=60) if "replaced" in litter.why]
+    assert len(order) >= 4
+    assert order == sorted(order, key=seals.get)
