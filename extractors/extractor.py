@@ -1,5 +1,6 @@
 """What an extractor is: one sample in, one row out; the loop around it lives in `run`."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -36,6 +37,8 @@ class Runtime:
     time_limit: float = 120.0
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"auto|cpu|(cuda|mps|xpu)(:\d+)?", self.device):
+            raise ConfigError(f"expected a device such as auto, cpu, cuda or cuda:1, got {self.device!r}")
         for name in ("batch_size", "workers", "queue", "block_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} should be at least 1, got {getattr(self, name)}")

@@ -64,6 +64,8 @@ def extract(
     store = FeatureStore.create(root, extractor.identity)
     todo = plan(extractor, samples, root, retry=retry, report=report)
     store.quarantine(todo.news)
+    if lost := store.parts.lost():
+        report.note(f"{store.id}: {len(lost)} damaged parts are passed over; `affuse store verify` names them")
     blocks = [tuple(todo.todo[i : i + runtime.block_size]) for i in range(0, len(todo.todo), runtime.block_size)]
     rows = extracted = failed = 0
     if blocks:

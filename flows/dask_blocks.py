@@ -32,5 +32,9 @@ def block_mapper(address: str | None) -> Iterator[MapBlocks | None]:
         with local as cluster, Client(cluster) as client:
             yield mapped
     else:
-        with Client(address) as client:
+        try:
+            connected = Client(address)
+        except (ValueError, OSError) as error:
+            raise ConfigError(f"--dask {address!r}: {error}: give the address of a scheduler that runs") from None
+        with connected as client:
             yield mapped

@@ -50,7 +50,11 @@ def export_study(study: str, out: Path, options: ExportOptions, address: str | N
     Reads the corpus and the store only. Raises NotExtracted, naming the modality, for what has not been extracted yet.
     """
     out = out.absolute()
-    form = options.format or (out.suffix[1:] if out.suffix[1:] in FORMATS else FORMATS[0])
+    told = out.suffix[1:]
+    if told not in (*FORMATS, "") or (told and options.format not in (None, told)):
+        wanted = f".{options.format}" if options.format else ", ".join(f".{form}" for form in FORMATS)
+        raise ConfigError(f"expected the name of the export to end in {wanted}, got {out.name!r}")
+    form = options.format or told or FORMATS[0]
     check_target(out, overwrite=options.overwrite)  # told before recordings are read, and again when writing
     root = _ReadOnlyRoot(address)
     config = load_study(study)

@@ -3,7 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-from flows.terminal import show_table
+from flows.progress import console
+from flows.terminal import printable, show_table
 from stores.encoders import EncoderStore
 from stores.features import FeatureStore, feature_ids
 from stores.root import Root
@@ -13,7 +14,7 @@ from stores.studies import StudyStore
 
 def list_store(address: str | None) -> dict[str, Any]:
     """Return {root, manifests, features, encoders, studies, reports}."""
-    root = Root(address)
+    root = Root(address).demand()
     features = []
     for modality in MODALITIES:
         for feature in feature_ids(root, modality):
@@ -38,7 +39,7 @@ def list_store(address: str | None) -> dict[str, Any]:
 
 def list_quarantine(address: str | None) -> dict[str, Any]:
     """Return {root, quarantine}: every failure that stands, with its feature."""
-    root = Root(address)
+    root = Root(address).demand()
     rows = [
         {"feature": feature, **asdict(row)}
         for modality in MODALITIES
@@ -51,12 +52,11 @@ def list_quarantine(address: str | None) -> dict[str, Any]:
 def show_quarantine(content: dict[str, Any]) -> None:
     """Print what `list_quarantine` found."""
     rows = content["quarantine"]
-    show_table(
-        f"Quarantine of {content['root']}",
-        ("sample", "feature", "stage", "reason", "attempts", "message"),
-        [(r["sample_id"], r["feature"], r["stage"], r["reason"], str(r["attempts"]), r["message"]) for r in rows],
-        caption=f"{len(rows):,} failures; `affuse extract STUDY --retry-quarantined [--reason CODE]` tries them again",
-    )
+    for row in rows:
+        line = f"{row['feature']}: {row['reason']} ({row['stage']}, attempt {row['attempts']}): {row['message']}"
+        console.print(printable(line), highlight=False, markup=False)
+    retry = "; `affuse extract STUDY --retry-quarantined [--reason CODE]` tries them again" if rows else ""
+    console.print(f"{len(rows):,} failures{retry}", highlight=False, style="bold")
 
 
 def show_store(content: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from flows.snapshot import take_snapshot
 from flows.study_config import StudyConfig
 from fusion.study import HeadPlan, RunBooks, check_plans, run_heads, subsets
 from reports.report import ReportPaths, write_report
-from stores.errors import ConfigError, NotFound
+from stores.errors import ConfigError, DamagedError, NotFound
 from stores.manifest import Manifest
 from stores.root import Root
 from stores.studies import StudyStore
@@ -107,5 +107,8 @@ def report_latest(config: StudyConfig, root: Root) -> ReportPaths:
         raise NotFound(
             f"study {config.name!r} has not run under {root.address}: run `affuse run` or `affuse study` first"
         )
-    latest = root.read_json("studies", f"{config.name}.latest.json")
+    try:
+        latest = root.read_json("studies", f"{config.name}.latest.json")
+    except DamagedError as error:
+        raise DamagedError(f"{error}: `affuse study` writes it anew") from None
     return write_report(root, StudyStore.open(root, latest["study"]).id, latest["runs"], config.report)

@@ -46,7 +46,7 @@ def store_ls(quarantine: bool, root: str | None, quiet: bool) -> dict[str, Any]:
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @common
 def store_export(study: str, out: Path, root: str | None, quiet: bool, form: str | None, **options: Any) -> Any:
-    """Write the features of a STUDY, aligned with its samples, for other programs to read.
+    """Write the features of a STUDY for other programs.
 
     \b
     affuse store export my-study.toml features.parquet   pandas, polars, duckdb
@@ -71,7 +71,7 @@ def store_export(study: str, out: Path, root: str | None, quiet: bool, form: str
 @click.option("--sample", help="Say it of one sample: its id.")
 @common
 def store_explain(study: str, sample: str | None, root: str | None, quiet: bool) -> dict[str, Any]:
-    """Say why the features of a STUDY are a hit or will be made again.
+    """Say why features are reused or made again.
 
     One line a modality, told against the nearest stored feature or encoder: which settings, weights, samples or
     labels differ. With --sample, where its rows lie or why it has none. Extracts, trains and writes nothing.
@@ -93,13 +93,14 @@ def store_explain(study: str, sample: str | None, root: str | None, quiet: bool)
 def store_verify(
     study: str | None, recompute: str | None, seed: int, device: str, root: str | None, quiet: bool
 ) -> dict[str, Any]:
-    """Check every file and every row in the store; exit code 1 if anything is wrong.
+    """Check every file and row; exit code 1 if one is wrong.
 
     \b
     affuse store verify                               seals, digests, what is missing or does not belong
     affuse store verify my-study.toml --recompute 1%  how far stored rows are from what is extracted now
 
-    A damaged part is mended by deleting its seal: its rows are extracted again by the next run.
+    Each line says what to do about it. A damaged part is removed by `affuse store gc --damaged --delete`; the next run
+    extracts its rows again.
     """
     from extractors.extractor import Runtime
     from flows.upkeep import show_verdict, verify_store
@@ -116,11 +117,18 @@ def store_verify(
 @click.argument("names", nargs=-1)
 @click.option("--delete", is_flag=True, help="Delete it; without, only say what would go.")
 @click.option("--unused", is_flag=True, help="Also features and encoders that no study refers to.")
+@click.option("--damaged", is_flag=True, help="Also parts whose rows have changed: checks all of them, as verify does.")
 @click.option("--even-if-used", is_flag=True, help="Delete what NAMES say even if a study refers to it.")
-@click.option("--grace-hours", default=24.0, show_default=True, help="Leave alone what changed within this time.")
+@click.option(
+    "--grace-hours",
+    type=click.FloatRange(min=0),
+    default=24.0,
+    show_default=True,
+    help="Leave alone what changed within this time.",
+)
 @common
 def store_gc(names: tuple[str, ...], root: str | None, quiet: bool, **options: Any) -> dict[str, Any]:
-    """Collect what nobody needs: unfinished writings and parts that were replaced.
+    """Collect unfinished writings and replaced parts.
 
     \b
     affuse store gc                    what would go, and how much it is
@@ -139,8 +147,9 @@ def store_gc(names: tuple[str, ...], root: str | None, quiet: bool, **options: A
 @click.argument("features", nargs=-1)
 @common
 def store_compact(features: tuple[str, ...], root: str | None, quiet: bool) -> dict[str, Any]:
-    """Merge the many small parts of FEATURES (ids; all by default) into few large ones.
+    """Merge small parts of FEATURES into large ones.
 
+    FEATURES are ids; all by default.
     Safe while others read and write. `affuse store gc` later collects the parts that were replaced.
     """
     from flows.upkeep import compact_store, show_compacted

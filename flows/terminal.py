@@ -25,6 +25,8 @@ def show_books(features: Mapping[str, Feature]) -> None:
         rows.append((name, *(f"{counts[column]:,}" for column in _BOOKS), shown))
     columns = ("feature", *_BOOKS, "id")
     caption = "samples = absent + cached + extracted + quarantined; distinct: different recordings"
+    if any(feature.books.quarantined for feature in features.values()):
+        caption += "; `affuse store ls --quarantine` names who failed"
     show_table("Features", columns, rows, caption=caption)
 
 

@@ -36,12 +36,11 @@ def verify_store(
         raise ConfigError(
             "--recompute needs the STUDY whose recordings and settings are to be used, and a STUDY needs it"
         )
-    root = Root(address)
+    root = Root(address).demand()
+    share = _share(recompute_share) if recompute_share is not None else 0.0
     with progress(quiet=quiet) as report:
         verdict = verify(root, report)
-    deviations: list[Deviation] = []
-    if study is not None and recompute_share is not None:
-        deviations = _recompute(study, root, _share(recompute_share), seed, runtime)
+    deviations = _recompute(study, root, share, seed, runtime) if study is not None else []
     ok = not verdict.damages and all(deviation.holds for deviation in deviations)
     return {
         "root": root.address,
@@ -90,15 +89,16 @@ def collect_litter(
     *,
     delete: bool,
     unused: bool,
+    damaged: bool,
     even_if_used: bool,
     grace_hours: float,
 ) -> JSON:
     """Return what may go, and delete it if told to."""
-    root = Root(address)
+    root = Root(address).demand()
     if names:
         litter = named_litter(root, names, even_if_used=even_if_used)
     else:
-        litter = find_litter(root, grace=grace_hours * _HOUR, unused=unused)
+        litter = find_litter(root, grace=grace_hours * _HOUR, unused=unused, damaged=damaged)
     if delete:
         sweep(root, litter)
     return {
@@ -123,7 +123,7 @@ def show_litter(found: JSON) -> None:
 
 def compact_store(address: str | None, features: Sequence[str]) -> JSON:
     """Merge the small parts of the features named, or of all."""
-    root = Root(address)
+    root = Root(address).demand()
     found = {}
     for modality in MODALITIES:
         for name in feature_ids(root, modality):

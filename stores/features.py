@@ -56,10 +56,11 @@ class FeatureStore:
         text = json.dumps(content, indent=1, sort_keys=True) + "\n"
         if not root.exists(store.folder, "feature.json"):
             root.put(text.encode(), store.folder, "feature.json")
-        elif (found := root.read(store.folder, "feature.json").decode()) != text:
+        elif (found := root.read(store.folder, "feature.json").decode(errors="replace")) != text:
             diff = difflib.unified_diff(found.splitlines(), text.splitlines(), "on disk", "asked for", lineterm="", n=0)
             raise FeatureMismatch(
-                f"{store.folder}/feature.json differs from the identity asked for:\n" + "\n".join(diff)
+                f"{store.folder}/feature.json differs from the identity asked for; if it is damaged, delete it:\n"
+                + "\n".join(diff)
             )
         return store
 
@@ -71,12 +72,17 @@ class FeatureStore:
         if len(found) != 1:
             there = ", ".join(ids) or "none"
             raise NotFound(f"expected one {modality} feature {name!r}, found {len(found)}; there are: {there}")
-        content = json.loads(root.read(f"features/{modality}/{found[0]}", "feature.json"))
-        if content["format_version"] > FORMAT:
-            raise StoreError(
-                f"{found[0]} has format {content['format_version']}, this affuse reads up to {FORMAT}: update"
-            )
-        return cls(root, FeatureIdentity.from_dict(content["identity"]))
+        where = f"features/{modality}/{found[0]}/feature.json"
+        try:
+            content = json.loads(root.read(where))
+            version = int(content["format_version"])
+            if version <= FORMAT:
+                return cls(root, FeatureIdentity.from_dict(content["identity"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedError(
+                f"{where} is not what was written ({error}): delete it, the next run writes it"
+            ) from None
+        raise StoreError(f"{found[0]} has format {version}, this affuse reads up to {FORMAT}: update")
 
     def seals(self) -> list[Seal]:
         """Return the metadata of the parts readers may use, sorted by part; replaced parts are left out."""

@@ -8,7 +8,7 @@ import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stores.encoders import EncoderStore
 from stores.errors import ConfigError, NotFound
@@ -17,6 +17,7 @@ from stores.layout import is_temporary
 from stores.root import Root, StoredFile
 from stores.samples import MODALITIES
 from stores.studies import StudyStore
+from stores.verifying import verify
 
 GRACE_S = 24 * 3600.0
 
@@ -31,9 +32,10 @@ class Litter:
     age: float
 
 
-def find_litter(root: Root, *, grace: float = GRACE_S, unused: bool = False) -> list[Litter]:
-    """Return what may go: unfinished or replaced, untouched for `grace` seconds; with `unused`, whole features and
-    encoders too that no study refers to."""
+def find_litter(root: Root, *, grace: float = GRACE_S, unused: bool = False, damaged: bool = False) -> list[Litter]:
+    """Return what may go: seals that count for nothing, and what is unfinished or replaced and untouched for `grace`
+    seconds; with `unused`, features and encoders nothing refers to; with `damaged`, parts whose rows have changed.
+    """
     files = _Files(root)
     found = [files.litter([path], "a writing that was never finished") for path in files if is_temporary(path)]
     for modality in MODALITIES:
@@ -47,7 +49,10 @@ def find_litter(root: Root, *, grace: float = GRACE_S, unused: bool = False) -> 
     if unused:
         used = references(root)
         found += [files.litter([path], "nothing refers to it") for path, name in _wholes(root) if name not in used]
-    return [litter for litter in found if litter.age > grace]
+    if damaged:
+        found += _damaged(root, files)
+    once = {litter.paths: litter for litter in reversed(found)}
+    return [litter for litter in found if litter.age > grace and once[litter.paths] is litter]
 
 
 def named_litter(root: Root, names: Iterable[str], *, even_if_used: bool) -> list[Litter]:
@@ -60,7 +65,8 @@ def named_litter(root: Root, names: Iterable[str], *, even_if_used: bool) -> lis
             raise ConfigError(
                 f"{name} is used by {', '.join(sorted(used[name]))}: --even-if-used deletes it all the same"
             )
-    return [files.litter([there[name]], "named") for name in names]
+    made = [feature for name in names for feature in _made_by(root, name)]
+    return [files.litter([there[name]], "named") for name in dict.fromkeys([*made, *names])]
 
 
 def sweep(root: Root, litter: Sequence[Litter]) -> None:
@@ -93,6 +99,9 @@ def references(root: Root) -> dict[str, set[str]]:
 def _of_feature(store: FeatureStore, files: "_Files") -> Iterator[Litter]:
     names = store.root.names(store.folder, "parts")
     replaced = _replaced(store)
+    for part, why in store.parts.lost().items():
+        paths = [f"{store.folder}/parts/{part}{kind}" for kind in (".parquet", ".zarr")]
+        yield replace(files.litter(paths, f"its rows are extracted again: {why}"), age=float("inf"))
     # the oldest seal first: a part whose replacement has gone would come back to life
     for part in sorted(
         {name.rpartition(".")[0] for name in names},
@@ -114,6 +123,20 @@ def _replaced(store: FeatureStore) -> dict[str, list[str]]:
         for part in seal.replaces:
             found[part].append(seal.part)
     return found
+
+
+def _damaged(root: Root, files: "_Files") -> Iterator[Litter]:
+    """Yield the parts that do not verify; there is nothing in them to wait for."""
+    for damage in verify(root).damages:
+        if "/parts/" in damage.path and ".zarr/" not in damage.path:
+            paths = [damage.path + kind for kind in (".parquet", ".zarr")]
+            yield replace(files.litter(paths, f"damaged: {damage.problem.partition('; `')[0]}"), age=float("inf"))
+
+
+def _made_by(root: Root, encoder: str) -> list[str]:
+    """Return the features an encoder has made: trained again, it would not be the same."""
+    ids = [(modality, name) for modality in MODALITIES for name in feature_ids(root, modality)]
+    return [name for modality, name in ids if FeatureStore.open(root, modality, name).identity.encoder == encoder]
 
 
 def _of_study(root: Root, study: str, files: "_Files") -> Iterator[Litter]:

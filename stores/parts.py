@@ -35,13 +35,15 @@ Sealed = tuple[Seal, pa.Table]  # with (key, row, digest)
 
 
 class Parts:
-    """What is sealed in a folder of parts. A seal whose values are gone counts for nothing."""
+    """What is sealed in a folder of parts. A seal that is damaged, or whose values are gone, counts for nothing: its
+    rows are extracted again, and `lost` says why."""
 
     def __init__(self, root: Root, folder: str) -> None:
         self._root, self._folder = root, folder
         self._lock = Lock()
         self._listed: Mapping[str, object] | None = None
         self._read: dict[str, tuple[object, Sealed]] = {}
+        self._lost: dict[str, str] = {}
         self._index: Index | None = None
 
     def every(self) -> list[Sealed]:
@@ -52,6 +54,12 @@ class Parts:
     def live(self) -> list[Sealed]:
         """Return the parts readers go by: those that no other replaces."""
         return _unreplaced(self.every())
+
+    def lost(self) -> dict[str, str]:
+        """Return part -> why its seal counts for nothing."""
+        with self._lock:
+            self._refreshed()
+            return dict(self._lost)
 
     def index(self) -> Index:
         """Return where the row of every key lies."""
@@ -67,9 +75,13 @@ class Parts:
         if listed == self._listed:
             return [sealed for _, sealed in self._read.values()]
         read: dict[str, tuple[object, Sealed]] = {}
+        lost: dict[str, str] = {}
         for name, stamp in sorted(listed.items()):
             part = name.removesuffix(SEAL)
-            if part == name or part + VALUES not in listed:
+            if part == name:
+                continue
+            if part + VALUES not in listed:
+                lost[part] = "its values are gone"
                 continue
             known = self._read.get(part)
             if known is not None and known[0] == stamp:
@@ -79,7 +91,9 @@ class Parts:
                 read[part] = stamp, read_seal(self._root, self._folder, part)
             except FileNotFoundError:  # a replaced part may go between the listing and the reading
                 continue
-        self._read, self._listed, self._index = read, listed, None
+            except DamagedError as error:
+                lost[part] = str(error)
+        self._read, self._lost, self._listed, self._index = read, lost, listed, None
         return [sealed for _, sealed in read.values()]
 
 
@@ -109,9 +123,7 @@ def read_seal(root: Root, folder: str, part: str, *, check: bool = False) -> Sea
             raise ValueError("its digest differs")
         return Seal(part, header["rows"], Receipt(**header["receipt"]), tuple(header["replaces"])), table
     except (KeyError, TypeError, ValueError) as error:
-        raise DamagedError(
-            f"{where} is not the seal that was written: {error}; delete it to have its rows extracted again"
-        ) from None
+        raise DamagedError(f"{where} is not the seal that was written: {error}") from None
 
 
 def put_seal(root: Root, folder: str, part: str, header: Mapping[str, Any], columns: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from zarr.storage import FsspecStore, LocalStore
 
-from stores.errors import ConfigError, DamagedError, RootError, StoreError
+from stores.errors import ConfigError, DamagedError, NotFound, RootError, StoreError
 from stores.identity import canonical, fingerprint
 
 DEFAULT = "runs"
@@ -96,6 +96,12 @@ class Root:
         if not self.is_local:
             raise StoreError(f"{self.address} is not a folder on this machine: give --root a local folder")
         return Path(self.path(*parts))
+
+    def demand(self) -> "Root":
+        """Return itself. Raises NotFound if nothing has been written under this root yet."""
+        if not self.names():
+            raise NotFound(f"there is no store at {self.address}: check --root; `affuse run STUDY` makes one")
+        return self
 
     def exists(self, *parts: str) -> bool:
         with self.telling("look for", *parts):
@@ -246,7 +252,7 @@ class Root:
         try:
             yield
         except (StoreError, FileNotFoundError) as error:
-            if self.is_local or not _no_bucket(error):
+            if isinstance(error, StoreError) or (doing != "write" if self.is_local else not _no_bucket(error)):
                 raise
             raise RootError(self._told(doing, parts, error)) from error
         except OSError as error:

@@ -135,8 +135,8 @@ def read_part(store: "FeatureStore", part: str, numbers: np.ndarray, out: np.nda
         raise  # the disk, not what is on it
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise DamagedError(
-            f"{store.id}: part {part} cannot be read ({type(error).__name__}: {error}): run `affuse store verify`; "
-            f"delete its seal {store.folder}/parts/{part}.parquet to have its rows extracted again"
+            f"{store.id}: part {part} cannot be read ({type(error).__name__}: {error}): "
+            "`affuse store gc --damaged --delete` removes such parts, the next run extracts their rows again"
         ) from error
 
 

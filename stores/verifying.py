@@ -61,13 +61,22 @@ def verify(root: Root, report: Progress | None = None) -> Verdict:
     for path, check in checks:
         try:
             check()
-        except FileNotFoundError as error:
-            verdict.damages.append(Damage(path, f"missing: {error}"))
-        except (StoreError, KeyError, TypeError, ValueError) as error:
-            verdict.damages.append(Damage(path, str(error)))
+        except (StoreError, FileNotFoundError, KeyError, TypeError, ValueError) as error:
+            problem = f"missing: {error}" if isinstance(error, FileNotFoundError) else str(error)
+            verdict.damages.append(Damage(path, f"{problem}; {_remedy(path)}"))
         told.advance("verify")
     told.finish("verify")
     return verdict
+
+
+def _remedy(path: str) -> str:
+    if "/parts/" in path:
+        return "`affuse store gc --damaged --delete` removes it, the next run extracts its rows again"
+    if path.startswith("encoders/"):
+        return "restore it, or `affuse store gc ID --delete --even-if-used`: it goes with the features it made"
+    if path.startswith("studies/") and not path.endswith(".json"):
+        return "delete the folder: `affuse study STUDY` trains its heads again"
+    return "delete it: the next run writes it again"
 
 
 def _checks(root: Root, verdict: Verdict) -> Iterator[tuple[str, Callable[[], object]]]:
@@ -76,7 +85,8 @@ def _checks(root: Root, verdict: Verdict) -> Iterator[tuple[str, Callable[[], ob
         yield f"manifests/{name}", partial(Manifest.load, root, name.removesuffix(".parquet"))
     for modality in MODALITIES:
         for name in root.names("features", modality):
-            yield from _feature_checks(root, modality, name, verdict)
+            if "." not in name:  # a foreign file is told already
+                yield from _feature_checks(root, modality, name, verdict)
     for name in root.names("encoders"):
         if name in EncoderStore(root):
             yield f"encoders/{name}", partial(EncoderStore(root).check, name)
@@ -100,7 +110,8 @@ def _feature_checks(
         if store.id != name:
             raise DamagedError(f"its identity is that of {store.id}")
     except (StoreError, OSError, KeyError, TypeError, ValueError) as error:
-        verdict.damages.append(Damage(f"{folder}/feature.json", str(error)))
+        path = f"{folder}/feature.json"
+        verdict.damages.append(Damage(path, f"{error}; {_remedy(path)}"))
         return
     names = root.names(folder, "parts")
     for part in sorted({entry.rpartition(".")[0] for entry in names}):
@@ -121,7 +132,7 @@ def _check_quarantine(root: Root, path: str) -> None:
 def _check_part(store: FeatureStore, part: str, verdict: Verdict) -> None:
     seal, table = read_seal(store.root, f"{store.folder}/parts", part, check=True)
     if f"{part}.zarr" not in store.root.names(store.folder, "parts"):
-        raise DamagedError(f"the values are gone: delete {store.folder}/parts/{part}.parquet to extract them again")
+        raise DamagedError("the values are gone")
     zarr.open_group(store.root.zarr(store.folder, "parts", f"{part}.zarr"), mode="r")
     rows, digests = table["row"].to_numpy(), table["digest"].to_pylist()
     order = np.argsort(rows)

@@ -164,3 +164,47 @@ def test_rehash_reads_files_whose_time_and_size_lie(
     os.utime(picture, ns=(past, past))
     assert result(*extract, root=store)["features"]["image"]["cached"] == 16
     assert result(*extract, "--rehash", root=store)["features"]["image"]["extracted"] == 1
+
+
+@pytest.mark.parametrize("command", [("ls",), ("verify",), ("gc",), ("compact",), ("ls", "--quarantine")])
+def test_a_root_that_is_not_there_is_told(affuse, tmp_path: Path, command: tuple[str, ...]) -> None:
+    done = affuse("store", *command, "--root", str(tmp_path / "nowhere"))
+    assert done.returncode == 1
+    assert "there is no store at" in done.stderr
+    assert "check --root" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--device", "banana"), "expected a device such as auto, cpu, cuda or cuda:1, got 'banana'"),
+        (("--dask", "foo"), "--dask 'foo'"),
+        (("--time-limit", "0"), "time_limit"),
+    ],
+)
+def test_an_option_that_cannot_be_is_wrong_usage(affuse, talkers: Any, arguments: tuple[str, ...], said: str) -> None:
+    done = affuse("extract", str(talkers.save()), *arguments, "--root", str(talkers.root))
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_damaged_parts_are_passed_over_told_and_collected(affuse, result, talkers: Any, store: Path) -> None:
+    seal = next(store.glob("features/text/*/parts/*.parquet"))
+    seal.write_bytes(seal.read_bytes()[:100])
+    for command in (("ls",), ("gc",)):
+        assert affuse("store", *command, "--root", str(store)).returncode == 0
+    done = affuse("extract", str(talkers.path), "--device", "cpu", "--root", str(store))
+    assert done.returncode == 0
+    assert "1 damaged parts are passed over" in done.stderr
+    assert affuse("store", "verify", "--root", str(store)).returncode == 1
+    assert len(result("store", "gc", "--damaged", "--delete", root=store)["litter"]) == 1
+    assert affuse("store", "verify", "--root", str(store)).returncode == 0
+    assert result("extract", str(talkers.path), "--device", "cpu", root=store)["features"]["text"]["cached"] == 16
+
+
+def test_an_export_under_a_name_of_another_format_is_refused(affuse, talkers: Any, tmp_path: Path) -> None:
+    study = str(talkers.save())
+    for arguments in ((str(tmp_path / "x.csv"),), (str(tmp_path / "x.zarr"), "--format", "npz")):
+        done = affuse("store", "export", study, *arguments, "--root", str(talkers.root))
+        assert done.returncode == 2
+        assert "expected the name of the export to end in" in done.stderr

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from stores.encoders import EncoderStore
-from stores.errors import DamagedError, StoreError
+from stores.errors import DamagedError
 from stores.features import FeatureStore
 from stores.layout import place_of
+from stores.litter import find_litter, sweep
 from stores.root import Root
 from stores.studies import StudyStore
 from stores.verifying import verify
@@ -127,7 +128,7 @@ def test_lost_values_never_pass_for_zeros(root, fill):
     for part in root.local("features").rglob("*.zarr"):
         shutil.rmtree(part / "values" / "c")
     store = FeatureStore.open(Root(root.address), "text", "bert")
-    with pytest.raises(DamagedError, match=r"a piece of the values is missing.*affuse store verify"):
+    with pytest.raises(DamagedError, match=r"a piece of the values is missing.*affuse store gc --damaged --delete"):
         store.read(["k1"])
     assert len(verify(root).damages) == 3
 
@@ -164,10 +165,43 @@ def test_unfinished_writings_are_no_damage(root, fill, vectors, receipt, row):
     )
 
 
-def test_a_damaged_seal_stops_readers_and_says_what_to_do(root, fill):
+def test_a_damaged_seal_counts_for_nothing_is_named_and_collected(root, fill):
     fill(root)
     store = FeatureStore.open(root, "text", "bert")
-    seal = root.local(store.folder, "parts", f"{store.index()['k1'].part}.parquet")
+    part = store.index()["k1"].part
+    seal = root.local(store.folder, "parts", f"{part}.parquet")
     seal.write_bytes(seal.read_bytes()[:-20])
-    with pytest.raises(StoreError, match="is not the table that was written"):
-        FeatureStore.open(root, "text", "bert").index()
+    assert set(FeatureStore.open(root, "text", "bert").index()) == {"k3"}
+    assert "is not the table that was written" in store.parts.lost()[part]
+    [damage] = verify(root).damages
+    assert "`affuse store gc --damaged --delete` removes it" in damage.problem
+    sweep(root, find_litter(root))  # no grace: nothing in it can be read
+    assert verify(root).damages == []
+    assert store.parts.lost() == {}
+
+
+def test_parts_whose_rows_have_changed_are_collected_when_asked(root, fill):
+    fill(root)
+    store = FeatureStore.open(root, "text", "bert")
+    part = store.index()["k1"].part
+    shard = root.local(store.folder, "parts", f"{part}.zarr", "values/c/0/0")
+    content = bytearray(shard.read_bytes())
+    content[0] ^= 1
+    shard.write_bytes(content)
+    assert find_litter(root) == []
+    [litter] = find_litter(root, damaged=True)
+    assert "has changed" in litter.why
+    sweep(root, [litter])
+    assert verify(root).damages == []
+    assert set(store.index()) == {"k3"}
+
+
+def test_a_damaged_feature_json_is_told_with_what_to_do(root, fill):
+    fill(root)
+    [name] = root.names("features", "text")
+    root.put(b"{", "features", "text", name, "feature.json")
+    with pytest.raises(
+        DamagedError, match=r"feature.json is not what was written .*: delete it, the next run writes it"
+    ):
+        FeatureStore.open(root, "text", "bert")
+    assert paths(verify(root)) == [f"features/text/{name}/feature.json"]
