@@ -130,6 +130,16 @@ def test_a_failure_is_tried_again_on_request_only(counting: Counting) -> None:
     assert len(counting.inputs.root.names(f"features/text/{counting.identity.id}/quarantine")) == 2
 
 
+def test_what_failed_under_one_extractor_is_tried_again_under_another(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(counting, say("a", "poison"))["quarantined"] == 1
+    other = Counting(CountingConfig(poison="something else"), counting.inputs)
+    other.batches = []
+    monkeypatch.setattr("extractors.run._opened", lambda *_: other)
+    assert run(other, say("a", "poison"))["extracted"] == 2
+
+
 def test_a_new_sample_shares_the_failure_of_its_key(counting: Counting) -> None:
     run(counting, say("poison"))
     counting.batches.clear()
