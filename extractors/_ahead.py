@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from threading import Condition, Thread, current_thread
+from threading import TIMEOUT_MAX, Condition, Thread, current_thread
 from typing import Any, Generic, TypeVar
 
 Given = TypeVar("Given")
@@ -48,7 +48,8 @@ class _Decoders(Generic[Given]):
             self._replace_late()
             while not (task.done or task.given_up):
                 starts = [running.started for running in self._running if running.started is not None]
-                self._changed.wait(min(starts) + self._limit_s - time.monotonic() if starts else None)
+                left = min(starts) + self._limit_s - time.monotonic() if starts else TIMEOUT_MAX
+                self._changed.wait(min(left, TIMEOUT_MAX))
                 self._replace_late()
 
     def take(self, task: _Task[Given]) -> Any:

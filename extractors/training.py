@@ -1,7 +1,7 @@
 """Train an encoder: who it is fitted on, who it stops on, and its weights under the id of its recipe."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,9 +186,23 @@ def _trainable(extractor_type: type[Extractor[Any]], config: Any, inputs: Inputs
     return extractor_type(config, inputs)
 
 
-def _may_pass(error: MediaError) -> bool:
-    """Return whether the machine, not the recording, may be at fault."""
-    return error.reason == "timeout" or (error.stage == "read" and error.reason != "empty_text")
+def _once_more(decode: Callable[[Trainee], Any], trainee: Trainee, item: Any) -> Any:
+    """Try again what could not be read: a moment later the disk may be there."""
+    failed = isinstance(item, MediaError) and item.stage == "read" and item.reason != "empty_text"
+    return decode(trainee) if failed else item
+
+
+def _may_pass(error: MediaError, sample: Sample, key: str, modality: str) -> bool:
+    """Return whether the machine, not the recording, may be at fault.
+
+    A file whose bytes can be read, and that no decoder takes even the second time, is at fault itself.
+    """
+    if error.reason in ("timeout", "upstream"):
+        return True
+    try:
+        return error.stage == "read" and sample.key(modality) != key
+    except MediaError:
+        return error.reason != "empty_text"
 
 
 def _decoded(
@@ -208,11 +222,13 @@ def _decoded(
         limit_s=runtime.time_limit,
         late=lambda trainee: too_slow(by_id[trainee.sample_id], runtime.time_limit),
     )
-    items = {trainee.sample_id: item for trainee, item in results}
-    failed = Counter(item.reason for item in items.values() if isinstance(item, MediaError))
-    if late := next((i for i in items.values() if isinstance(i, MediaError) and _may_pass(i)), None):
+    items = {trainee.sample_id: _once_more(decode, trainee, item) for trainee, item in results}
+    keys = {trainee.sample_id: trainee.key for trainee in recipe.trainees}
+    faults = {name: item for name, item in items.items() if isinstance(item, MediaError)}
+    modality = extractor.modality
+    if late := next((e for name, e in faults.items() if _may_pass(e, by_id[name], keys[name], modality)), None):
         raise StoreError(
             f"{recipe.id} cannot be trained now: {late}; run again, or an encoder without it would be kept"
         )
-    good = {name: item for name, item in items.items() if not isinstance(item, MediaError)}
-    return good, dict(sorted(failed.items()))
+    good = {name: item for name, item in items.items() if name not in faults}
+    return good, dict(sorted(Counter(fault.reason for fault in faults.values()).items()))

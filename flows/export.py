@@ -144,7 +144,7 @@ def _aligned(
     the repeat. `readers` are the ids of those who should have been extracted; raises NotExtracted if some were not."""
     _check_there(f"{name}:", store)
     index = store.index()
-    failed = {row.key for row in store.quarantined()}
+    failed = {row.sample_id if row.key is None else row.key for row in store.quarantined()}
     expected = set(readers)
     found = dict.fromkeys(("rows", "absent", "quarantined", "outside_repeat"), 0)
     keys: list[str | None] = []
@@ -158,7 +158,7 @@ def _aligned(
             found["absent"] += 1
         elif sample.id not in expected:
             found["outside_repeat"] += 1
-        elif isinstance(key, MediaError) or key in failed:
+        elif isinstance(key, MediaError) or key in failed or sample.id in failed:
             found["quarantined"] += 1
         else:
             pending.append(sample.id)

@@ -20,6 +20,7 @@ from stores.studies import StudyStore
 from stores.verifying import verify
 
 GRACE_S = 24 * 3600.0
+REPLACED = "replaced by a larger part"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ def find_litter(root: Root, *, grace: float = GRACE_S, unused: bool = False, dam
         used = references(root)
         found += [files.litter([path], "nothing refers to it") for path, name in _wholes(root) if name not in used]
     if damaged:
-        found += _damaged(root, files)
+        found = _instead_of_replaced(found, list(_damaged(root, files)))
     once = {litter.paths: litter for litter in reversed(found)}
     return [litter for litter in found if litter.age > grace and once[litter.paths] is litter]
 
@@ -100,8 +101,11 @@ def _of_feature(store: FeatureStore, files: "_Files") -> Iterator[Litter]:
     names = store.root.names(store.folder, "parts")
     replaced = _replaced(store)
     for part, why in store.parts.lost().items():
-        paths = [f"{store.folder}/parts/{part}{kind}" for kind in (".parquet", ".zarr")]
-        yield replace(files.litter(paths, f"its rows are extracted again: {why}"), age=float("inf"))
+        seal, values = (f"{store.folder}/parts/{part}{kind}" for kind in (".parquet", ".zarr"))
+        if values.rpartition("/")[2] in names:  # an unreadable seal: there is nothing to wait for
+            yield replace(files.litter([seal, values], f"its rows are extracted again: {why}"), age=float("inf"))
+        else:  # a listing is not of one moment: the values may only not have been seen
+            yield files.litter([seal], f"its rows are extracted again: {why}")
     # the oldest seal first: a part whose replacement has gone would come back to life
     for part in sorted(
         {name.rpartition(".")[0] for name in names},
@@ -109,11 +113,11 @@ def _of_feature(store: FeatureStore, files: "_Files") -> Iterator[Litter]:
         reverse=True,
     ):
         seal, values = f"{store.folder}/parts/{part}.parquet", f"{store.folder}/parts/{part}.zarr"
-        if f"{part}.parquet" not in names:
+        if f"{part}.parquet" not in names and f"{part}.zarr" in names:
             yield files.litter([values], "values that were never sealed")
         elif part in replaced:
             since = [f"{store.folder}/parts/{name}.parquet" for name in replaced[part]]
-            yield files.litter([seal, values], "replaced by a larger part", since=since)
+            yield files.litter([seal, values], REPLACED, since=since)
 
 
 def _replaced(store: FeatureStore) -> dict[str, list[str]]:
@@ -128,9 +132,15 @@ def _replaced(store: FeatureStore) -> dict[str, list[str]]:
 def _damaged(root: Root, files: "_Files") -> Iterator[Litter]:
     """Yield the parts that do not verify; there is nothing in them to wait for."""
     for damage in verify(root).damages:
-        if "/parts/" in damage.path and ".zarr/" not in damage.path:
-            paths = [damage.path + kind for kind in (".parquet", ".zarr")]
-            yield replace(files.litter(paths, f"damaged: {damage.problem.partition('; `')[0]}"), age=float("inf"))
+        seal, values = (damage.path + kind for kind in (".parquet", ".zarr"))
+        if "/parts/" in damage.path and seal in files:
+            why = f"damaged: {damage.problem.partition('; `')[0]}"
+            yield replace(files.litter([seal, values], why), age=float("inf"))
+
+
+def _instead_of_replaced(found: list[Litter], damaged: list[Litter]) -> list[Litter]:
+    """Keep what was replaced while parts go that are damaged: without them it may come back to life."""
+    return [*(litter for litter in found if not damaged or litter.why != REPLACED), *damaged]
 
 
 def _made_by(root: Root, encoder: str) -> list[str]:
@@ -168,6 +178,9 @@ class _Files:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._files
 
     def age(self, path: str) -> float:
         """Return the seconds since a file changed; infinite if there is none."""

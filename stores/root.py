@@ -38,6 +38,7 @@ _REMOTE_HINTS = {
     "EndpointConnectionError": "check AWS_ENDPOINT_URL and the network",
     "FileNotFoundError": "check the name of the bucket, and create it first",
 }
+_DIGEST = b"affuse_schema"  # key of a table's metadata
 _INVISIBLE = "."  # temporary siblings of files that are being written begin so
 
 
@@ -196,7 +197,8 @@ class Root:
         return cast(dict[str, Any], content)
 
     def put_table(self, table: pa.Table, *parts: str, compression: str = "zstd", use_dictionary: bool = True) -> None:
-        """Write a Parquet file atomically, with checksums of its pages."""
+        """Write a Parquet file atomically, with checksums of its pages and a digest of its columns and metadata."""
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), _DIGEST: _schema_digest(table.schema)})
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression=compression, use_dictionary=use_dictionary, write_page_checksum=True)
         self.put(sink.getvalue().to_pybytes(), *parts)
@@ -205,7 +207,11 @@ class Root:
         """Return a Parquet file. Raises DamagedError if it is not what was written."""
         data = pa.BufferReader(self.read(*parts))
         try:
-            return pq.ParquetFile(data, page_checksum_verification=True).read()
+            table = pq.ParquetFile(data, page_checksum_verification=True).read()
+            metadata = dict(table.schema.metadata or {})
+            if metadata.pop(_DIGEST, None) != _schema_digest(table.schema):
+                raise ValueError("its columns or metadata have changed")
+            return table.replace_schema_metadata(metadata or None)
         except (pa.ArrowException, OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise DamagedError(f"{posixpath.join(*parts)} is not the table that was written: {reason}") from None
@@ -275,6 +281,12 @@ def json_text(content: Mapping[str, Any]) -> str:
     """Return the JSON of an object and of its digest, indented for people."""
     plain = cast(dict[str, Any], canonical(content))
     return json.dumps({**plain, "digest": fingerprint(plain)}, indent=1) + "\n"
+
+
+def _schema_digest(schema: pa.Schema) -> bytes:
+    """Return the digest of what no checksum of a page covers: the names of columns, and metadata."""
+    metadata = {key.hex(): value.hex() for key, value in (schema.metadata or {}).items() if key != _DIGEST}
+    return fingerprint([list(schema.names), metadata]).encode()
 
 
 def _no_bucket(error: Exception) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from stores.compaction import compact
 from stores.encoders import EncoderStore
-from stores.errors import ConfigError, NotFound
+from stores.errors import ConfigError, NotFound, RootError
 from stores.features import FeatureStore
 from stores.litter import GRACE_S, find_litter, named_litter, references, sweep
 from stores.root import Root
@@ -157,3 +157,40 @@ def test_replaced_parts_go_oldest_first_so_that_none_comes_back_to_life(root, fi
     order = [litter.paths[0] for litter in find_litter(root, grace=60) if "replaced" in litter.why]
     assert len(order) >= 4
     assert order == sorted(order, key=seals.get)
+
+
+def test_a_disk_that_cannot_be_read_is_no_damage(root, fill, monkeypatch):
+    fill(root)
+
+    def failing(self, *parts):
+        raise RootError("cannot read: Input/output error")
+
+    monkeypatch.setattr(Root, "read_table", failing)
+    with pytest.raises(RootError, match="Input/output error"):
+        find_litter(root, damaged=True)
+
+
+def test_what_a_damaged_part_replaced_is_kept_and_comes_back(root, fill):
+    store = FeatureStore.open(fill(root), "text", "bert")
+    age(root, GRACE_S + 60)
+    compact(store)
+    age(root, GRACE_S + 60)
+    [seal] = FeatureStore.open(root, "text", "bert").seals()
+    shard = root.local(store.folder, "parts", f"{seal.part}.zarr", "values/c/0/0")
+    content = bytearray(shard.read_bytes())
+    content[0] ^= 1
+    shard.write_bytes(content)
+    litter = find_litter(root, damaged=True)
+    assert [item.paths[0] for item in litter] == [f"{store.folder}/parts/{seal.part}.parquet"]
+    sweep(root, litter)
+    assert set(FeatureStore.open(root, "text", "bert").index()) == {"k1", "k2", "k3"}
+    assert verify(root).damages == []
+
+
+def test_a_foreign_file_among_the_parts_is_not_taken_for_one(root, fill):
+    store = FeatureStore.open(fill(root), "text", "bert")
+    root.put(b"x", store.folder, "parts", "readme.md")
+    assert find_litter(root, grace=-60, damaged=True) == []
+    verdict = verify(root)
+    assert [damage.path for damage in verdict.damages] == [f"{store.folder}/parts/readme.md"]
+    assert verdict.litter == []
