@@ -2,12 +2,12 @@
 
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from stores.errors import ConfigError
+from stores.local_files import sibling, sync
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:
@@ -32,7 +32,7 @@ def placed(target: Path, *, overwrite: bool) -> Iterator[Path]:
     Raises ConfigError as `check_target` does, at the beginning and again before renaming.
     """
     check_target(target, overwrite=overwrite)
-    unfinished = _sibling(target)
+    unfinished = sibling(target)
     try:
         yield unfinished
         _flush(unfinished)
@@ -46,7 +46,7 @@ def _swap(new: Path, target: Path) -> None:
     if not (new.is_dir() or target.is_dir()) or not os.path.lexists(target):
         new.replace(target)
         return
-    old = _sibling(target)  # no system replaces a full folder in one step
+    old = sibling(target)  # no system replaces a full folder in one step
     target.rename(old)
     try:
         new.rename(target)
@@ -56,15 +56,10 @@ def _swap(new: Path, target: Path) -> None:
     _remove(old)
 
 
-def _sibling(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-
-
 def _flush(path: Path) -> None:
     for file in path.rglob("*") if path.is_dir() else [path]:
         if file.is_file():
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())
+            sync(file)
 
 
 def _remove(path: Path) -> None:

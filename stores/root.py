@@ -1,10 +1,8 @@
 """The one place everything is written under: a folder or any fsspec address."""
 
-import errno
 import json
 import os
 import posixpath
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,27 +17,12 @@ from zarr.storage import FsspecStore, LocalStore
 
 from stores.errors import ConfigError, DamagedError, NotFound, RootError, StoreError
 from stores.identity import canonical, fingerprint
+from stores.local_files import INVISIBLE, put_file, sync
+from stores.refusals import is_refusal, lacks_bucket, refusal
 
 DEFAULT = "runs"
 VARIABLE = "AFFUSE_ROOT"
-_HINTS = {
-    errno.ENOSPC: "free some space or choose another --root; what was sealed is kept",
-    errno.EDQUOT: "your quota is used up: free some space or choose another --root; what was sealed is kept",
-    errno.EFBIG: "files may not grow that large here: raise the limit or choose another --root",
-    errno.EACCES: "change its permissions or choose another --root",
-    errno.EPERM: "change its permissions or choose another --root",
-    errno.EROFS: "it is mounted read-only: choose another --root",
-    errno.ENOTDIR: "a file stands where a folder is needed: choose another --root",
-    errno.EEXIST: "a file stands where a folder is needed: choose another --root",
-}
-_REMOTE_HINTS = {
-    "NoCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
-    "PermissionError": "check the credentials and what they allow",
-    "EndpointConnectionError": "check AWS_ENDPOINT_URL and the network",
-    "FileNotFoundError": "check the name of the bucket, and create it first",
-}
 _DIGEST = b"affuse_schema"  # key of a table's metadata
-_INVISIBLE = "."  # temporary siblings of files that are being written begin so
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +101,11 @@ class Root:
             except NotADirectoryError:
                 return []
             except FileNotFoundError as error:
-                if _no_bucket(error):
+                if lacks_bucket(error):
                     raise
                 return []
         found = {posixpath.basename(str(entry).rstrip("/")) for entry in entries if str(entry).rstrip("/") != folder}
-        return sorted(name for name in found if not name.startswith(_INVISIBLE))
+        return sorted(name for name in found if not name.startswith(INVISIBLE))
 
     def stamps(self, *parts: str) -> dict[str, tuple[int, float]]:
         """Return name -> (bytes, time of the last change) directly below a folder; folders are (0, 0.0)."""
@@ -131,7 +114,7 @@ class Root:
             try:
                 entries = self._fs.ls(self.path(*parts), detail=True)
             except FileNotFoundError as error:
-                if _no_bucket(error):
+                if lacks_bucket(error):
                     raise
                 return {}
         return {
@@ -164,7 +147,7 @@ class Root:
         """Write a file with one atomic operation: temporary sibling, fsync, rename; or one PUT."""
         with self.telling("write", *parts):
             if self.is_local:
-                _put_local(Path(self.path(*parts)), data)
+                put_file(Path(self.path(*parts)), data)
             else:
                 self._fs.pipe_file(self.path(*parts), data)
 
@@ -173,7 +156,7 @@ class Root:
         with self.telling("write", *parts):
             try:
                 if self.is_local:
-                    _put_local(Path(self.path(*parts)), data, new=True)
+                    put_file(Path(self.path(*parts)), data, new=True)
                 else:
                     self._fs.pipe_file(self.path(*parts), data, mode="create")
             except FileExistsError:
@@ -231,15 +214,16 @@ class Root:
         """
         if not self.is_local:
             return
+        flushed = set() if done is None else done
         with self.telling("flush", *parts):
             for folder, _, files in os.walk(self.path(*parts)):
                 for path in (os.path.join(folder, name) for name in files):
-                    if done is not None and path in done:
+                    if path in flushed:
                         continue
                     with suppress(FileNotFoundError):  # the temporary name of a file that is being written
-                        _sync(path)
-                        (done if done is not None else set()).add(path)
-                _sync(folder)
+                        sync(path)
+                        flushed.add(path)
+                sync(folder)
 
     def delete(self, *parts: str) -> None:
         """Delete a file, or a folder with everything in it; nothing happens if it is gone already."""
@@ -257,24 +241,16 @@ class Root:
         """
         try:
             yield
-        except (StoreError, FileNotFoundError) as error:
-            if isinstance(error, StoreError) or (doing != "write" if self.is_local else not _no_bucket(error)):
-                raise
-            raise RootError(self._told(doing, parts, error)) from error
-        except OSError as error:
-            raise RootError(self._told(doing, parts, error)) from error
+        except StoreError:
+            raise
         except Exception as error:
-            if not type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):
+            absent = isinstance(error, FileNotFoundError)
+            told = (doing == "write" if self.is_local else lacks_bucket(error)) if absent else is_refusal(error)
+            if not told:
                 raise
-            raise RootError(self._told(doing, parts, error)) from error
-
-    def _told(self, doing: str, parts: tuple[str, ...], error: Exception) -> str:
-        number = getattr(error, "errno", None)
-        what = (os.strerror(number) if number else str(error)) or type(error).__name__
-        hints = [_HINTS.get(number or 0), _REMOTE_HINTS.get(type(error).__name__) if not self.is_local else None]
-        hint = next((hint for hint in reversed(hints) if hint), "check that the root can be used")
-        name = posixpath.join(*parts) if parts else "."
-        return f"cannot {doing} {name} under {self.address}: {what}: {hint}"
+            what = posixpath.join(*parts) if parts else "."
+            text = refusal(error, doing=doing, what=what, address=self.address, is_local=self.is_local)
+            raise RootError(text) from error
 
 
 def json_text(content: Mapping[str, Any]) -> str:
@@ -287,45 +263,6 @@ def _schema_digest(schema: pa.Schema) -> bytes:
     """Return the digest of what no checksum of a page covers: the names of columns, and metadata."""
     metadata = {key.hex(): value.hex() for key, value in (schema.metadata or {}).items() if key != _DIGEST}
     return fingerprint([list(schema.names), metadata]).encode()
-
-
-def _no_bucket(error: Exception) -> bool:
-    return "specified bucket does not exist" in f"{error} {error.__cause__}"
-
-
-def _put_local(path: Path, data: bytes, *, new: bool = False) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{_INVISIBLE}{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if new:
-            _link(temporary, path)
-        else:
-            temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync(path.parent)
-
-
-def _link(temporary: Path, path: Path) -> None:
-    """Give a file its name unless it is taken: FileExistsError."""
-    try:
-        os.link(temporary, path)
-    except OSError as error:
-        if isinstance(error, FileExistsError) or path.exists():
-            raise FileExistsError(errno.EEXIST, "exists", str(path)) from None
-        temporary.replace(path)  # a file system without links
-
-
-def _sync(path: str | Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _modified(info: Mapping[str, Any]) -> float:
