@@ -80,19 +80,20 @@ def plan(
     can_be = np.ones(len(keys), bool)
     if extractor.inputs.upstream is not None:
         can_be = extractor.inputs.upstream.index().find(readable) != ABSENT
+
+    def refused(error: MediaError, sample: Sample, key: str | None) -> Quarantined:
+        return Quarantined.of(error, sample_id=sample.id, key=key, attempts=attempts[sample.id] + 1, time=now())
+
     cached: list[str] = []
     todo: dict[str, list[Sample]] = {}
     quarantined: list[Quarantined] = []
     for i, (sample, key) in enumerate(zip(present, keys, strict=True)):
         if isinstance(key, MediaError):
-            row = Quarantined.of(key, sample_id=sample.id, key=None, attempts=attempts[sample.id] + 1, time=now())
-            quarantined.append(row)
+            quarantined.append(refused(key, sample, None))
         elif has_row[i]:
             cached.append(key)
         elif not can_be[i]:
-            error = no_upstream(sample, extractor)
-            row = Quarantined.of(error, sample_id=sample.id, key=key, attempts=attempts[sample.id] + 1, time=now())
-            quarantined.append(row)
+            quarantined.append(refused(no_upstream(sample, extractor), sample, key))
         elif key in failed and failed[key].reason not in retry:
             quarantined.append(shared(failed[key], sample))
         else:

@@ -143,6 +143,11 @@ def read_by(plan: FeaturePlan, manifest: Manifest, cast: Cast | None) -> list[Se
     return [_members(cast.candidates, split) for split in cast.splits]
 
 
+def feature_plans(config: StudyConfig) -> dict[str, FeaturePlan]:
+    """Return every plan of a study by name: its modalities, and what they read."""
+    return _frozen(config) | _trained(config)
+
+
 def _frozen(config: StudyConfig) -> dict[str, FeaturePlan]:
     """Return the plans that need no trained encoder, by name; what is read comes before what reads it."""
     found = {}

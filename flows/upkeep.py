@@ -6,7 +6,7 @@ from typing import Any
 
 from extractors.extractor import Runtime
 from extractors.recompute import Deviation, recompute
-from flows.features import extractor_of, find_features, read_by
+from flows.features import extractor_of, feature_plans, find_features, read_by
 from flows.pipeline import cast_study
 from flows.progress import console, progress
 from flows.study_config import load_study
@@ -160,8 +160,7 @@ def _recompute(study: str, root: Root, share: float, seed: int, runtime: Runtime
     manifest = config.corpus.build(root, base=config.base)
     load_digests(root, manifest.name)
     cast = cast_study(config, manifest) if config.trains_encoders else None
-    plans = {plan.upstream.name: plan.upstream for plan in config.features.values() if plan.upstream}
-    plans |= dict(config.features)
+    plans = feature_plans(config)
     return [
         recompute(
             extractor_of(plans[name], root, encoder=store.identity.encoder), samples, runtime, share=share, seed=seed
