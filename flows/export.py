@@ -8,7 +8,7 @@ from typing import Any
 
 from extractors.plan import read_keys
 from flows.candidates import Cast
-from flows.features import extractor_of, find_features, read_by, upstream_store
+from flows.features import extractor_of, feature_plans, find_features, read_by, upstream_store
 from flows.pipeline import cast_study
 from flows.progress import console
 from flows.study_config import FeaturePlan, StudyConfig, load_study
@@ -113,8 +113,7 @@ def collect(config: StudyConfig, root: Root, options: ExportOptions) -> Export:
 
 def _chosen(config: StudyConfig, names: Sequence[str]) -> dict[str, FeaturePlan]:
     """Return the plans to export by name: those asked for, upstream ones (`acoustic`) included, or the modalities."""
-    plans = {plan.upstream.name: plan.upstream for plan in config.features.values() if plan.upstream is not None}
-    plans |= {modality: config.features[modality] for modality in config.modalities}
+    plans = feature_plans(config)
     for name in names:
         if name not in plans:
             hint, listed = nearest(name, list(plans)), ", ".join(sorted(plans))
