@@ -15,6 +15,8 @@ def decoded(extractor: Extractor[Any], sample: Sample, key: str) -> Any:
     """
     try:
         item = extractor.decode(sample, key)
+        if view := extractor.inputs.view:
+            item = extractor.varied(item, view.settings, view.generator(key))
     except Exception as error:  # decoders raise anything at all on hostile files
         item = _failure(error, sample)
     if extractor.upstream is not None or (isinstance(item, MediaError) and item.stage == "read"):

@@ -61,3 +61,10 @@ def computing(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     else:
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             yield
+
+
+def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return the tensor on the device; to a GPU it is copied from pinned memory while the next is made ready."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

@@ -12,6 +12,7 @@ import numpy as np
 
 from stores.errors import ConfigError
 from stores.features import FeatureStore
+from stores.identity import fingerprint
 from stores.plugins import find_plugin
 from stores.root import Root
 from stores.samples import Sample
@@ -47,20 +48,48 @@ class Runtime:
 
 
 @dataclass(frozen=True, kw_only=True)
+class View:
+    """View `number` (from 1) of samples: their media varied at random as `settings` (an extractor's `view_type`) say.
+
+    It is a feature of its own, and the same row whenever it is made: all chance comes from view and sample key.
+    """
+
+    settings: Any
+    number: int
+
+    def __post_init__(self) -> None:
+        if self.number < 1:
+            raise ConfigError(f"views are numbered from 1, got {self.number}")
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"number": self.number, **settings(self.settings)}
+
+    def generator(self, key: str) -> np.random.Generator:
+        """Return the random numbers of this view of the sample with that key."""
+        return np.random.default_rng(int(fingerprint([self.as_dict(), key])[:32], 16))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What an extractor reads besides the sample: an upstream feature, a trained encoder (by id)."""
+    """What an extractor reads besides the sample: an upstream feature, a trained encoder (by id).
+
+    With `view`, its rows are of varied media, for training only.
+    """
 
     root: Root
     numerics: str = "standard"
     upstream: FeatureStore | None = None
     encoder: str | None = None
+    view: View | None = None
 
 
 class Extractor(ABC, Generic[Item]):
     """Turns samples of one modality into rows. Constructing one is cheap; `open` loads the model.
 
     `version` is raised by hand when the maths changes, `preprocessing` when decoding does. `replaced` names the
-    settings that say where weights lie: digests stand in their place. `packages` are named in the receipt.
+    settings that say where weights lie: digests stand in their place. `packages` are named in the receipt. `budget` is
+    what a batch may cost on a CPU: the number of items times the longest `length`. `view_type` is the settings of its
+    views, if its media can be varied.
     """
 
     modality: ClassVar[str]
@@ -71,12 +100,16 @@ class Extractor(ABC, Generic[Item]):
     trainable: ClassVar[bool] = False
     replaced: ClassVar[frozenset[str]] = frozenset()
     packages: ClassVar[tuple[str, ...]] = ("numpy",)
+    budget: ClassVar[int] = 32
+    view_type: ClassVar[type | None] = None
 
     def __init__(self, config: Any, inputs: Inputs) -> None:
         if not isinstance(config, self.config_type):
             raise ConfigError(f"{self.name} expects a {self.config_type.__name__}, got {type(config).__name__}")
         if self.upstream and inputs.upstream is None:
             raise ConfigError(f"{self.name} reads the feature {self.upstream!r}: pass its store as `upstream`")
+        if inputs.view and (self.view_type is None or not isinstance(inputs.view.settings, self.view_type)):
+            raise ConfigError(f"{self.name} has no views of this kind: {inputs.view.settings}")
         self.config = config
         self.inputs = inputs
         self.computed_on = ("cpu", "float32")
@@ -89,12 +122,13 @@ class Extractor(ABC, Generic[Item]):
     @cached_property
     def identity(self) -> FeatureIdentity:
         """Everything that decides what a row is; known before the model is loaded."""
+        view = self.inputs.view
         return FeatureIdentity(
             extractor=self.name,
             version=self.version,
             modality=self.modality,
             preprocessing=self.preprocessing,
-            config=settings(self.config, self.replaced),
+            config={**settings(self.config, self.replaced), **({"view": view.as_dict()} if view else {})},
             spec=self.spec(),
             numerics=self.inputs.numerics,
             weights=self.weights_digest(),
@@ -118,8 +152,12 @@ class Extractor(ABC, Generic[Item]):
     def open(self, runtime: Runtime) -> None:
         """Load the model, once, and set `computed_on` to (device, dtype)."""
 
+    def varied(self, item: Item, settings: Any, generator: np.random.Generator) -> Item:
+        """Return a decoded item varied as `settings` (a `view_type`) say; all chance comes from `generator`."""
+        raise NotImplementedError(f"{self.name} has a view_type, but cannot vary an item")
+
     def length(self, item: Item) -> int:
-        """Return how long an item is: batches are formed of items alike in length."""
+        """Return how long an item is (tokens, frames): batches are formed of items alike in length."""
         return 1
 
     def remarks(self, item: Item) -> Sequence[str]:
@@ -163,6 +201,7 @@ class Description:
     root: str
     upstream: str | None
     encoder: str | None
+    view: View | None
     feature: str
 
     @classmethod
@@ -176,6 +215,7 @@ class Description:
             root=inputs.root.address,
             upstream=inputs.upstream.id if inputs.upstream else None,
             encoder=inputs.encoder,
+            view=inputs.view,
             feature=extractor.identity.id,
         )
 
@@ -183,7 +223,7 @@ class Description:
         """Return the extractor. Raises ConfigError if here it would make another feature (other weights)."""
         root = Root(self.root)
         upstream = FeatureStore.open(root, self.modality, self.upstream) if self.upstream else None
-        inputs = Inputs(root=root, numerics=self.numerics, upstream=upstream, encoder=self.encoder)
+        inputs = Inputs(root=root, numerics=self.numerics, upstream=upstream, encoder=self.encoder, view=self.view)
         extractor = find_extractor(self.modality, self.name)(self.config, inputs)
         if extractor.identity.id != self.feature:
             raise ConfigError(

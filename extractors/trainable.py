@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from extractors.devices import at_most, computing, pick_device
+from extractors.devices import at_most, computing, moved, pick_device, pick_dtype
 from extractors.extractor import Extractor, Inputs, Item, Runtime
 from stores.encoders import EncoderStore
 from stores.errors import ConfigError
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
 
 class Trainable(Extractor[Item]):
-    """A network from a batch of items to rows (n, dim), computed in float32 in both numerics classes.
+    """A network from a batch of items to rows (n, dim).
 
-    `trains_mixed` says that in class `standard` it may be trained in bfloat16, where the device has that; `threads`
-    is the number of CPU threads that still pay for a network of small steps.
+    `trains_mixed` and `serves_mixed` say that in class `standard` it may be trained, or its rows be computed, in
+    bfloat16, where the device has that; `threads` is the number of CPU threads that still pay for a network of small
+    steps.
     """
 
     trainable = True
     trains_mixed: ClassVar[bool] = False
+    serves_mixed: ClassVar[bool] = False
     threads: ClassVar[int | None] = None
     packages: ClassVar[tuple[str, ...]] = ("torch",)
 
@@ -57,6 +59,13 @@ class Trainable(Extractor[Item]):
         """Return varied items; called in training only."""
         return items
 
+    def serving(self, network: torch.nn.Module, dtype: torch.dtype) -> Callable[..., torch.Tensor]:
+        """Return what computes rows fastest with this network, which is in `eval` on its device and may be changed.
+
+        It is called with a `batch` and computes in `dtype` by itself, without autocast.
+        """
+        return network
+
     def open(self, runtime: Runtime) -> None:
         import torch
 
@@ -67,15 +76,16 @@ class Trainable(Extractor[Item]):
             weights = EncoderStore(self.inputs.root).weights(self.inputs.encoder)
             state = {name: torch.from_numpy(value) for name, value in weights.items()}
         self._device = pick_device(runtime.device)
-        self._network = self.network(0)
+        dtype = pick_dtype(self._device, self.inputs.numerics if self.serves_mixed else "exact")
+        network = self.network(0)
         if state is not None:
-            self._network.load_state_dict(state)
-        self._network.to(self._device).eval()
-        self.computed_on = (str(self._device), "float32")
+            network.load_state_dict(state)
+        self._serve = self.serving(network.to(self._device).eval(), dtype)
+        self.computed_on = (str(self._device), str(dtype).removeprefix("torch."))
 
     def embed(self, items: Sequence[Item]) -> Iterator[np.ndarray]:
         import torch
 
         with at_most(self.threads), torch.inference_mode(), computing(self._device, torch.float32):
-            rows = self._network(*(tensor.to(self._device) for tensor in self.batch(items)))
-        yield from rows.cpu().numpy()
+            rows = self._serve(*(moved(tensor, self._device) for tensor in self.batch(items)))
+        yield from rows.float().cpu().numpy()
