@@ -1,8 +1,9 @@
-"""One training: Adam, batches alike in length, learning-rate decay and early stopping; deterministic from a seed."""
+"""One training: batches alike in length, learning-rate decay and early stopping; deterministic from a seed."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,21 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from extractors.devices import at_most, computing, pick_device, pick_dtype
+from extractors._checkpoint import Checkpoints, from_arrays, to_arrays
+from extractors._crowd import Crowd
+from extractors.devices import at_most, computing, moved, pick_device, pick_dtype
 from extractors.trainable import Trainable
 from extractors.training import TrainConfig
 from stores.encoders import Epoch
 from stores.errors import ConfigError
 
 _BUCKET = 8  # batches are formed by length within so many of them
-
-
-@dataclass(frozen=True)
-class Crowd:
-    """Decoded items and their labels (n,) int64."""
-
-    items: Sequence[Any]
-    labels: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -36,6 +31,16 @@ class Fitted:
     best_epoch: int
 
 
+@dataclass
+class _Progress:
+    """How far a training is; `best` holds the weights of the best epoch."""
+
+    curves: list[Epoch] = field(default_factory=list)
+    best_epoch: int = 0
+    best_loss: float = float("inf")
+    best: Mapping[str, Tensor] = field(default_factory=dict)
+
+
 def fit(
     extractor: Trainable[Any],
     fitted: Crowd,
@@ -44,21 +49,25 @@ def fit(
     *,
     classes: int,
     device: str,
-    advance: Callable[[], None],
+    advance: Callable[[int], None],
+    checkpoints: Checkpoints,
+    checkpoint_every: float,
 ) -> Fitted:
-    """Train the extractor's network under a linear classifier and return the weights of its best epoch."""
+    """Train the extractor's network under a linear classifier and return the weights of its best epoch.
+
+    `advance` is told of every epoch done; a state that `checkpoints` hold is gone on from.
+    """
     place = pick_device(device)
     with at_most(extractor.threads), torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         torch.manual_seed(plan.seed)
         network = extractor.network(plan.seed)
         if (state := extractor.given_state()) is not None:
             network.load_state_dict(state)
-        extractor.learn_statistics(network, fitted.items)
+        extractor.learn_statistics(network, fitted)
         head = nn.Sequential(nn.Dropout(plan.dropout), nn.Linear(extractor.spec().dim, classes))
-        weights = _class_weights(fitted.labels, classes) if plan.balanced else torch.ones(classes)
-        return _Training(extractor, network.to(place), head.to(place), weights.to(place), plan).run(
-            fitted, stopping, advance
-        )
+        weights = _class_weights(fitted.labels, classes) if plan.balance == "weights" else torch.ones(classes)
+        training = _Training(extractor, network.to(place), head.to(place), weights.to(place), plan)
+        return training.run(fitted, stopping, advance, checkpoints, checkpoint_every)
 
 
 class _Training:
@@ -69,37 +78,71 @@ class _Training:
     ) -> None:
         self.extractor, self.network, self.plan, self.weights = extractor, network, plan, weights
         self.model = nn.ModuleList([network, head])
-        self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True
+        self.optimiser = _optimiser(self.model.parameters(), plan)
+        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            self.optimiser, factor=plan.decay, patience=plan.decay_patience
         )
         self.generator = np.random.default_rng(plan.seed)
         self.dtype = pick_dtype(weights.device, plan.numerics if extractor.trains_mixed else "exact")
 
-    def run(self, fitted: Crowd, stopping: Crowd, advance: Callable[[], None]) -> Fitted:
-        plan, curves, best = self.plan, list[Epoch](), (0, float("inf"), dict[str, Tensor]())
-        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self.optimiser, factor=plan.decay, patience=plan.decay_patience
-        )
-        for number in range(1, plan.epochs + 1):
-            curves.append(self._epoch(number, fitted, stopping))
-            advance()
-            loss = curves[-1].val_loss
-            schedule.step(loss)
-            if loss < best[1]:
-                best = number, loss, {name: value.clone() for name, value in self.network.state_dict().items()}
-            if number - best[0] >= plan.patience:
-                break
-        if not best[0]:
+    def run(
+        self,
+        fitted: Crowd,
+        stopping: Crowd,
+        advance: Callable[[int], None],
+        checkpoints: Checkpoints,
+        checkpoint_every: float,
+    ) -> Fitted:
+        far, plan, saved = self._resumed(checkpoints), self.plan, time.monotonic()
+        advance(len(far.curves))
+        while len(far.curves) < plan.epochs and len(far.curves) - far.best_epoch < plan.patience:
+            far.curves.append(self._epoch(len(far.curves) + 1, fitted, stopping))
+            loss = far.curves[-1].val_loss
+            self.schedule.step(loss)
+            if loss < far.best_loss:
+                far.best_epoch, far.best_loss = len(far.curves), loss
+                far.best = {name: value.clone() for name, value in self.network.state_dict().items()}
+            if time.monotonic() - saved >= checkpoint_every:
+                self._save(far, checkpoints)
+                saved = time.monotonic()
+            advance(1)
+        if not far.best_epoch:
             raise ConfigError(f"the training diverged: lower learning_rate (it is {plan.learning_rate})")
-        return Fitted({name: value.cpu().numpy() for name, value in best[2].items()}, tuple(curves), best[0])
+        weights = {name: value.cpu().numpy() for name, value in far.best.items()}
+        return Fitted(weights, tuple(far.curves), far.best_epoch)
+
+    def _save(self, far: _Progress, checkpoints: Checkpoints) -> None:
+        notes = {
+            "curves": [asdict(epoch) for epoch in far.curves],
+            "best_epoch": far.best_epoch,
+            "best_loss": far.best_loss if far.best_epoch else None,
+            "schedule": self.schedule.state_dict(),
+            "rate": self.optimiser.param_groups[0]["lr"],
+            "generator": self.generator.bit_generator.state,
+        }
+        checkpoints.save(to_arrays(self.model, self.optimiser, far.best), notes)
+
+    def _resumed(self, checkpoints: Checkpoints) -> _Progress:
+        found = checkpoints.load()
+        if found is None:
+            return _Progress()
+        arrays, notes = found
+        best = from_arrays(arrays, self.model, self.optimiser)
+        self.schedule.load_state_dict(notes["schedule"])
+        self.optimiser.param_groups[0]["lr"] = notes["rate"]
+        self.generator.bit_generator.state = notes["generator"]
+        loss = float("inf") if notes["best_loss"] is None else notes["best_loss"]
+        return _Progress([Epoch(**epoch) for epoch in notes["curves"]], notes["best_epoch"], loss, best)
 
     def _epoch(self, number: int, fitted: Crowd, stopping: Crowd) -> Epoch:
         started, rate = time.perf_counter(), float(self.optimiser.param_groups[0]["lr"])
         self.model.train()
-        train_loss, train_accuracy = self._passed(fitted, self._shuffled(fitted), learn=True)
+        train_loss, train_accuracy = self._passed(fitted, *self._drawn(fitted), learn=True)
         self.model.eval()
         with torch.inference_mode():
-            val_loss, val_accuracy = self._passed(stopping, self._in_order(stopping), learn=False)
+            as_they_are = np.zeros(len(stopping), np.int64)
+            in_order = self._cut(stopping.lengths[:, 0], np.arange(len(stopping)))
+            val_loss, val_accuracy = self._passed(stopping, in_order, as_they_are, learn=False)
         return Epoch(
             epoch=number,
             train_loss=train_loss,
@@ -110,42 +153,74 @@ class _Training:
             seconds=time.perf_counter() - started,
         )
 
-    def _passed(self, crowd: Crowd, batches: Iterable[np.ndarray], *, learn: bool) -> tuple[float, float]:
-        """Return (weighted mean cross-entropy, accuracy) of one pass over the batches."""
-        loss = weight = hits = 0.0
+    def _passed(
+        self, crowd: Crowd, batches: Sequence[np.ndarray], versions: np.ndarray, *, learn: bool
+    ) -> tuple[float, float]:
+        """Return (weighted mean cross-entropy, accuracy) of one pass over the batches of positions."""
+        loss, mass, hits = torch.zeros(3, dtype=torch.float64, device=self.weights.device)
         network, head = self.model
-        for batch in batches:
-            items: Sequence[Any] = [crowd.items[i] for i in batch]
+        for batch, items in self._read(crowd, batches, versions):
             if learn and self.plan.augment:
                 items = self.extractor.augmented(items, self.generator)
-            labels = torch.from_numpy(crowd.labels[batch]).to(self.weights.device)
+            labels = moved(torch.from_numpy(crowd.labels[batch]), self.weights.device)
             with computing(labels.device, self.dtype):
-                rows = network(*(tensor.to(labels.device) for tensor in self.extractor.batch(items)))
+                rows = network(*(moved(tensor, labels.device) for tensor in self.extractor.batch(items)))
             logits = head(rows.float())
-            total, mass = cross_entropy(logits, labels, self.weights, reduction="sum"), self.weights[labels].sum()
+            total, weight = cross_entropy(logits, labels, self.weights, reduction="sum"), self.weights[labels].sum()
             if learn:
                 self.optimiser.zero_grad()
-                (total / mass).backward()  # type: ignore[no-untyped-call]
+                (total / weight).backward()  # type: ignore[no-untyped-call]
                 self.optimiser.step()
-            loss, weight = loss + total.item(), weight + mass.item()
-            hits += (logits.argmax(dim=1) == labels).sum().item()
-        return loss / weight, hits / len(crowd.labels)
+            loss, mass = loss + total.detach(), mass + weight
+            hits = hits + (logits.argmax(dim=1) == labels).sum()
+        return (loss / mass).item(), hits.item() / sum(map(len, batches))
 
-    def _shuffled(self, crowd: Crowd) -> list[np.ndarray]:
-        """Return batches of positions in random order, alike in length within buckets of a few batches."""
-        order = self.generator.permutation(len(crowd.labels))
+    def _read(
+        self, crowd: Crowd, batches: Sequence[np.ndarray], versions: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, Sequence[Any]]]:
+        order = np.concatenate(batches)
+        items = crowd.items(order.tolist(), versions[order].tolist())
+        return ((batch, list(islice(items, len(batch)))) for batch in batches)
+
+    def _drawn(self, crowd: Crowd) -> tuple[list[np.ndarray], np.ndarray]:
+        """Return batches of positions in random order, alike in length within a few batches, and everyone's version."""
+        labels, lengths = crowd.labels, crowd.lengths[:, 0]
+        versions = np.zeros(len(labels), np.int64)
+        if crowd.lengths.shape[1] > 1:
+            versions = self.generator.integers(crowd.lengths.shape[1], size=len(labels))
+            versions[crowd.lengths[np.arange(len(labels)), versions] == 0] = 0
+            lengths = crowd.lengths[np.arange(len(labels)), versions]
+        order = self.generator.permutation(len(labels))
+        if self.plan.balance == "resample":
+            order = self.generator.permutation(_resampled(labels, self.generator))
         bucket = _BUCKET * self.plan.batch_size
-        batches = [b for i in range(0, len(order), bucket) for b in self._cut(crowd, order[i : i + bucket])]
-        return [batches[i] for i in self.generator.permutation(len(batches))]
+        batches = [b for i in range(0, len(order), bucket) for b in self._cut(lengths, order[i : i + bucket])]
+        return [batches[i] for i in self.generator.permutation(len(batches))], versions
 
-    def _in_order(self, crowd: Crowd) -> list[np.ndarray]:
-        return self._cut(crowd, np.arange(len(crowd.labels)))
-
-    def _cut(self, crowd: Crowd, positions: np.ndarray) -> list[np.ndarray]:
+    def _cut(self, lengths: np.ndarray, positions: np.ndarray) -> list[np.ndarray]:
         """Return batches alike in length and nearly equal in size: batch norm cannot learn from a single item."""
-        lengths = [self.extractor.length(crowd.items[i]) for i in positions]
         count = -(-len(positions) // self.plan.batch_size)
-        return np.array_split(positions[np.argsort(lengths, kind="stable")], count)
+        return np.array_split(positions[np.argsort(lengths[positions], kind="stable")], count)
+
+
+def _optimiser(parameters: Iterable[nn.Parameter], plan: TrainConfig) -> torch.optim.Optimizer:
+    rate, decay = plan.learning_rate, plan.weight_decay
+    if plan.optimiser == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, momentum=plan.momentum, weight_decay=decay, fused=True)
+    if plan.optimiser == "rmsprop":
+        return torch.optim.RMSprop(parameters, lr=rate, momentum=plan.momentum, weight_decay=decay)
+    return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
+
+
+def _resampled(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return (n,) positions with equal numbers of every class present: each class whole, then drawn again at random."""
+    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    shares = np.array_split(np.arange(len(labels)), len(members))
+    drawn = [
+        np.concatenate([generator.permutation(own)[: len(share)], generator.choice(own, max(0, len(share) - len(own)))])
+        for own, share in zip(members, shares, strict=True)
+    ]
+    return np.concatenate(drawn)
 
 
 def _class_weights(labels: np.ndarray, classes: int) -> Tensor:

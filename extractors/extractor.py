@@ -25,22 +25,23 @@ Item = TypeVar("Item")
 class Runtime:
     """How extraction is run; none of it is part of an identity.
 
-    `workers` are decoding threads, `queue` the items decoded ahead (batches are formed by length among them),
+    `decode_workers` are decoding threads, `queue` the items decoded ahead (batches are formed by length among them),
     `block_size` the samples of a block, the unit of work and of retry, `time_limit` the seconds a sample may take to
-    decode.
+    decode. A training keeps its state every `checkpoint_every` seconds.
     """
 
     device: str = "auto"
     batch_size: int = 32
-    workers: int = 2
+    decode_workers: int = 2
     queue: int = 256
     block_size: int = 1024
     time_limit: float = 120.0
+    checkpoint_every: float = 60.0
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"auto|cpu|(cuda|mps|xpu)(:\d+)?", self.device):
             raise ConfigError(f"expected a device such as auto, cpu, cuda or cuda:1, got {self.device!r}")
-        for name in ("batch_size", "workers", "queue", "block_size"):
+        for name in ("batch_size", "decode_workers", "queue", "block_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} should be at least 1, got {getattr(self, name)}")
         if not self.time_limit > 0:  # so that NaN is refused as well

@@ -1,16 +1,15 @@
 """Train an encoder: who it is fitted on, who it stops on, and its weights under the id of its recipe."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from extractors._ahead import ahead
-from extractors._decoding import decoded, too_slow
+from extractors._crowd import Crowd, Reader
 from extractors._stopping import stop_share
-from extractors.extractor import Extractor, Inputs, Runtime, extractor_name, settings
+from extractors.extractor import Extractor, Inputs, Runtime, View, extractor_name, settings
 from extractors.plan import read_keys
 from extractors.trainable import Trainable
 from stores.encoders import EncoderRecipe, EncoderStore, Trainee
@@ -22,29 +21,35 @@ from stores.samples import Sample
 from stores.spec import NUMERICS
 
 FIT, STOP = "fit", "stop"
+OPTIMISERS = ("adam", "sgd", "rmsprop")
+BALANCES = ("weights", "resample", "none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """How an encoder is trained: Adam on cross-entropy, the learning rate lowered and the training ended by the loss
-    on `stop_share` of its own samples, whose groups it is not fitted on.
+    """How an encoder is trained: on cross-entropy under a linear classifier, the learning rate lowered and the
+    training ended by the loss on `stop_share` of its own samples, whose groups it is not fitted on.
 
-    The rate is multiplied by `decay` after `decay_patience` epochs without a better loss; training ends after
-    `patience` such epochs, and the best epoch's weights are kept. `balanced` weighs classes by their rarity;
-    `augment` flips faces and shifts them by up to 1/32 of their width (speech is left as it is). In class `exact`
-    everything is float32; in `standard` a network over faces is trained in bfloat16 where the device has it.
+    `optimiser` is adam (decoupled `weight_decay`), sgd or rmsprop (L2; both with `momentum`). The rate is multiplied
+    by `decay` after `decay_patience` epochs without a better loss; training ends after `patience` such epochs, and the
+    best epoch's weights are kept. `balance` is `weights` (rare classes weigh more), `resample` (every class is drawn
+    equally often: stratified resampling) or `none`. `augment` flips faces and shifts them by up to 1/32 of their width
+    anew each time; what else varies media is a feature's views. In class `exact` everything is float32; in `standard`
+    a transformer, or a network over faces, is trained in bfloat16 where the device has it.
     """
 
     epochs: int = 30
     batch_size: int = 32
     learning_rate: float = 1e-3
+    optimiser: str = "adam"
+    momentum: float = 0.9
     decay: float = 0.5
     decay_patience: int = 3
     patience: int = 8
     weight_decay: float = 1e-4
     dropout: float = 0.3
     stop_share: float = 0.15
-    balanced: bool = True
+    balance: str = "weights"
     augment: bool = True
     numerics: str = "standard"
     seed: int = 0
@@ -55,10 +60,11 @@ class TrainConfig:
                 raise ConfigError(f"{name} should be at least 1, got {getattr(self, name)}")
         if not (0 < self.decay <= 1 and 0 <= self.dropout < 1 and 0 < self.stop_share < 1):
             raise ConfigError(f"expected decay in (0, 1], dropout in [0, 1) and stop_share in (0, 1), got {self}")
-        if self.learning_rate <= 0 or self.weight_decay < 0:
-            raise ConfigError(f"expected learning_rate > 0 and weight_decay >= 0, got {self}")
-        if self.numerics not in NUMERICS:
-            raise ConfigError(f"numerics should be one of {', '.join(NUMERICS)}, got {self.numerics!r}")
+        if self.learning_rate <= 0 or self.weight_decay < 0 or not 0 <= self.momentum < 1:
+            raise ConfigError(f"expected learning_rate > 0, weight_decay >= 0 and momentum in [0, 1), got {self}")
+        for name, known in (("optimiser", OPTIMISERS), ("balance", BALANCES), ("numerics", NUMERICS)):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} should be one of {', '.join(known)}, got {getattr(self, name)!r}")
 
 
 def usable(
@@ -96,11 +102,13 @@ def plan_recipe(
     classes: Sequence[str],
     groups: Sequence[str],
     upstream: FeatureStore | None,
+    views: Sequence[View] = (),
 ) -> EncoderRecipe:
     """Return the recipe, and so the encoder id, of a training on all usable samples; nothing is trained.
 
-    `groups` are the kinds that may not straddle fit and stop; samples with equal media never do. Raises ConfigError
-    if no group-disjoint stop share leaves every class something to be fitted on.
+    It is fitted on the samples and on `views` of them, each time on one of these at random. `groups` are the kinds that
+    may not straddle fit and stop; samples with equal media never do. Raises ConfigError if no group-disjoint stop share
+    leaves every class something to be fitted on.
     """
     root = upstream.root if upstream else Root()
     extractor = _trainable(extractor_type, config, Inputs(root=root, upstream=upstream))
@@ -115,6 +123,7 @@ def plan_recipe(
             "network": settings(config, extractor.replaced),
             "training": settings(train, frozenset({"seed"})),
             "preprocessing": extractor.preprocessing,
+            "views": [view.as_dict() for view in views],
         },
         seed=train.seed,
         classes=tuple(classes),
@@ -136,13 +145,17 @@ def train(
     *,
     config: Any,
     report: Progress,
+    views: Sequence[View] = (),
+    view_upstreams: Sequence[FeatureStore] = (),
 ) -> str:
     """Train what the recipe says and return the encoder id; an encoder that exists is left as it is.
 
-    `config` is that of `plan_recipe`: the recipe holds digests where the config holds paths. Trainees whose media
-    cannot be decoded after all are left out and counted in `encoder.json` as `skipped`. Raises ConfigError if that
-    leaves nothing to be fitted or to stop on, and StoreError if a trainee could not be read, or not in time: the same
-    recipe with all of its trainees would be another encoder.
+    A training that was killed goes on from its last checkpoint. `config` and `views` are those of `plan_recipe`: the
+    recipe holds digests where the config holds paths; an extractor with an upstream reads its views from
+    `view_upstreams`, one a view. Trainees whose media cannot be decoded after all are left out and counted in
+    `encoder.json` as `skipped`, views that cannot be made as `view`. Raises ConfigError if that leaves nothing to be
+    fitted or to stop on, and StoreError if a trainee could not be read, or not in time: the same recipe with all of
+    its trainees would be another encoder.
     """
     encoders = EncoderStore(root)
     if recipe.id in encoders:
@@ -150,20 +163,17 @@ def train(
     upstream = FeatureStore.open(root, extractor_type.modality, recipe.upstream) if recipe.upstream else None
     plan = TrainConfig(**recipe.config["training"], seed=recipe.seed)
     extractor = _trainable(extractor_type, config, Inputs(root=root, upstream=upstream))
-    if extractor.given_digest() != recipe.initial or settings(config, extractor.replaced) != recipe.config["network"]:
+    planned = (extractor.given_digest(), settings(config, extractor.replaced), [view.as_dict() for view in views])
+    if planned != (recipe.initial, recipe.config["network"], recipe.config["views"]):
         raise ConfigError(f"the config of {extractor.name} is not the one {recipe.id} was planned with: plan again")
-    from extractors._fitting import Crowd, fit
+    from extractors._fitting import fit
 
-    items, skipped = _decoded(extractor, recipe, samples, runtime)
-    crowds = {}
-    for use in (FIT, STOP):
-        members = [t for t in recipe.trainees if t.use == use and t.sample_id in items]
-        if not members:
-            planned = sum(t.use == use for t in recipe.trainees)
-            reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items()) or "none skipped"
-            raise ConfigError(f"{recipe.id}: none of {planned} samples to {use} on could be decoded ({reasons})")
-        labels = np.array([recipe.classes.index(t.label) for t in members], np.int64)
-        crowds[use] = Crowd([items[t.sample_id] for t in members], labels)
+    readers: list[Extractor[Any]] = [extractor]
+    if upstream is None:
+        readers += [extractor_type(config, Inputs(root=root, view=view)) for view in views]
+    else:
+        readers += [extractor_type(config, Inputs(root=root, upstream=store)) for store in view_upstreams]
+    crowds, skipped = _gather(readers, recipe, samples, runtime)
     name = f"train {recipe.id}"
     report.start(name, plan.epochs, "epochs")
     fitted = fit(
@@ -173,7 +183,9 @@ def train(
         plan,
         classes=len(recipe.classes),
         device=runtime.device,
-        advance=lambda: report.advance(name),
+        advance=lambda epochs: report.advance(name, epochs),
+        checkpoints=encoders.checkpoints(recipe.id, [*crowds[FIT].names, *crowds[STOP].names]),
+        checkpoint_every=runtime.checkpoint_every,
     )
     report.finish(name)
     return encoders.seal(recipe, fitted.weights, fitted.curves, fitted.best_epoch, skipped=skipped)
@@ -184,12 +196,6 @@ def _trainable(extractor_type: type[Extractor[Any]], config: Any, inputs: Inputs
         name = extractor_name(extractor_type)
         raise ConfigError(f'{name} with these settings reads given weights: nothing to train (weights = "trained"?)')
     return extractor_type(config, inputs)
-
-
-def _once_more(decode: Callable[[Trainee], Any], trainee: Trainee, item: Any) -> Any:
-    """Try again what could not be read: a moment later the disk may be there."""
-    failed = isinstance(item, MediaError) and item.stage == "read" and item.reason != "empty_text"
-    return decode(trainee) if failed else item
 
 
 def _may_pass(error: MediaError, sample: Sample, key: str, modality: str) -> bool:
@@ -205,30 +211,51 @@ def _may_pass(error: MediaError, sample: Sample, key: str, modality: str) -> boo
         return error.reason != "empty_text"
 
 
-def _decoded(
-    extractor: Trainable[Any], recipe: EncoderRecipe, samples: Sequence[Sample], runtime: Runtime
-) -> tuple[dict[str, Any], Mapping[str, int]]:
-    """Return what was decoded by sample id, and how many trainees could not be, by reason."""
+def _gather(
+    readers: Sequence[Extractor[Any]], recipe: EncoderRecipe, samples: Sequence[Sample], runtime: Runtime
+) -> tuple[Mapping[str, Crowd], Mapping[str, int]]:
+    """Return whom to fit and to stop on, and how many trainees and views could not be decoded, by reason."""
     by_id = {sample.id: sample for sample in samples}
-
-    def decode(trainee: Trainee) -> Any:
-        return decoded(extractor, by_id[trainee.sample_id], trainee.key)
-
-    results = ahead(
-        decode,
-        recipe.trainees,
-        threads=runtime.workers,
-        depth=runtime.queue,
-        limit_s=runtime.time_limit,
-        late=lambda trainee: too_slow(by_id[trainee.sample_id], runtime.time_limit),
-    )
-    items = {trainee.sample_id: _once_more(decode, trainee, item) for trainee, item in results}
     keys = {trainee.sample_id: trainee.key for trainee in recipe.trainees}
-    faults = {name: item for name, item in items.items() if isinstance(item, MediaError)}
-    modality = extractor.modality
+    reader = Reader(readers, {name: by_id[name] for name in keys}, keys, runtime)
+    lengths, faults = _lengths(reader, list(keys))
+    modality = readers[0].modality
     if late := next((e for name, e in faults.items() if _may_pass(e, by_id[name], keys[name], modality)), None):
         raise StoreError(
             f"{recipe.id} cannot be trained now: {late}; run again, or an encoder without it would be kept"
         )
-    good = {name: item for name, item in items.items() if name not in faults}
-    return good, dict(sorted(Counter(fault.reason for fault in faults.values()).items()))
+    skipped = Counter(fault.reason for fault in faults.values())
+    crowds = {}
+    for use in (FIT, STOP):
+        members = [t for t in recipe.trainees if t.use == use and t.sample_id not in faults]
+        names = [trainee.sample_id for trainee in members]
+        if not members:
+            planned = sum(t.use == use for t in recipe.trainees)
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items())) or "none skipped"
+            raise ConfigError(f"{recipe.id}: none of {planned} samples to {use} on could be decoded ({reasons})")
+        of_views = [_view_lengths(reader, names, version) for version in range(1, len(readers)) if use == FIT]
+        table = np.stack([[lengths[name] for name in names], *of_views], axis=1)
+        skipped["view"] += int((table == 0).sum())
+        labels = np.array([recipe.classes.index(t.label) for t in members], np.int64)
+        crowds[use] = Crowd(reader, names, labels, table)
+    return crowds, {reason: count for reason, count in sorted(skipped.items()) if count}
+
+
+def _lengths(reader: Reader, names: Sequence[str]) -> tuple[Mapping[str, int], Mapping[str, MediaError]]:
+    """Decode everyone once: return the length of each item, and the error of each that could not be decoded."""
+    lengths, faults = {}, {}
+    for name, item in zip(names, reader.stream([(name, 0) for name in names]), strict=True):
+        if isinstance(item, MediaError) and item.stage == "read" and item.reason != "empty_text":
+            item = reader.decode((name, 0))  # a moment later the disk may be there
+        if isinstance(item, MediaError):
+            faults[name] = item
+        else:
+            lengths[name] = reader.extractors[0].length(item)
+    return lengths, faults
+
+
+def _view_lengths(reader: Reader, names: Sequence[str], version: int) -> list[int]:
+    """Return the length of this view of everyone, 0 where it cannot be made: the sample itself stands in for it."""
+    length = reader.extractors[version].length
+    items = reader.stream([(name, version) for name in names])
+    return [0 if isinstance(item, MediaError) else length(item) for item in items]

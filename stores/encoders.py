@@ -1,7 +1,8 @@
 """Trained encoders: weights, recipe, and everyone they were trained on.
 
 `encoders/<encoder id>/` holds `weights.safetensors`, `trained_on.parquet`, `curves.parquet` and, written last,
-`encoder.json`: an encoder without it does not exist. The first finished training of a recipe wins.
+`encoder.json`: an encoder without it does not exist. The first finished training of a recipe wins. One that is under
+way keeps its state in `checkpoint.safetensors`.
 """
 
 import json
@@ -16,10 +17,12 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from stores.errors import DamagedError, NotFound
-from stores.identity import canonical, short_id, tensors_digest
+from stores.identity import canonical, fingerprint, short_id, tensors_digest
 from stores.root import Root
 
 FORMAT = 1
+CHECKPOINT = "checkpoint.safetensors"
+_NOTES = "notes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +119,12 @@ class EncoderStore:
             "skipped": dict(skipped or {}),
         }
         self.root.put_json(content, folder, "encoder.json")
+        self.root.delete(folder, CHECKPOINT)
         return encoder_id
+
+    def checkpoints(self, encoder_id: str, names: Sequence[str]) -> "Checkpoints":
+        """Return where the training of an encoder on the samples of these ids keeps its state."""
+        return Checkpoints(self.root, encoder_id, fingerprint(list(names)))
 
     def describe(self, encoder_id: str) -> dict[str, Any]:
         """Return `encoder.json`. Raises NotFound."""
@@ -154,6 +162,30 @@ class EncoderStore:
     def curves(self, encoder_id: str) -> list[Epoch]:
         """Return the training curve, one entry an epoch."""
         return [Epoch(**row) for row in self.root.read_table("encoders", encoder_id, "curves.parquet").to_pylist()]
+
+
+class Checkpoints:
+    """The state of one unfinished training: one file, replaced as a whole, and deleted once the encoder is sealed."""
+
+    def __init__(self, root: Root, encoder_id: str, crowd: str) -> None:
+        self._root, self._crowd, self._path = root, crowd, ("encoders", encoder_id, CHECKPOINT)
+
+    def save(self, tensors: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
+        """Keep tensors, and notes that JSON can hold."""
+        ordered = {name: np.asarray(value, order="C") for name, value in tensors.items()}
+        content = {**notes, "crowd": self._crowd, "tensors": tensors_digest(ordered.items())}
+        text = np.frombuffer(json.dumps(content).encode(), np.uint8)
+        self._root.put(save_tensors({**ordered, _NOTES: text}), *self._path)
+
+    def load(self) -> tuple[Mapping[str, np.ndarray], Mapping[str, Any]] | None:
+        """Return (tensors, notes) of the last `save`; None if there is none, it is damaged, or of other samples."""
+        try:
+            tensors = dict(load_tensors(self._root.read(*self._path)))
+            notes = json.loads(tensors.pop(_NOTES).tobytes())
+        except (FileNotFoundError, SafetensorError, KeyError, ValueError):
+            return None
+        whole = notes["tensors"] == tensors_digest(tensors.items()) and notes["crowd"] == self._crowd
+        return (tensors, notes) if whole else None
 
 
 def _trained_on(recipe: EncoderRecipe) -> pa.Table:

@@ -18,6 +18,7 @@ LAYOUT: dict[str, str] = {
     "encoders/<encoder id>/weights.safetensors": "what was trained",
     "encoders/<encoder id>/trained_on.parquet": "sample, key, label, groups, use",
     "encoders/<encoder id>/curves.parquet": "one row an epoch",
+    "encoders/<encoder id>/checkpoint.safetensors": "an unfinished training; deleted once it is finished",
     "encoders/<encoder id>/encoder.json": "recipe, digest of the weights; written last",
     "studies/<study id>/study.json": "protocol, corpus, features",
     "studies/<study id>/samples.parquet": "who takes part, and why not",

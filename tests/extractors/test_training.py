@@ -9,6 +9,7 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
+from extractors._fitting import _resampled
 from extractors._stopping import stop_share
 from extractors.extractor import Inputs, Runtime, find_extractor
 from extractors.run import extract
@@ -17,7 +18,7 @@ from stores.encoders import EncoderRecipe, EncoderStore
 from stores.errors import ConfigError, StoreError
 from stores.features import FeatureStore
 from stores.identity import tensors_digest
-from stores.progress import Silent
+from stores.progress import Progress, Silent
 from stores.root import Root
 from stores.samples import Sample
 
@@ -61,9 +62,11 @@ class Task:
         )
         return kind, built, recipe
 
-    def train(self, modality: str, **changes: Any) -> str:
+    def train(
+        self, modality: str, *, runtime: Runtime = RUNTIME, report: Progress | None = None, **changes: Any
+    ) -> str:
         kind, config, recipe = self.plan(modality, **changes)
-        return train(kind, recipe, self.samples, self.root, RUNTIME, config=config, report=Silent())
+        return train(kind, recipe, self.samples, self.root, runtime, config=config, report=report or Silent())
 
 
 @pytest.fixture
@@ -289,3 +292,94 @@ def test_a_trainee_whose_decoding_is_given_up_trains_nothing_under_the_full_reci
     finally:
         let_go.set()
     assert recipe.id not in EncoderStore(task.root)
+
+
+class Counting(Silent):
+    """Counts epochs and interrupts the training once it has done `most`."""
+
+    def __init__(self, most: int) -> None:
+        self.done, self._most = 0, most
+
+    def advance(self, name: str, n: int = 1) -> None:
+        self.done += n
+        if self.done >= self._most:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("modality", ["speech", "image"])
+@pytest.mark.parametrize("optimiser", ["adam", "sgd", "rmsprop"])
+def test_an_interrupted_training_goes_on_to_the_very_same_weights(
+    task: Task, tmp_path: Path, modality: str, optimiser: str
+) -> None:
+    plan = {"epochs": 4, "numerics": "exact", "optimiser": optimiser, "decay_patience": 1, "balance": "resample"}
+    often = replace(RUNTIME, checkpoint_every=1e-9)
+    with pytest.raises(KeyboardInterrupt):
+        task.train(modality, runtime=often, report=Counting(2), **plan)
+    encoders, encoder = EncoderStore(task.root), task.plan(modality, **plan)[2].id
+    assert encoder not in encoders
+    assert task.root.exists("encoders", encoder, "checkpoint.safetensors")
+    rest = Counting(99)
+    assert task.train(modality, report=rest, **plan) == encoder
+    whole = Task(Root(tmp_path / "whole"), task.samples)
+    whole.train(modality, **plan)
+    assert weight_bytes(task, encoder) == weight_bytes(whole, encoder)
+    seen = [[replace(e, seconds=0) for e in EncoderStore(t.root).curves(encoder)] for t in (task, whole)]
+    assert seen[0] == seen[1]
+    assert [e.epoch for e in seen[0]] == [1, 2, 3, 4]
+    assert rest.done == 4  # two that were done, told at once, and two more
+    assert not task.root.exists("encoders", encoder, "checkpoint.safetensors")
+
+
+def weight_bytes(task: Task, encoder: str) -> dict[str, bytes]:
+    return {name: value.tobytes() for name, value in EncoderStore(task.root).weights(encoder).items()}
+
+
+@pytest.mark.parametrize("harm", ["cut", "flip", "other samples"])
+def test_a_checkpoint_that_is_not_whole_is_not_gone_on_from(task: Task, harm: str) -> None:
+    plan = {"epochs": 3, "numerics": "exact"}
+    with pytest.raises(KeyboardInterrupt):
+        task.train("speech", runtime=replace(RUNTIME, checkpoint_every=1e-9), report=Counting(2), **plan)
+    encoder = task.plan("speech", **plan)[2].id
+    names = [t.sample_id for t in task.plan("speech", **plan)[2].trainees]
+    path = task.root.local("encoders", encoder, "checkpoint.safetensors")
+    content = bytearray(path.read_bytes())
+    if harm == "cut":
+        path.write_bytes(content[:-100])
+    elif harm == "flip":
+        content[-1] ^= 1
+        path.write_bytes(content)
+    else:
+        names = names[1:]
+    assert EncoderStore(task.root).checkpoints(encoder, names).load() is None
+
+
+def test_what_does_not_stay_in_memory_is_decoded_again_and_gives_the_same_weights(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = task.train("image", epochs=2, numerics="exact")
+    monkeypatch.setattr("extractors._crowd.MOST_BYTES", 3000)  # two of 24 pictures of 32 x 32
+    elsewhere = Task(Root(tmp_path / "elsewhere"), task.samples)
+    assert elsewhere.train("image", epochs=2, numerics="exact") == held
+    assert weight_bytes(task, held) == weight_bytes(elsewhere, held)
+
+
+def test_stratified_resampling_draws_every_class_equally_often() -> None:
+    labels = np.array([0] * 90 + [1] * 9 + [2] * 1)
+    drawn = _resampled(labels, np.random.default_rng(0))
+    assert np.bincount(labels[drawn]).tolist() == [34, 33, 33]
+    assert len(set(drawn[labels[drawn] == 0].tolist())) == 34  # of a frequent class nobody twice
+    assert set(drawn[labels[drawn] == 1].tolist()) == set(range(90, 99))  # of a rare one everybody
+
+
+def test_encoders_differ_by_optimiser_and_balance(task: Task) -> None:
+    plans = [{}, {"optimiser": "sgd"}, {"optimiser": "rmsprop"}, {"balance": "resample"}, {"balance": "none"}]
+    ids = [task.train("speech", epochs=1, **plan) for plan in plans]
+    assert len(set(ids)) == 5
+    assert len({str(weight_bytes(task, encoder)) for encoder in ids}) == 5
+
+
+def test_an_optimiser_nobody_knows_is_refused() -> None:
+    with pytest.raises(ConfigError, match="optimiser should be one of adam, sgd, rmsprop, got 'lion'"):
+        TrainConfig(optimiser="lion")
+    with pytest.raises(ConfigError, match="balance should be one of weights, resample, none, got True"):
+        TrainConfig(balance=True)  # type: ignore[arg-type]

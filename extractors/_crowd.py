@@ -1,0 +1,92 @@
+"""The samples an encoder learns from, as decoded items: kept in memory as far as that goes, else decoded again."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from extractors._ahead import ahead, weight
+from extractors._decoding import decoded, too_slow
+from extractors.extractor import Extractor, Runtime
+from stores.errors import MediaError, StoreError
+from stores.samples import Sample
+
+MOST_BYTES = 2 << 30  # of decoded items in memory; the others are decoded ahead of their batch, every epoch
+Pick = tuple[str, int]  # a sample id, and its version: 0 as it is, k for view k
+
+
+class Reader:
+    """Decodes samples on threads and keeps the first MOST_BYTES of them; `extractors[k]` reads version k."""
+
+    def __init__(
+        self,
+        extractors: Sequence[Extractor[Any]],
+        samples: Mapping[str, Sample],
+        keys: Mapping[str, str],
+        runtime: Runtime,
+    ) -> None:
+        self.extractors, self.samples, self.keys, self.runtime = extractors, samples, keys, runtime
+        self._kept: dict[Pick, Any] = {}
+        self._held = 0
+
+    def stream(self, picks: Sequence[Pick]) -> Iterator[Any]:
+        """Yield each item, or the MediaError that kept it from being decoded, in order."""
+        if all(pick in self._kept for pick in picks):
+            yield from (self._kept[pick] for pick in picks)
+            return
+        items = ahead(
+            self._item,
+            picks,
+            threads=self.runtime.decode_workers,
+            depth=self.runtime.queue,
+            limit_s=self.runtime.time_limit,
+            late=lambda pick: too_slow(self.samples[pick[0]], self.runtime.time_limit),
+        )
+        for pick, item in items:
+            self._keep(pick, item)
+            yield item
+
+    def decode(self, pick: Pick) -> Any:
+        """Return one item, decoded now, or the MediaError that kept it from being decoded."""
+        name, version = pick
+        return decoded(self.extractors[version], self.samples[name], self.keys[name])
+
+    def _item(self, pick: Pick) -> Any:
+        return self._kept[pick] if pick in self._kept else self.decode(pick)
+
+    def _keep(self, pick: Pick, item: Any) -> None:
+        size = weight(item)
+        if pick not in self._kept and not isinstance(item, MediaError) and self._held + size <= MOST_BYTES:
+            self._kept[pick] = item
+            self._held += size
+
+
+@dataclass(frozen=True, eq=False)
+class Crowd(Sequence[Any]):
+    """Samples to fit or to stop on, in order.
+
+    `labels` is (n,) int64; `lengths` (n, versions) int64, 0 where a view could not be made.
+    """
+
+    reader: Reader
+    names: Sequence[str]
+    labels: np.ndarray
+    lengths: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, position: Any) -> Any:
+        return next(self.items([position], [0]))
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.items(range(len(self)), [0] * len(self))
+
+    def items(self, positions: Sequence[int], versions: Sequence[int]) -> Iterator[Any]:
+        """Yield these versions of these samples. Raises StoreError for one that can no longer be read."""
+        picks = [(self.names[position], version) for position, version in zip(positions, versions, strict=True)]
+        for (name, _), item in zip(picks, self.reader.stream(picks), strict=True):
+            if isinstance(item, MediaError):
+                raise StoreError(f"{name} could be read before and no longer can: {item}; run again") from item
+            yield item
