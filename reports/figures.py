@@ -39,7 +39,8 @@ def draw_figures(results: Results) -> tuple[Figure, ...]:
     figures += [_confusion(results, name, i) for i, name in enumerate(_worth_a_matrix(results))]
     shown = _worth_a_curve(results)
     top = max((max(c.val_loss.high + c.train_loss.high) for c in shown if c.kind == "head"), default=1.0)
-    figures += [_curve(curve, i, labels_of(results), top) for i, curve in enumerate(shown)]
+    figures += [_losses(curve, i, labels_of(results), top) for i, curve in enumerate(shown)]
+    figures += [_accuracies(curve, i) for i, curve in enumerate(shown) if curve.kind == "encoder"]
     return tuple(figures)
 
 
@@ -222,26 +223,37 @@ def _worth_a_curve(results: Results) -> list[Curve]:
     return [curve for curve in results.curves if curve.kind == "encoder" or curve.name in wanted]
 
 
-def _curve(curve: Curve, index: int, names: Mapping[str, str], top: float) -> Figure:
+def _losses(curve: Curve, index: int, names: Mapping[str, str], top: float) -> Figure:
     name = names.get(curve.name, curve.name)
-    title = f"Training of {name}"
     with Drawing(f"curve-{index + 1}", width=3.6, height=2.3) as drawing:
-        ax = drawing.axes
-        bands: tuple[tuple[str, Band, str, str], ...] = (
-            ("training", curve.train_loss, BLUE, "--"),
-            ("validation", curve.val_loss, ORANGE, "-"),
-        )
-        for label, band, colour, style in bands:
-            ax.plot(curve.epochs, band.median, color=colour, linestyle=style, linewidth=1.6, label=label)
-            ax.fill_between(curve.epochs, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
-        if curve.best_epoch is not None:
-            ax.axvline(curve.best_epoch, color=LINE, linewidth=1.2)
-        ax.set(xlabel="epoch", ylabel="loss")
-        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        ax.set_ylim(0, 1.05 * (top if curve.kind == "head" else max(curve.train_loss.high + curve.val_loss.high)))
-        ax.set_title(name, fontsize=10, loc="left", color=INK)
-        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, handlelength=1.6, borderpad=0, columnspacing=1)
+        _pair(drawing, curve, curve.train_loss, curve.val_loss, name)
+        highest = top if curve.kind == "head" else max(curve.train_loss.high + curve.val_loss.high)
+        drawing.axes.set(ylabel="loss", ylim=(0, 1.05 * highest))
+        return _finish(drawing, "curves", f"Training of {name}", axis="y")
+
+
+def _accuracies(curve: Curve, index: int) -> Figure:
+    assert curve.train_accuracy is not None
+    assert curve.val_accuracy is not None
+    with Drawing(f"accuracy-{index + 1}", width=3.6, height=2.3) as drawing:
+        _pair(drawing, curve, curve.train_accuracy, curve.val_accuracy, curve.name)
+        drawing.axes.set(ylabel="accuracy", ylim=(0, 1.05))
+        title = f"Accuracy of the {curve.name} while it was trained; validation is its own held-back groups"
         return _finish(drawing, "curves", title, axis="y")
+
+
+def _pair(drawing: Drawing, curve: Curve, training: Band, validation: Band, name: str) -> None:
+    """Draw a measure of every epoch: median and quartiles over trainings; a line at the epoch that was kept."""
+    ax = drawing.axes
+    for label, band, colour, style in (("training", training, BLUE, "--"), ("validation", validation, ORANGE, "-")):
+        ax.plot(curve.epochs, band.median, color=colour, linestyle=style, linewidth=1.6, label=label)
+        ax.fill_between(curve.epochs, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
+    if curve.best_epoch is not None:
+        ax.axvline(curve.best_epoch, color=LINE, linewidth=1.2)
+    ax.set_xlabel("epoch")
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ax.set_title(name, fontsize=10, loc="left", color=INK)
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, handlelength=1.6, borderpad=0, columnspacing=1)
 
 
 def _level(results: Results) -> str:

@@ -12,6 +12,8 @@ from stores.encoders import EncoderStore
 from stores.root import Root
 from stores.studies import StudyStore
 
+_OF_ENCODERS = ("train_accuracy", "val_accuracy", "learning_rate")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Band:
@@ -24,7 +26,10 @@ class Band:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """Training of one model, or of the encoders of one modality: mean cross-entropies over `n` trainings."""
+    """Training of one model, or of the encoders of one modality: mean cross-entropies over `n` trainings.
+
+    Of encoders the accuracies are known as well, and the learning rate (its median) of every epoch.
+    """
 
     name: str
     kind: str
@@ -33,6 +38,9 @@ class Curve:
     train_loss: Band
     val_loss: Band
     best_epoch: float | None
+    train_accuracy: Band | None = None
+    val_accuracy: Band | None = None
+    learning_rate: Band | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +76,8 @@ def encoder_curves(evidence: Evidence, root: Root) -> tuple[Curve, ...]:
 
 
 def vars_of(epoch: object) -> dict[str, float]:
-    """Return the losses of an encoder's epoch; its seconds stay out of the report."""
-    return {name: getattr(epoch, name) for name in ("epoch", "train_loss", "val_loss")}
+    """Return what the report shows of an encoder's epoch; its seconds stay out."""
+    return {name: getattr(epoch, name) for name in ("epoch", "train_loss", "val_loss", *_OF_ENCODERS)}
 
 
 def _curve(name: str, kind: str, runs: Sequence[Sequence[Mapping[str, float]]], best: Iterable[int | None]) -> Curve:
@@ -83,6 +91,7 @@ def _curve(name: str, kind: str, runs: Sequence[Sequence[Mapping[str, float]]], 
         train_loss=_band(runs, "train_loss", len(longest)),
         val_loss=_band(runs, "val_loss", len(longest)),
         best_epoch=float(np.median(known)) if known else None,
+        **{key: _band(runs, key, len(longest)) for key in _OF_ENCODERS if kind == "encoder"},
     )
 
 
