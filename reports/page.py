@@ -14,6 +14,7 @@ from reports.drawing import palette_css
 from reports.figures import Figure
 from reports.metrics import METRICS, PAPER_METRICS
 from reports.results import Results
+from reports.tried import tried_settings
 
 GROUPS = ("gains", "scores", "confusions", "recalls", "weights", "dropped", "curves", "classes")
 FILTERS = ("percent", "points", "exact", "number", "listed", "sentence")
@@ -58,6 +59,7 @@ def render_page(results: Results, figures: Sequence[Figure]) -> str:
             metrics=METRICS,
             paper_metrics=PAPER_METRICS,
             provenance=_provenance(results.facts),
+            tried=tried_settings(results.facts),
             features=[(name, _feature(feature)) for name, feature in sorted(results.facts["features"].items())],
         )
     )
