@@ -32,7 +32,11 @@ def say(name: str, result: dict[str, Any]) -> None:
     """Print one result: JSON with --json, a line for people without."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    if parser.parse_args().json:
+    tell(name, result, parser.parse_args().json)
+
+
+def tell(name: str, result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
         print(json.dumps({"benchmark": name, **result}))
     else:
         print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in result.items()))

@@ -1,9 +1,10 @@
 """What an extractor is: one sample in, one row out; the loop around it lives in `run`."""
 
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from importlib.metadata import version as package_version
 from typing import Any, ClassVar, Generic, TypeVar
@@ -19,21 +20,29 @@ from stores.samples import Sample
 from stores.spec import FeatureIdentity, FeatureSpec
 
 Item = TypeVar("Item")
+_MOST_DECODERS = 16  # Python runs one of them at a time but for what codecs do
+
+
+def decode_threads() -> int:
+    """Return how many threads decode by default: half the cores this process may use, at least 2 and at most 16."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(2, min(_MOST_DECODERS, cores // 2))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
     """How extraction is run; none of it is part of an identity.
 
-    `decode_workers` are decoding threads, `queue` the items decoded ahead (batches are formed by length among them),
-    `block_size` the samples of a block, the unit of work and of retry, `time_limit` the seconds a sample may take to
-    decode. A training keeps its state every `checkpoint_every` seconds.
+    Batches are as large as the extractor's `budget` allows, or at most of `batch_size` items. `decode_workers` are
+    decoding threads (half the cores by default, at least 2), `queue` the items decoded ahead (batches are formed by
+    length among them), `block_size` the samples of a block, the unit of work and of retry, `time_limit` the seconds a
+    sample may take to decode. A training keeps its state every `checkpoint_every` seconds.
     """
 
     device: str = "auto"
-    batch_size: int = 32
-    decode_workers: int = 2
-    queue: int = 256
+    batch_size: int | None = None
+    decode_workers: int = field(default_factory=decode_threads)
+    queue: int = 512
     block_size: int = 1024
     time_limit: float = 120.0
     checkpoint_every: float = 60.0
@@ -42,8 +51,8 @@ class Runtime:
         if not re.fullmatch(r"auto|cpu|(cuda|mps|xpu)(:\d+)?", self.device):
             raise ConfigError(f"expected a device such as auto, cpu, cuda or cuda:1, got {self.device!r}")
         for name in ("batch_size", "decode_workers", "queue", "block_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} should be at least 1, got {getattr(self, name)}")
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ConfigError(f"{name} should be at least 1, got {value}")
         if not self.time_limit > 0:  # so that NaN is refused as well
             raise ConfigError(f"time_limit should be above 0 s, got {self.time_limit}")
 
@@ -89,8 +98,9 @@ class Extractor(ABC, Generic[Item]):
 
     `version` is raised by hand when the maths changes, `preprocessing` when decoding does. `replaced` names the
     settings that say where weights lie: digests stand in their place. `packages` are named in the receipt. `budget` is
-    what a batch may cost on a CPU: the number of items times the longest `length`. `view_type` is the settings of its
-    views, if its media can be varied.
+    what a batch may cost on a CPU: the number of items times the longest `length`. `decodes_unopened` says that
+    `decode` needs nothing `open` loads: media are then decoded while the model is opened. `view_type` is the settings
+    of its views, if its media can be varied.
     """
 
     modality: ClassVar[str]
@@ -102,6 +112,7 @@ class Extractor(ABC, Generic[Item]):
     replaced: ClassVar[frozenset[str]] = frozenset()
     packages: ClassVar[tuple[str, ...]] = ("numpy",)
     budget: ClassVar[int] = 32
+    decodes_unopened: ClassVar[bool] = False
     view_type: ClassVar[type | None] = None
 
     def __init__(self, config: Any, inputs: Inputs) -> None:
@@ -114,6 +125,7 @@ class Extractor(ABC, Generic[Item]):
         self.config = config
         self.inputs = inputs
         self.computed_on = ("cpu", "float32")
+        self.capacity = self.budget  # what a batch may cost here: more on a GPU, less once memory has run out
 
     @property
     def name(self) -> str:
@@ -129,7 +141,7 @@ class Extractor(ABC, Generic[Item]):
             version=self.version,
             modality=self.modality,
             preprocessing=self.preprocessing,
-            config={**settings(self.config, self.replaced), **({"view": view.as_dict()} if view else {})},
+            config={**self.own_settings(), **({"view": view.as_dict()} if view else {})},
             spec=self.spec(),
             numerics=self.inputs.numerics,
             weights=self.weights_digest(),
@@ -169,6 +181,10 @@ class Extractor(ABC, Generic[Item]):
     def needs_encoder(cls, config: Any) -> bool:
         """Return whether these settings read the weights of an encoder trained here."""
         return False
+
+    def own_settings(self) -> Mapping[str, Any]:
+        """Return the config as identities hold it: without `replaced`, but with digests of other files it names."""
+        return settings(self.config, self.replaced)
 
     def weights_digest(self) -> str | None:
         """Return the digest of the weights, if it has any that were not trained here."""

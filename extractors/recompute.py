@@ -15,6 +15,8 @@ from stores.rows import ABSENT, read_rows
 from stores.samples import Sample
 from stores.spec import Tolerance
 
+_BATCH = 32  # samples embedded at once
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deviation:
@@ -55,8 +57,9 @@ def recompute(
     failed: list[str] = []
     if chosen:
         extractor.open(runtime)
-    for start in range(0, len(chosen), runtime.batch_size):
-        batch = chosen[start : start + runtime.batch_size]
+    size = runtime.batch_size or _BATCH
+    for start in range(0, len(chosen), size):
+        batch = chosen[start : start + size]
         items = [(key, decoded(extractor, held[key], key)) for key in batch]
         failed += [held[key].id for key, item in items if isinstance(item, MediaError)]
         good = [(key, item) for key, item in items if not isinstance(item, MediaError)]

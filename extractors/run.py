@@ -5,44 +5,37 @@ never pauses between them; `map_blocks` sends whole blocks to other processes in
 """
 
 import time
-from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import chain, islice
+from threading import Lock
 from typing import Any
-
-import numpy as np
 
 from extractors._ahead import MOST_BYTES, ahead, weight
 from extractors._decoding import decoded, too_slow
 from extractors._embedding import Embedding
+from extractors._part import Outcome, Part
+from extractors._stages import Stages, rounded
 from extractors.extractor import Description, Extractor, Runtime
 from extractors.forecast import forecast
-from extractors.plan import Pending, now, plan, shared
+from extractors.plan import Pending, now, plan
 from stores.books import Books
 from stores.errors import MediaError
 from stores.features import FeatureStore
 from stores.progress import Progress, Silent
-from stores.quarantine import Quarantined
+from stores.receipt import WAITING_TO_WRITE, RunReceipt
 from stores.root import Root
 from stores.samples import Sample
-from stores.spec import Receipt
 
 Block = tuple[Pending, ...]
-MapBlocks = Callable[[Callable[[Block], "Outcome"], Sequence[Block]], Iterable["Outcome"]]
-PART_BYTES = 256 << 20  # long recordings fill more than one part a block
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What became of a block: number of rows sealed, and of samples with a row and without."""
-
-    rows: int
-    extracted: int
-    quarantined: int
+MapBlocks = Callable[[Callable[[Block], Outcome], Sequence[Block]], Iterable[Outcome]]
+GPU_BUDGETS = 32  # a batch on a GPU may cost so many times one on a CPU
+_FIRST_WINDOW = 64  # items; the first ones are embedded while the queue still fills
+_SMALL_BLOCK, _MANY_BLOCKS = 64, 16
+_OPENING = Lock()
 
 
 def extract(
@@ -61,26 +54,34 @@ def extract(
     order; without it they run here. Failures whose reason is in `retry` are tried again. What is planned is noted
     first; the books are kept with the feature. Raises FeatureMismatch if another identity lies under its id.
     """
+    started, stages = time.perf_counter(), Stages()
     store = FeatureStore.create(root, extractor.identity)
-    todo = plan(extractor, samples, root, retry=retry, report=report)
+    with stages.timed("read"):
+        todo = plan(extractor, samples, root, retry=retry, report=report)
     store.quarantine(todo.news)
     if lost := store.parts.lost():
         report.note(f"{store.id}: {len(lost)} damaged parts are passed over; `affuse store verify` names them")
-    blocks = [tuple(todo.todo[i : i + runtime.block_size]) for i in range(0, len(todo.todo), runtime.block_size)]
-    rows = extracted = failed = 0
+    size = runtime.block_size if map_blocks is None else _block_size(len(todo.todo), runtime)
+    blocks = [tuple(todo.todo[i : i + size]) for i in range(0, len(todo.todo), size)]
+    rows = extracted = failed = halved = 0
     if blocks:
-        description = Description.of(extractor)
-        report.note(f"{extractor.identity.id}: {forecast(todo, store)}")
-        report.start(extractor.identity.id, todo.pending, "samples")
-        if map_blocks is None:
-            outcomes = _stream(_opened(description, runtime.device), store, blocks, runtime, report)
-        else:
-            outcomes = _advancing(map_blocks(partial(extract_block, description, runtime), blocks), description, report)
-        for outcome in outcomes:
+        report.note(f"{store.id}: {forecast(todo, store)}")
+        report.start(store.id, todo.pending, "samples")
+        for outcome in _outcomes(extractor, store, blocks, runtime, report, stages, map_blocks):
             rows += outcome.rows
             extracted += outcome.extracted
             failed += outcome.quarantined
-        report.finish(extractor.identity.id)
+            halved += outcome.halved
+        report.finish(store.id)
+    took = stages.since()
+    receipt = RunReceipt(
+        samples=extracted + failed,
+        seconds=round(time.perf_counter() - started, 3),
+        loop=round(took.pop("loop", 0.0), 3),
+        stages=rounded(took),
+        decode_workers=runtime.decode_workers,
+        halved=halved,
+    )
     books = Books(
         samples=len(samples),
         absent=len(todo.absent),
@@ -88,62 +89,154 @@ def extract(
         extracted=extracted,
         quarantined=len(todo.quarantined) + failed,
         distinct=len(set(todo.cached)) + rows,
+        receipt=receipt,
     )
+    if blocks:
+        report.note(f"{store.id}: {receipt}")
     store.write_books(books, now())
     return books
 
 
+def _block_size(todo: int, runtime: Runtime) -> int:
+    """Return the size of blocks for other processes: there should be work for all of them."""
+    return min(runtime.block_size, max(_SMALL_BLOCK, -(-todo // _MANY_BLOCKS)))
+
+
+def _outcomes(
+    extractor: Extractor[Any],
+    store: FeatureStore,
+    blocks: Sequence[Block],
+    runtime: Runtime,
+    report: Progress,
+    stages: Stages,
+    map_blocks: MapBlocks | None,
+) -> Iterator[Outcome]:
+    """Yield the outcome of each block, from this process or from others, whose seconds are added to ours."""
+    if map_blocks is None:
+        yield from _Loop(extractor, store, runtime, report, stages).outcomes(blocks)
+        return
+    for outcome in map_blocks(partial(extract_block, Description.of(extractor), runtime), blocks):
+        report.advance(store.id, outcome.extracted + outcome.quarantined)
+        stages.add(outcome.stages)
+        yield outcome
+
+
 def extract_block(description: Description, runtime: Runtime, block: Block) -> Outcome:
     """Extract and seal one block; what a worker process is sent. The model is opened once a process."""
-    extractor = _opened(description, runtime.device)
+    stages = Stages()
+    with stages.timed("open"):
+        extractor = _open_once(description, runtime.device)
     store = FeatureStore.create(extractor.inputs.root, extractor.identity)
-    [outcome] = _stream(extractor, store, [block], runtime, Silent())
-    return outcome
+    [outcome] = _Loop(extractor, store, runtime, Silent(), stages).outcomes([block])
+    return replace(outcome, stages=rounded(stages.since()))
+
+
+def _open_once(description: Description, device: str) -> Extractor[Any]:
+    with _OPENING:  # a worker process may have several threads
+        return _opened(description, device)
 
 
 @lru_cache(maxsize=4)
 def _opened(description: Description, device: str) -> Extractor[Any]:
     extractor = description.build()
     extractor.open(Runtime(device=device))
+    if extractor.computed_on[0] != "cpu":
+        extractor.capacity *= GPU_BUDGETS
     return extractor
 
 
-def _advancing(outcomes: Iterable[Outcome], description: Description, report: Progress) -> Iterator[Outcome]:
-    for outcome in outcomes:
-        report.advance(description.feature, outcome.extracted + outcome.quarantined)
-        yield outcome
+class _Loop:
+    """Decode ahead, embed, write behind. If decoding needs no model, items are decoded while the model is opened."""
 
+    def __init__(
+        self, extractor: Extractor[Any], store: FeatureStore, runtime: Runtime, report: Progress, stages: Stages
+    ) -> None:
+        self.extractor, self.store, self.runtime, self.report, self.stages = extractor, store, runtime, report, stages
+        self._most = min(_FIRST_WINDOW, runtime.queue)
 
-def _stream(
-    extractor: Extractor[Any], store: FeatureStore, blocks: Sequence[Block], runtime: Runtime, report: Progress
-) -> Iterator[Outcome]:
-    """Yield the outcome of each block once it is sealed, while the next one is being decoded and embedded."""
-    items = ahead(
-        partial(_decode, extractor),
-        chain.from_iterable(blocks),
-        threads=runtime.workers,
-        depth=runtime.queue,
-        limit_s=runtime.time_limit,
-        late=lambda pending: too_slow(pending.samples[0], runtime.time_limit),
-    )
-    embedding = Embedding(extractor)
-    with ThreadPoolExecutor(1) as writer, closing(items):
-        behind: Future[Outcome] | None = None
-        for block in blocks:
-            part = _Part(extractor, store, writer, report)
-            remaining = islice(items, len(block))
-            while window := _window(remaining, runtime.queue):
-                _embed_window(extractor, embedding, window, runtime.batch_size, part)
-            sealed = part.close()
-            if behind is not None:
-                yield behind.result()
-            behind = sealed
-        if behind is not None:
-            yield behind.result()
+    def outcomes(self, blocks: Sequence[Block]) -> Iterator[Outcome]:
+        """Yield the outcome of each block once it is sealed, while the next one is being decoded and embedded."""
+        embedding = None
+        with ThreadPoolExecutor(1) as writer:
+            opening = writer.submit(self._open, Description.of(self.extractor))
+            if not self.extractor.decodes_unopened:
+                with self.stages.timed("open"):
+                    self.extractor, _ = opening.result()
+            with closing(self._decoding(blocks)) as items, self.stages.timed("loop"):
+                behind: Future[Outcome] | None = None
+                began = time.perf_counter()
+                for block in blocks:
+                    remaining = islice(items, len(block))
+                    window = self._next(remaining)
+                    embedding = embedding or self._embedding(opening, began)
+                    part = Part(self.extractor, self.store, writer, self.report, self.stages)
+                    while window:
+                        self._embed(embedding, window, part)
+                        window.clear()  # or its items would stay in memory while the next are awaited
+                        window = self._next(remaining)
+                    sealed = part.close()
+                    if behind is not None:
+                        yield self._written(behind)
+                    behind = sealed
+                if behind is not None:
+                    yield self._written(behind)
 
+    def _decoding(self, blocks: Sequence[Block]) -> Generator[tuple[Pending, Any], None, None]:
+        return ahead(
+            self._decode,
+            chain.from_iterable(blocks),
+            threads=self.runtime.decode_workers,
+            depth=self.runtime.queue,
+            limit_s=self.runtime.time_limit,
+            late=lambda pending: too_slow(pending.samples[0], self.runtime.time_limit),
+        )
 
-def _decode(extractor: Extractor[Any], pending: Pending) -> Any:
-    return decoded(extractor, pending.samples[0], pending.key)
+    def _decode(self, pending: Pending) -> Any:
+        with self.stages.timed("read" if self.extractor.upstream else "decode"):
+            return decoded(self.extractor, pending.samples[0], pending.key)
+
+    def _next(self, items: Iterator[tuple[Pending, Any]]) -> list[tuple[Pending, Any]]:
+        """Return a window of decoded items: a small one at first, so that there is something to embed soon."""
+        with self.stages.timed("waiting"):
+            window = _window(items, self._most)
+        self._most = min(2 * self._most, self.runtime.queue)
+        return window
+
+    def _open(self, description: Description) -> tuple[Extractor[Any], float]:
+        return _open_once(description, self.runtime.device), time.perf_counter()
+
+    def _embedding(self, opening: Future[tuple[Extractor[Any], float]], began: float) -> Embedding:
+        """Return the means to embed once the model is open; only then the loop begins for the receipt."""
+        waited = time.perf_counter() - began
+        self.extractor, opened = opening.result()
+        early = max(0.0, opened - began)
+        self.stages.add({"open": early, "loop": -early, "waiting": -min(early, waited)})
+        return Embedding(self.extractor, self.report)
+
+    def _embed(self, embedding: Embedding, window: Sequence[tuple[Pending, Any]], part: Part) -> None:
+        """Embed what has been decoded, in batches alike in length that cost no more than the device can bear."""
+        good = []
+        for pending, item in window:
+            if isinstance(item, MediaError):
+                part.fail(pending, item)
+            else:
+                good.append((pending, item))
+                part.remarks.update(self.extractor.remarks(item))
+        good.sort(key=lambda pair: self.extractor.length(pair[1]))
+        halved, lengths = embedding.halved, [self.extractor.length(item) for _, item in good]
+        start = 0
+        while start < len(good):
+            end = start + embedding.fitting(lengths[start:], self.runtime.batch_size)
+            with self.stages.timed("embed"):
+                rows = embedding.rows([item for _, item in good[start:end]], (item for _, item in good[end:]))
+            for (pending, _), row in zip(good[start:end], rows, strict=True):
+                part.add(pending, row)
+            start = end
+        part.halved += embedding.halved - halved
+
+    def _written(self, behind: Future[Outcome]) -> Outcome:
+        with self.stages.timed("waiting", WAITING_TO_WRITE):
+            return behind.result()
 
 
 def _window(items: Iterator[tuple[Pending, Any]], most: int) -> list[tuple[Pending, Any]]:
@@ -155,90 +248,3 @@ def _window(items: Iterator[tuple[Pending, Any]], most: int) -> list[tuple[Pendi
         if held >= MOST_BYTES:
             break
     return window
-
-
-def _embed_window(
-    extractor: Extractor[Any],
-    embedding: Embedding,
-    window: Sequence[tuple[Pending, Any]],
-    batch_size: int,
-    part: "_Part",
-) -> None:
-    """Embed what has been decoded, in batches alike in length."""
-    good = []
-    for pending, item in window:
-        if isinstance(item, MediaError):
-            part.fail(pending, item)
-        else:
-            good.append((pending, item))
-            part.remarks.update(extractor.remarks(item))
-    good.sort(key=lambda pair: extractor.length(pair[1]))
-    for start in range(0, len(good), batch_size):
-        batch, others = good[start : start + batch_size], good[start + batch_size :]
-        rows = embedding.rows([item for _, item in batch], (item for _, item in others))
-        for (pending, _), row in zip(batch, rows, strict=True):
-            part.add(pending, row)
-
-
-class _Part:
-    """The rows and failures of a block on their way to disk; sealed behind by the writer thread."""
-
-    def __init__(
-        self, extractor: Extractor[Any], store: FeatureStore, writer: ThreadPoolExecutor, report: Progress
-    ) -> None:
-        self.extractor, self.store, self.writer, self.report = extractor, store, writer, report
-        self.rows: dict[str, np.ndarray] = {}
-        self.failures: list[Quarantined] = []
-        self.remarks: Counter[str] = Counter()
-        self.sealed = self.extracted = self.bytes = 0
-        self.started = time.perf_counter()
-        self.writing: Future[str] | None = None
-
-    def add(self, pending: Pending, row: np.ndarray | MediaError) -> None:
-        if isinstance(row, MediaError):
-            return self.fail(pending, row)
-        try:
-            checked = self.extractor.identity.spec.checked(row, sample_id=pending.samples[0].id)
-        except MediaError as error:
-            return self.fail(pending, error)
-        self.rows[pending.key] = checked
-        self.extracted += len(pending.samples)
-        self.bytes += checked.nbytes
-        self.report.advance(self.store.id, len(pending.samples))
-        if self.bytes >= PART_BYTES:
-            self._seal()
-        return None
-
-    def fail(self, pending: Pending, error: MediaError) -> None:
-        first = pending.samples[0]
-        key = None if error.stage == "read" and error.reason != "upstream" else pending.key  # None: tried every run
-        row = Quarantined.of(error, sample_id=first.id, key=key, attempts=pending.attempts + 1, time=now())
-        self.failures += [shared(row, sample) for sample in pending.samples]
-        self.report.advance(self.store.id, len(pending.samples))
-
-    def close(self) -> Future[Outcome]:
-        """Hand the rest to the writer and return the outcome to come."""
-        if self.rows:
-            self._seal()
-        return self.writer.submit(self._finish)
-
-    def _finish(self) -> Outcome:
-        self.store.quarantine(self.failures)
-        if self.writing is not None:
-            self.writing.result()
-        return Outcome(rows=self.sealed, extracted=self.extracted, quarantined=len(self.failures))
-
-    def _seal(self) -> None:
-        device, dtype = self.extractor.computed_on
-        receipt = Receipt(
-            device=device,
-            dtype=dtype,
-            seconds=round(time.perf_counter() - self.started, 3),
-            versions=self.extractor.versions(),
-            counts={"rows": len(self.rows), "bytes": self.bytes, **self.remarks},
-        )
-        if self.writing is not None:
-            self.writing.result()  # at most one part waits to be written
-        self.writing = self.writer.submit(self.store.write_part, self.rows, receipt)
-        self.sealed += len(self.rows)
-        self.rows, self.remarks, self.bytes, self.started = {}, Counter(), 0, time.perf_counter()

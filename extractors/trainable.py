@@ -22,13 +22,14 @@ class Trainable(Extractor[Item]):
 
     `trains_mixed` and `serves_mixed` say that in class `standard` it may be trained, or its rows be computed, in
     bfloat16, where the device has that; `threads` is the number of CPU threads that still pay for a network of small
-    steps.
+    steps; `paper_grid` holds the values the reference paper tried (section 2.2.3), by setting.
     """
 
     trainable = True
     trains_mixed: ClassVar[bool] = False
     serves_mixed: ClassVar[bool] = False
     threads: ClassVar[int | None] = None
+    paper_grid: ClassVar[Mapping[str, Sequence[Any]]] = {}
     packages: ClassVar[tuple[str, ...]] = ("torch",)
 
     def __init__(self, config: Any, inputs: Inputs) -> None:

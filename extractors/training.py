@@ -120,7 +120,7 @@ def plan_recipe(
         extractor=extractor.name,
         version=extractor.version,
         config={
-            "network": settings(config, extractor.replaced),
+            "network": extractor.own_settings(),
             "training": settings(train, frozenset({"seed"})),
             "preprocessing": extractor.preprocessing,
             "views": [view.as_dict() for view in views],
@@ -163,7 +163,7 @@ def train(
     upstream = FeatureStore.open(root, extractor_type.modality, recipe.upstream) if recipe.upstream else None
     plan = TrainConfig(**recipe.config["training"], seed=recipe.seed)
     extractor = _trainable(extractor_type, config, Inputs(root=root, upstream=upstream))
-    planned = (extractor.given_digest(), settings(config, extractor.replaced), [view.as_dict() for view in views])
+    planned = (extractor.given_digest(), extractor.own_settings(), [view.as_dict() for view in views])
     if planned != (recipe.initial, recipe.config["network"], recipe.config["views"]):
         raise ConfigError(f"the config of {extractor.name} is not the one {recipe.id} was planned with: plan again")
     from extractors._fitting import fit

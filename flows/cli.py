@@ -21,10 +21,21 @@ def running(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of commands that compute."""
     options = (
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1."),
-        click.option("--batch-size", default=32, show_default=True, help="Samples embedded at once."),
-        click.option("--workers", default=2, show_default=True, help="Threads that decode media."),
+        click.option("--batch-size", type=int, help="Most samples embedded at once. Default: as many as fit."),
+        click.option(
+            "--decode-workers",
+            type=int,
+            help="Threads that read and decode media, in each process. Default: half the cores, at least 2. "
+            "Raise it when the receipt says 'decode bound'.",
+        ),
         click.option("--time-limit", default=120.0, show_default=True, help="Seconds a sample may take to decode."),
-        click.option("--dask", help="Spread extraction: a scheduler such as tcp://host:8786, or local:N processes."),
+        click.option("--workers", type=int, help="Extract in that many processes of this machine."),
+        click.option(
+            "--dask",
+            metavar="ADDRESS",
+            help="Extract on the workers of a Dask scheduler, such as tcp://host:8786; one process a GPU if they "
+            "advertise GPUs. docs/scheduling.md has the commands.",
+        ),
         click.option("--retry-quarantined", is_flag=True, help="Try samples again that failed before."),
         click.option("--reason", multiple=True, help="Of these, only what failed for this reason; may be repeated."),
         click.option("--rehash", is_flag=True, help="Read every file again, even where size and time are unchanged."),
@@ -90,7 +101,10 @@ def manifest(study: str, **options: Any) -> dict[str, Any]:
 @common
 @running
 def extract(study: str, **options: Any) -> dict[str, Any]:
-    """Extract the features that are not in the store yet."""
+    """Extract the features that are not in the store yet.
+
+    A receipt says at the end where the time went, and what to change if the device had to wait.
+    """
     return _do("extract", study, options)
 
 

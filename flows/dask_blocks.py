@@ -1,40 +1,128 @@
-"""Blocks of work on a Dask cluster: one task a block, one model a worker process."""
+"""Blocks of work on a Dask cluster: one task a block, one model a worker process, a bounded number at a time.
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+Only descriptions and samples travel to a worker, never a model and never an array.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 from typing import Any
 
-from extractors.run import MapBlocks
+from dask.distributed import Client, Future, LocalCluster, wait
+from distributed.scheduler import KilledWorker
+
+from extractors._part import Outcome
+from extractors.run import Block, MapBlocks
 from stores.errors import ConfigError
+from stores.progress import Progress
+
+RETRIES = 2  # of a block that failed; one that lost its worker is given to another by Dask itself
+GPU = "GPU"  # the resource that `dask worker --resources "GPU=1"` advertises
+_AHEAD = 2  # blocks a process has or will get next
+_PATIENCE_S = 30.0
+_FIRST_WORKER_S = 60.0
+
+Submit = Callable[[Callable[[Block], Outcome], Block], tuple[Future, Callable[[], Outcome]]]
 
 
 @contextmanager
-def block_mapper(address: str | None) -> Iterator[MapBlocks | None]:
-    """Yield how blocks are mapped: in this process, on a scheduler (`tcp://...`), or on `local:N` worker processes.
+def connected(dask: str | None, workers: int | None) -> Iterator[Client]:
+    """Yield a client of the scheduler at that address, once it has a worker, or of as many worker processes here.
 
-    Only descriptions and samples travel to a worker, never a model and never an array.
+    Raises ConfigError if there is no scheduler, or no worker comes within a minute.
     """
-    if address is None:
-        yield None
+    if dask is None:
+        with cluster_here(workers or 1) as cluster, Client(cluster) as client:
+            yield client
         return
-    from dask.distributed import Client, LocalCluster, as_completed
+    try:
+        client = Client(dask)
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"--dask {dask!r}: {error}: give the address of a scheduler that runs") from None
+    with client:
+        wait_for_worker(client)
+        yield client
 
-    def mapped(function: Callable[..., Any], blocks: Iterable[Any]) -> Iterator[Any]:
-        futures = [client.submit(function, block, pure=False, retries=1) for block in blocks]
-        for future in as_completed(futures):
-            yield future.result()
 
-    if address.startswith("local:"):
-        number = address.removeprefix("local:")
-        if not number.isdigit() or number == "0":
-            raise ConfigError(f"--dask should be an address such as tcp://host:8786, or local:N, got {address!r}")
-        local = LocalCluster(n_workers=int(number), threads_per_worker=1, dashboard_address=None)
-        with local as cluster, Client(cluster) as client:
-            yield mapped
-    else:
+def cluster_here(workers: int) -> AbstractContextManager[Any]:
+    """Return a cluster of that many processes, which share the cores among them."""
+    import dask
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it tells of every connection that is closed
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    environment = {f"{library}_NUM_THREADS": threads for library in ("OMP", "MKL", "OPENBLAS")}
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}):
+        cluster: AbstractContextManager[Any] = LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+        )
+    return cluster
+
+
+def wait_for_worker(client: Client) -> None:
+    """Return once there is a worker. Raises ConfigError if none comes within a minute."""
+    try:
+        client.wait_for_workers(1, timeout=_FIRST_WORKER_S)
+    except TimeoutError:
+        address = client.scheduler.address
+        raise ConfigError(f"the scheduler at {address} has no worker: start one with `dask worker {address}`") from None
+
+
+@contextmanager
+def block_mapper(dask: str | None, workers: int | None, report: Progress) -> Iterator[MapBlocks]:
+    """Yield how blocks are mapped over the workers of a scheduler, or else over processes of this machine."""
+    with connected(dask, workers) as client:
+
+        def submit(function: Callable[[Block], Outcome], block: Block) -> tuple[Future, Callable[[], Outcome]]:
+            resources = {GPU: 1} if places(client)[1] else None
+            future = client.submit(function, block, pure=False, retries=RETRIES, resources=resources)
+            return future, future.result
+
+        yield spread(client, submit, report)
+
+
+def spread(client: Client, submit: Submit, report: Progress) -> MapBlocks:
+    """Return a MapBlocks that keeps every worker of the client busy with what `submit` sends there."""
+
+    def mapped(function: Callable[[Block], Outcome], blocks: Sequence[Block]) -> Iterator[Outcome]:
+        waiting = iter(blocks)
+        flying: dict[Future, Callable[[], Outcome]] = {}
+        while True:
+            free = max(1, _AHEAD * places(client)[0]) - len(flying)
+            flying.update(submit(function, block) for block in islice(waiting, max(0, free)))
+            if not flying:
+                return
+            for future in _done(client, list(flying), report):
+                yield _outcome(flying.pop(future))
+
+    return mapped
+
+
+def places(client: Client) -> tuple[int, bool]:
+    """Return how many blocks run at once, and whether each needs a GPU: so it is once any worker advertises one."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    gpus = sum(int(worker["resources"].get(GPU, 0)) for worker in workers)
+    return (gpus, True) if gpus else (sum(worker["nthreads"] for worker in workers), False)
+
+
+def _done(client: Client, flying: Sequence[Future], report: Progress) -> Sequence[Future]:
+    told = False
+    while True:
         try:
-            connected = Client(address)
-        except (ValueError, OSError) as error:
-            raise ConfigError(f"--dask {address!r}: {error}: give the address of a scheduler that runs") from None
-        with connected as client:
-            yield mapped
+            with client.as_current():
+                return list(wait(flying, timeout=_PATIENCE_S, return_when="FIRST_COMPLETED").done)
+        except TimeoutError:
+            if not told and not places(client)[0]:
+                told = True
+                report.note(f"no worker is left at {client.scheduler.address}: waiting for one")
+
+
+def _outcome(result: Callable[[], Outcome]) -> Outcome:
+    try:
+        return result()
+    except KilledWorker as error:
+        raise ConnectionError(
+            f"a block of samples lost its worker too often, the last at {error.last_worker.address}: it may need more "
+            "memory than a worker has. What was sealed is kept; the same command goes on from there"
+        ) from None

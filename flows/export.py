@@ -8,10 +8,11 @@ from typing import Any
 
 from extractors.plan import read_keys
 from flows.candidates import Cast
+from flows.feature_plan import FeaturePlan
 from flows.features import extractor_of, feature_plans, find_features, read_by, upstream_store
 from flows.pipeline import cast_study
 from flows.progress import console
-from flows.study_config import FeaturePlan, StudyConfig, load_study
+from flows.study_config import StudyConfig, load_study
 from reports.banners import PAIRING
 from stores.digests import load_digests
 from stores.errors import ConfigError, MediaError, NotFound, StoreError

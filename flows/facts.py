@@ -1,5 +1,6 @@
 """What a study writes down beside its runs: the facts the report repeats, who took part, who was in which part."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from extractors.extractor import settings
 from flows.candidates import Candidates
 from flows.features import Feature
 from flows.study_config import StudyConfig
@@ -43,7 +45,24 @@ def study_facts(
         "groups": list(config.study.groups),
         "protocol": asdict(config.protocol),
         "missing": config.study.missing,
-        "features": {m: _feature_facts(features[m], keys[m]) for m in config.modalities},
+        "features": {
+            m: {**_feature_facts(features[m], keys[m]), **_view_facts(features, m), **_grid_facts(features[m])}
+            for m in config.modalities
+        },
+        "extraction": {name: _cost(feature, keys[feature.plan.modality]) for name, feature in features.items()},
+    }
+
+
+def _cost(feature: Feature, keys: Sequence[str | None]) -> dict[str, Any]:
+    """Return rows, seconds of the loop and seconds by stage of what the study reads, as the sealed parts tell."""
+    costs = [store.cost(keys) for store in feature.stores]
+    stages: Counter[str] = Counter()
+    for cost in costs:
+        stages.update(cost["stages"])
+    return {
+        "rows": sum(cost["rows"] for cost in costs),
+        "seconds": round(sum(cost["seconds"] for cost in costs), 3),
+        "stages": {name: round(value, 3) for name, value in sorted(stages.items())},
     }
 
 
@@ -60,6 +79,29 @@ def _feature_facts(feature: Feature, keys: Sequence[str | None]) -> dict[str, An
         "rows": sum(summary["rows"] for summary in summaries),
         "computed_on": summaries[0]["computed_on"],
         "versions": sorted({version for summary in summaries for version in summary["versions"]}),
+    }
+
+
+def _grid_facts(feature: Feature) -> dict[str, Any]:
+    """Return what became of each encoder that was tried, once or in each repeat; without the seconds of this run."""
+    kept = [[{k: v for k, v in asdict(point).items() if k != "seconds"} for point in own] for own in feature.grids]
+    return {"grids": kept} if kept else {}
+
+
+def _view_facts(features: Mapping[str, Feature], modality: str) -> dict[str, Any]:
+    """Return what was varied for training, and the ids of its rows: those heads read, and those behind them."""
+    plan = features[modality].plan
+    if plan.views is None:
+        return {}
+    behind = features[plan.upstream.name].views if plan.upstream else ()
+    made = (*features[modality].views, *behind)
+    return {
+        "views": {
+            "count": plan.views.count,
+            "used_by": plan.views.used_by,
+            "settings": dict(settings(plan.views.settings)),
+            "ids": [store.id for view in made for store in view.stores],
+        }
     }
 
 

@@ -1,14 +1,16 @@
 """The expensive half of a study: extract features, training the encoders they need on the way."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from extractors.extractor import Extractor, Inputs, Runtime
 from extractors.run import MapBlocks, extract
 from extractors.training import plan_recipe, train
 from flows.candidates import ENCODER, Candidates, Cast
-from flows.study_config import PER_REPEAT, FeaturePlan, StudyConfig
+from flows.feature_plan import PER_REPEAT, FeaturePlan
+from flows.grids import GridPoint, alternative_of, grid_points
+from flows.study_config import StudyConfig
 from fusion.splits import Split
 from stores.books import Books
 from stores.encoders import EncoderRecipe
@@ -33,7 +35,10 @@ class Workbench:
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
-    """A feature of a study: one store, or one a repeat; the encoders behind them; the books of this run."""
+    """A feature of a study: one store, or one a repeat; the encoders behind them; the books of this run; its views.
+
+    `grids` says what became of each encoder that was tried, once, or in each repeat.
+    """
 
     plan: FeaturePlan
     stores: tuple[FeatureStore, ...]
@@ -41,11 +46,15 @@ class Feature:
     books: Books
     weights_note: str
     is_random: bool
+    views: tuple["Feature", ...] = ()
+    grids: tuple[Sequence[GridPoint], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         ids = [store.id for store in self.stores]
         named: dict[str, Any] = {"id": ids[0]} if len(ids) == 1 else {"ids": ids}
-        return {**named, **self.books.as_dict()}
+        views = {"views": [view.as_json() for view in self.views]} if self.views else {}
+        receipt = self.books.receipt
+        return {**named, **self.books.as_dict(), "receipt": receipt and receipt.as_json(), **views}
 
 
 def find_features(
@@ -62,7 +71,7 @@ def find_features(
         found[name] = (FeatureStore(root, extractor_of(plan, root).identity),)
     for modality, plan in _trained(config).items():
         upstream = upstream_store(plan, root)
-        recipes = plan_encoders(plan, config, manifest, cast, upstream)
+        recipes = plan_encoders(plan, config, manifest, cast, root, upstream)
         extractors = [extractor_of(plan, root, upstream=upstream, encoder=recipe.id) for recipe in recipes]
         found[modality] = tuple(FeatureStore(root, extractor.identity) for extractor in extractors)
     return found
@@ -71,7 +80,7 @@ def find_features(
 def extract_frozen(config: StudyConfig, manifest: Manifest, bench: Workbench) -> dict[str, Feature]:
     """Extract every feature that needs no trained encoder, upstream features (`acoustic`) included, by name."""
     return {
-        name: _extract(plan, [manifest.samples], [extractor_of(plan, bench.root)], bench)
+        name: extract_feature(plan, [manifest.samples], [extractor_of(plan, bench.root)], bench)
         for name, plan in _frozen(config).items()
     }
 
@@ -79,11 +88,17 @@ def extract_frozen(config: StudyConfig, manifest: Manifest, bench: Workbench) ->
 def train_encoders(
     config: StudyConfig, manifest: Manifest, cast: Cast | None, bench: Workbench
 ) -> dict[str, tuple[str, ...]]:
-    """Train what is not trained yet; return the encoder ids by modality: one, or one a repeat."""
+    """Train what is not trained yet; return the encoder ids by modality: one, or one a repeat.
+
+    What an encoder reads must be there: its upstream rows, and their views if it is fitted on some.
+    """
     found: dict[str, tuple[str, ...]] = {}
     for modality, plan in _trained(config).items():
-        recipes = plan_encoders(plan, config, manifest, cast, upstream_store(plan, bench.root))
-        found[modality] = tuple(_train(plan, recipe, manifest, bench) for recipe in recipes)
+        upstream = upstream_store(plan, bench.root)
+        for tried in plan.grid or (plan,):
+            for recipe in recipes_of(tried, config, manifest, cast, upstream):
+                _train(tried, recipe, manifest, bench)
+        found[modality] = tuple(r.id for r in plan_encoders(plan, config, manifest, cast, bench.root, upstream))
     return found
 
 
@@ -100,16 +115,24 @@ def extract_trained(
         plan = config.features[modality]
         upstream = upstream_store(plan, bench.root)
         extractors = [extractor_of(plan, bench.root, upstream=upstream, encoder=encoder) for encoder in ids]
-        found[modality] = _extract(plan, read_by(plan, manifest, cast), extractors, bench, encoders=tuple(ids))
+        feature = extract_feature(plan, read_by(plan, manifest, cast), extractors, bench, encoders=tuple(ids))
+        tried = grid_recipes(plan, config, manifest, cast, upstream) if plan.grid else ()
+        grids = tuple(grid_points(plan, recipes, bench.root) for recipes in tried)
+        found[modality] = replace(feature, grids=grids)
     return found
 
 
 def extractor_of(
     plan: FeaturePlan, root: Root, *, upstream: FeatureStore | None = None, encoder: str | None = None
 ) -> Extractor[Any]:
-    """Return the extractor a plan names; no model is loaded. Several that share `upstream` read its index once."""
+    """Return the extractor a plan names; no model is loaded. Several that share `upstream` read its index once.
+
+    Of a plan with a grid it is the one whose settings `encoder` was trained with.
+    """
+    plan = alternative_of(plan, encoder, root)
     upstream = upstream or upstream_store(plan, root)
-    return plan.extractor(plan.config, Inputs(root=root, numerics=plan.numerics, upstream=upstream, encoder=encoder))
+    inputs = Inputs(root=root, numerics=plan.numerics, upstream=upstream, encoder=encoder, view=plan.view)
+    return plan.extractor(plan.config, inputs)
 
 
 def upstream_store(plan: FeaturePlan, root: Root) -> FeatureStore | None:
@@ -118,9 +141,37 @@ def upstream_store(plan: FeaturePlan, root: Root) -> FeatureStore | None:
 
 
 def plan_encoders(
+    plan: FeaturePlan,
+    config: StudyConfig,
+    manifest: Manifest,
+    cast: Cast | None,
+    root: Root,
+    upstream: FeatureStore | None,
+) -> Iterator[EncoderRecipe]:
+    """Yield the recipe of the encoder of a plan, or one a repeat; nothing is trained.
+
+    Of a grid it is the chosen one's. Raises ConfigError if a grid is not trained yet.
+    """
+    if not plan.grid:
+        yield from recipes_of(plan, config, manifest, cast, upstream)
+        return
+    for recipes in grid_recipes(plan, config, manifest, cast, upstream):
+        points = grid_points(plan, recipes, root)
+        yield next(recipe for recipe, point in zip(recipes, points, strict=True) if point.chosen)
+
+
+def grid_recipes(
+    plan: FeaturePlan, config: StudyConfig, manifest: Manifest, cast: Cast | None, upstream: FeatureStore | None
+) -> Iterator[tuple[EncoderRecipe, ...]]:
+    """Yield the recipes of all alternatives of a grid, together, or those of each repeat."""
+    alternatives = [recipes_of(other, config, manifest, cast, upstream) for other in plan.grid]
+    return zip(*alternatives, strict=True)
+
+
+def recipes_of(
     plan: FeaturePlan, config: StudyConfig, manifest: Manifest, cast: Cast | None, upstream: FeatureStore | None
 ) -> Iterator[EncoderRecipe]:
-    """Yield the recipe of the encoder of a plan, or one a repeat; nothing is trained."""
+    """Yield the recipe of a plan as it stands, whatever its grid, or one a repeat."""
     assert plan.train is not None
     for samples in _trainees(plan, manifest, cast):
         yield plan_recipe(
@@ -132,6 +183,7 @@ def plan_encoders(
             classes=manifest.labels[config.study.scheme],
             groups=config.study.groups,
             upstream=upstream,
+            views=plan.encoder_views,
         )
 
 
@@ -183,12 +235,21 @@ def _members(candidates: Candidates, split: Split) -> list[Sample]:
 
 
 def _train(plan: FeaturePlan, recipe: EncoderRecipe, manifest: Manifest, bench: Workbench) -> str:
+    views = [plan.of_view(view) for view in plan.encoder_views]
     return train(
-        plan.extractor, recipe, manifest.samples, bench.root, bench.runtime, config=plan.config, report=bench.report
+        plan.extractor,
+        recipe,
+        manifest.samples,
+        bench.root,
+        bench.runtime,
+        config=plan.config,
+        report=bench.report,
+        views=plan.encoder_views,
+        view_upstreams=[store for view in views if (store := upstream_store(view, bench.root))],
     )
 
 
-def _extract(
+def extract_feature(
     plan: FeaturePlan,
     crowds: Sequence[Sequence[Sample]],
     extractors: Sequence[Extractor[Any]],

@@ -9,11 +9,13 @@ from typing import Any
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.settings import PREFECT_API_URL
 
 from flows import jobs
 from flows.jobs import JSON, Options
 from flows.leakage import LeakageError
 from stores.errors import ConfigError, NotFound
+from stores.receipt import STAGES
 
 _BOOKS = ("samples", "absent", "cached", "extracted", "quarantined")
 HOUR = 3600
@@ -40,8 +42,13 @@ def _worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
 )
 def do_job(job: str, study: str, options: Options) -> JSON:
     """Run one job. Our seals decide what is done, not Prefect's state, so trying again is always safe."""
-    plain: Callable[[str, Options], JSON] = getattr(jobs, f"{job}_job")
-    return plain(study, options)
+    plain: Callable[..., JSON] = getattr(jobs, f"{job}_job")
+    spread = options.dask is not None or options.workers is not None
+    if not spread or PREFECT_API_URL.value() is None:  # each worker would start a server of its own
+        return plain(study, options)
+    from flows.prefect_blocks import prefect_mapper
+
+    return plain(study, options, prefect_mapper)
 
 
 def perform(job: str, study: str, options: Options | None) -> JSON:
@@ -57,6 +64,7 @@ def publish(job: str, study: str, result: JSON) -> None:
     lines = [f"# {job} {Path(study).stem}", ""]
     lines += [f"- {name}: `{value}`" for name, value in result.items() if not isinstance(value, dict)]
     lines += [f"- {name}: {_words(value)}" for name, value in result.items() if name == "runs"]
+    lines += _receipt_lines(result.get("features", {}))
     create_markdown_artifact("\n".join(lines), key=_key(job, study, "summary"))
     if features := result.get("features"):
         rows = [{"feature": name, **{column: books[column] for column in _BOOKS}} for name, books in features.items()]
@@ -64,6 +72,21 @@ def publish(job: str, study: str, result: JSON) -> None:
     if report := result.get("report"):
         link = report if "://" in report else Path(report).resolve().as_uri()
         create_link_artifact(link, link_text=f"Report of {Path(study).stem}", key=_key(job, study, "report"))
+
+
+def _receipt_lines(features: dict[str, Any]) -> list[str]:
+    """Return a table of what each extraction took, as text."""
+    receipts = {name: told["receipt"] for name, told in features.items() if told["receipt"]["samples"]}
+    if not receipts:
+        return []
+    rows = [
+        f"| {name} | {told['samples']:,} | {told['seconds']:,.1f} | {told['samples_per_second']:,.1f} | "
+        + " | ".join(f"{told['stages'].get(stage, 0.0):,.1f}" for stage in STAGES)
+        + f" | {told['busy_share'] or 0:.0%} | {told['verdict']} |"
+        for name, told in receipts.items()
+    ]
+    columns = ["feature", "samples", "seconds", "samples/s", *(f"{stage}, s" for stage in STAGES), "device", "verdict"]
+    return ["", "## What extraction took", "", f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns), *rows]
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from stores.root import Root
 from stores.settings import build
 
 if TYPE_CHECKING:
-    from flows.study_config import FeaturePlan
+    from flows.feature_plan import FeaturePlan
 
 PAPER = "paper"
 _FIXED = ("balance", "numerics", "seed", "stop_share")  # they change what the losses are compared on, or only by chance

@@ -1,25 +1,25 @@
 """What one command does, from a study file to a JSON object; the same for the terminal and for Prefect."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-from extractors.extractor import Runtime
+from extractors.extractor import Runtime, decode_threads
+from extractors.run import MapBlocks
 from flows.candidates import Cast
-from flows.dask_blocks import block_mapper
 from flows.features import Feature, Workbench
 from flows.pipeline import Extracted, cast_study, check_study, extract, make_manifest, report_latest, run_study, train
 from flows.progress import console, progress
 from flows.study_config import StudyConfig, load_study
-from flows.terminal import show_books, show_scores
+from flows.terminal import show_books, show_receipts, show_scores
 from reports.report import ReportPaths
 from stores.digests import forget, load_digests, save_digests
 from stores.errors import ConfigError
 from stores.manifest import Manifest
 from stores.plugins import nearest
-from stores.progress import Silent
+from stores.progress import Progress, Silent
 from stores.quarantine import REASONS
 from stores.root import Root
 
@@ -30,20 +30,43 @@ JSON = dict[str, Any]
 class Options:
     """How a command is run; nothing in here changes a result.
 
-    `root` is where everything is written; `dask` a scheduler address or `local:N`; `quiet` keeps stderr empty;
-    `reason` limits what `retry_quarantined` tries again; `rehash` reads every file instead of trusting its time.
+    `root` is where everything is written; `batch_size` items are embedded at once and `decode_workers` threads decode
+    (both found out by default); `workers` processes of this machine extract, or those of the scheduler at `dask`;
+    `quiet` keeps stderr empty; `reason` limits what `retry_quarantined` tries again; `rehash` reads every file instead
+    of trusting its time.
     """
 
     root: str | None = None
     device: str = "auto"
-    batch_size: int = 32
-    workers: int = 2
+    batch_size: int | None = None
+    decode_workers: int | None = None
     time_limit: float = 120.0
+    workers: int | None = None
     dask: str | None = None
     retry_quarantined: bool = False
     reason: tuple[str, ...] = ()
     rehash: bool = False
     quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise ConfigError(f"--workers should be at least 1, got {self.workers}: leave it out to use this process")
+        if self.workers is not None and self.dask is not None:
+            raise ConfigError("--workers starts processes here, --dask uses a cluster that runs: give one of them")
+        if self.dask is not None and self.dask.startswith("local:"):
+            raise ConfigError(
+                f"--dask should be an address such as tcp://host:8786, got {self.dask!r}; --workers N is local"
+            )
+
+
+Mapper = Callable[[Options, Progress], AbstractContextManager[MapBlocks]]
+
+
+def dask_mapper(options: Options, report: Progress) -> AbstractContextManager[MapBlocks]:
+    """Return how blocks are mapped over other processes; importing Dask waits until it is needed."""
+    from flows.dask_blocks import block_mapper
+
+    return block_mapper(options.dask, options.workers, report)
 
 
 def manifest_job(study: str, options: Options) -> JSON:
@@ -59,28 +82,28 @@ def manifest_job(study: str, options: Options) -> JSON:
     }
 
 
-def extract_job(study: str, options: Options) -> JSON:
+def extract_job(study: str, options: Options, mapper: Mapper = dask_mapper) -> JSON:
     """Rebuild the manifest and extract every feature of a study."""
     config = load_study(study)
-    with _bench(options) as bench, _corpus(config, bench, options) as manifest:
+    with _bench(options, mapper) as bench, _corpus(config, bench, options) as manifest:
         extracted = extract(config, manifest, _cast_of_encoders(config, manifest), bench)
     return _features(extracted, options)
 
 
-def train_job(study: str, options: Options) -> JSON:
+def train_job(study: str, options: Options, mapper: Mapper = dask_mapper) -> JSON:
     """Train the encoders of a study."""
     config = load_study(study)
-    with _bench(options) as bench, _corpus(config, bench, options) as manifest:
+    with _bench(options, mapper) as bench, _corpus(config, bench, options) as manifest:
         extracted = train(config, manifest, _cast_of_encoders(config, manifest), bench)
     encoders = {modality: list(dict.fromkeys(ids)) for modality, ids in extracted.encoders.items()}
     return _features(extracted, options) | {"encoders": encoders}
 
 
-def study_job(study: str, options: Options) -> JSON:
+def study_job(study: str, options: Options, mapper: Mapper = dask_mapper) -> JSON:
     """Extract what is missing, then train and score every head of a study."""
     config = load_study(study)
     check_study(config, Root(options.root))  # what cannot be is told now, not after hours of extraction
-    with _bench(options) as bench, _corpus(config, bench, options) as manifest:
+    with _bench(options, mapper) as bench, _corpus(config, bench, options) as manifest:
         cast = cast_study(config, manifest)
         extracted = extract(config, manifest, cast, bench)
         outcome = run_study(config, extracted, cast, bench)
@@ -97,10 +120,10 @@ def report_job(study: str, options: Options) -> JSON:
     return {**_paths(paths), "seconds": round(time.monotonic() - started, 2)}
 
 
-def run_job(study: str, options: Options) -> JSON:
+def run_job(study: str, options: Options, mapper: Mapper = dask_mapper) -> JSON:
     """Do the whole way: manifest, features, encoders, heads, report."""
     started = time.monotonic()
-    outcome = study_job(study, options)
+    outcome = study_job(study, options, mapper)
     reported = report_job(study, options)
     return {**outcome, **reported, "seconds": round(time.monotonic() - started, 2)}
 
@@ -124,16 +147,16 @@ def _corpus(config: StudyConfig, bench: Workbench, options: Options) -> Iterator
 
 
 def _cast_of_encoders(config: StudyConfig, manifest: Manifest) -> Cast | None:
-    """Return who takes part if encoders are trained on some of them; features alone need no labels and no splits."""
-    return cast_study(config, manifest) if config.trains_encoders else None
+    """Return who takes part if encoders are trained on some of them, or views made; features alone need no labels."""
+    return cast_study(config, manifest) if config.needs_cast else None
 
 
 @contextmanager
-def _bench(options: Options) -> Iterator[Workbench]:
+def _bench(options: Options, mapper: Mapper) -> Iterator[Workbench]:
     runtime = Runtime(
         device=options.device,
         batch_size=options.batch_size,
-        workers=options.workers,
+        decode_workers=decode_threads() if options.decode_workers is None else options.decode_workers,
         time_limit=options.time_limit,
     )
     if options.reason and not options.retry_quarantined:
@@ -143,7 +166,8 @@ def _bench(options: Options) -> Iterator[Workbench]:
         raise ConfigError(f"unknown reason {unknown[0]!r}{hint}; there are: {', '.join(REASONS)}")
     retry = frozenset(options.reason or REASONS) if options.retry_quarantined else frozenset()
     bench = Workbench(root=Root(options.root), runtime=runtime, report=Silent(), retry=retry)
-    with progress(quiet=options.quiet) as report, block_mapper(options.dask) as map_blocks:
+    spread = options.dask is not None or options.workers is not None
+    with progress(quiet=options.quiet) as report, mapper(options, report) if spread else nullcontext() as map_blocks:
         yield replace(bench, report=report, map_blocks=map_blocks)
 
 
@@ -151,6 +175,7 @@ def _features(extracted: Extracted, options: Options) -> JSON:
     features: dict[str, Feature] = dict(extracted.features)
     if not options.quiet:
         show_books(features)
+        show_receipts(features)
     return {"features": {name: feature.as_json() for name, feature in features.items()}}
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from stores.encoders import Trainee
 from stores.samples import Sample
 
+_SHOWN = 3  # offending samples that are named
+
 
 class LeakageError(ValueError):
     """A validation or test part shares a sample, a group or a recording with an encoder's training."""
@@ -18,24 +20,26 @@ def refuse_leakage(
     kinds: Sequence[str],
     modality: str,
 ) -> None:
-    """Raise LeakageError if a scored (sample, key) shares a sample id, group or recording with `trained_on`.
+    """Raise LeakageError, naming who, if a scored (sample, key) shares an id, group or recording with `trained_on`.
 
-    Identical text alone is not refused: short utterances recur.
+    Identical text alone is not refused: short utterances recur. Views of a sample count as the sample.
     """
     ids = {trainee.sample_id for trainee in trained_on}
     keys = {trainee.key for trainee in trained_on} if modality != "text" else set()
     groups = {(kind, t.groups[kind]) for t in trained_on for kind in kinds if kind in t.groups}
+    leaks = []
     for sample, key in scored:
-        shared = None
+        common = {(kind, sample.groups[kind]) for kind in kinds if kind in sample.groups} & groups
         if sample.id in ids:
-            shared = "the sample itself"
+            leaks.append(f"{sample.id} (the sample itself)")
         elif key in keys:
-            shared = f"the same {modality} recording"
-        elif common := {(kind, sample.groups[kind]) for kind in kinds if kind in sample.groups} & groups:
-            kind, value = min(common)
-            shared = f"{kind} {value}"
-        if shared:
-            raise LeakageError(
-                f"{sample.id} is scored, but encoder {encoder} was trained on {shared}: "
-                "reserve whole groups for encoders, or train them per repeat"
-            )
+            leaks.append(f"{sample.id} (the same {modality} recording)")
+        elif common:
+            leaks.append(f"{sample.id} ({' '.join(min(common))})")
+    if leaks:
+        more = f" and {len(leaks) - _SHOWN:,} more" if len(leaks) > _SHOWN else ""
+        raise LeakageError(
+            f"encoder {encoder} has seen {len(leaks):,} of the samples to be scored: "
+            f"{', '.join(leaks[:_SHOWN])}{more}; "
+            "reserve whole groups for encoders, or train them per repeat"
+        )

@@ -7,6 +7,7 @@ from flows.candidates import Cast, choose
 from flows.features import Feature, Workbench, extract_frozen, extract_trained, extractor_of, train_encoders
 from flows.snapshot import take_snapshot
 from flows.study_config import StudyConfig
+from flows.views import with_views
 from fusion.study import HeadPlan, RunBooks, check_plans, run_heads, subsets
 from reports.report import ReportPaths, write_report
 from stores.errors import ConfigError, DamagedError, NotFound
@@ -48,9 +49,9 @@ def cast_study(config: StudyConfig, manifest: Manifest) -> Cast:
 def train(config: StudyConfig, manifest: Manifest, cast: Cast | None, bench: Workbench) -> Extracted:
     """Extract the frozen features and train the encoders; their own features are not extracted yet.
 
-    `cast` may be None if the study trains no encoder.
+    `cast` may be None unless the study needs one.
     """
-    frozen = extract_frozen(config, manifest, bench)
+    frozen = with_views(extract_frozen(config, manifest, bench), config, manifest, cast, bench)
     return Extracted(manifest=manifest, features=frozen, encoders=train_encoders(config, manifest, cast, bench))
 
 
@@ -58,7 +59,7 @@ def extract(config: StudyConfig, manifest: Manifest, cast: Cast | None, bench: W
     """Extract every feature of the study, training the encoders that are not trained yet."""
     trained = train(config, manifest, cast, bench)
     more = extract_trained(config, manifest, cast, trained.encoders, bench)
-    return replace(trained, features={**trained.features, **more})
+    return replace(trained, features={**trained.features, **with_views(more, config, manifest, cast, bench)})
 
 
 def run_study(config: StudyConfig, extracted: Extracted, cast: Cast, bench: Workbench) -> StudyRun:

@@ -16,6 +16,7 @@ from fusion.splits import Split
 from stores.block import ABSENT, FeatureBlock, gather_all
 from stores.encoders import EncoderStore
 from stores.errors import ConfigError, MediaError
+from stores.features import FeatureStore
 from stores.identity import fingerprint, short_id
 from stores.manifest import Manifest
 from stores.root import Root
@@ -34,11 +35,15 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class _Aligned:
-    """The candidates' rows in one order, and by modality what they were found by and what they hold."""
+    """The candidates' rows in one order, and by modality what they were found by and what they hold.
+
+    `views[modality]` is (stores, K, n) int64, ABSENT for samples the repeats of a store do not train on.
+    """
 
     block: FeatureBlock
     keys: Mapping[str, list[str | None]]
     digests: Mapping[str, list[list[str | None]]]
+    views: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,25 +65,60 @@ def take_snapshot(
 
     Raises LeakageError, or ConfigError if a training part is left without one of the classes.
     """
-    aligned = _align(config, cast.candidates, features)
+    aligned = _align(config, cast, features)
     _check_encoders(config, cast, features, aligned.keys, root)
     filtered = _filter(cast, features, aligned.block)
     store = _write_down(config, manifest, cast, features, aligned, filtered, root)
-    return Snapshot(block=aligned.block, splits=filtered.splits, store=store)
+    views = {m: _trained_on(rows, filtered.splits, len(cast.splits)) for m, rows in aligned.views.items()}
+    return Snapshot(block=replace(aligned.block, views=views), splits=filtered.splits, store=store)
 
 
-def _align(config: StudyConfig, candidates: Candidates, features: Mapping[str, Feature]) -> _Aligned:
+def _align(config: StudyConfig, cast: Cast, features: Mapping[str, Feature]) -> _Aligned:
+    candidates = cast.candidates
     keys = {m: [_key(sample, m) for sample in candidates.samples] for m in config.modalities}
-    found = gather_all({m: (features[m].stores, keys[m]) for m in config.modalities})
+    stores = {m: (*features[m].stores, *_view_stores(features[m])) for m in config.modalities}
+    found = gather_all(
+        {m: (stores[m], keys[m]) for m in config.modalities},
+        {m: _readable(features[m], cast) for m in config.modalities if features[m].views},
+    )
+    own = {m: len(features[m].stores) for m in config.modalities}  # rows beyond these are of views
     block = FeatureBlock(
         sample_ids=tuple(sample.id for sample in candidates.samples),
         labels=candidates.labels,
         groups=candidates.groups,
         classes=candidates.classes,
         values={m: gathered.values for m, gathered in found.items()},
-        rows={m: gathered.rows for m, gathered in found.items()},
+        rows={m: gathered.rows[: own[m]] for m, gathered in found.items()},
     )
-    return _Aligned(block=block, keys=keys, digests={m: gathered.digests() for m, gathered in found.items()})
+    views = {
+        m: gathered.rows[own[m] :].reshape(-1, own[m], len(candidates.samples)).swapaxes(0, 1)
+        for m, gathered in found.items()
+        if features[m].views
+    }
+    digests = {m: gathered.digests() for m, gathered in found.items()}
+    return _Aligned(block=block, keys=keys, digests=digests, views=views)
+
+
+def _view_stores(feature: Feature) -> list[FeatureStore]:
+    return [store for view in feature.views for store in view.stores]
+
+
+def _readable(feature: Feature, cast: Cast) -> np.ndarray:
+    """Return (stores, n) bool: whose rows may be read of the feature's stores, and then of those of its views."""
+    stores = len(feature.stores)
+    trained = np.zeros((stores, len(cast.candidates.samples)), dtype=bool)
+    for number, split in enumerate(cast.splits):
+        trained[number if stores > 1 else 0, split.train] = True
+    return np.concatenate([np.ones_like(trained), *[trained] * len(feature.views)])
+
+
+def _trained_on(rows: np.ndarray, splits: Sequence[Split], repeats: int) -> np.ndarray:
+    """Return (repeats, K, n) int64: of (stores, K, n) rows of views, those of the samples each repeat trains on."""
+    found = np.full((repeats, *rows.shape[1:]), ABSENT, dtype=np.int64)
+    for split in splits:
+        own = rows[split.repeat if len(rows) > 1 else 0]
+        found[split.repeat][:, split.train] = own[:, split.train]
+    return found
 
 
 def _filter(cast: Cast, features: Mapping[str, Feature], block: FeatureBlock) -> _Filtered:
@@ -188,7 +228,10 @@ def _identity(
         for i, (sample, group) in enumerate(zip(candidates.samples, candidates.groups, strict=True))
     ]
     digests = {m: fingerprint(aligned.digests[m]) for m in config.modalities}
-    rows = {m: [[store.id for store in features[m].stores], digests[m]] for m in config.modalities}
+    rows = {
+        m: [[store.id for store in (*features[m].stores, *_view_stores(features[m]))], digests[m]]
+        for m in config.modalities
+    }
     parts = [[s.repeat, s.train.tolist(), s.val.tolist(), s.test.tolist()] for s in splits]
     return {
         "samples": fingerprint(samples),

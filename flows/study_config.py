@@ -3,13 +3,12 @@
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from corpora._corpus import Corpus
-from extractors.extractor import Extractor, extractor_name, find_extractor
-from extractors.training import TrainConfig
+from flows.feature_plan import PER_REPEAT, FeaturePlan, read_feature
 from fusion.splits import ProtocolConfig
 from fusion.training import TrainingConfig
 from reports.report import ReportConfig
@@ -17,10 +16,8 @@ from stores.errors import ConfigError
 from stores.plugins import find_plugin, plugin_names
 from stores.samples import MODALITIES
 from stores.settings import build, check_keys, table_of
-from stores.spec import NUMERICS
 
 TABLES = ("name", "seed", "corpus", "study", "features", "protocol", "heads", "training", "report")
-RESERVED, PER_REPEAT = "reserved", "per-repeat"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,26 +31,6 @@ class StudyTable:
     def __post_init__(self) -> None:
         if self.missing != "complete":
             raise ConfigError(f"missing should be 'complete', got {self.missing!r}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeaturePlan:
-    """`[features.<modality>]`: which extractor with which settings, and how its encoder is trained, if it has one.
-
-    `train_on` is `reserved` (samples whose split is `encoder`) or `per-repeat` (a share of every training part).
-    """
-
-    modality: str
-    extractor: type[Extractor[Any]]
-    config: Any
-    numerics: str
-    upstream: "FeaturePlan | None" = None
-    train: TrainConfig | None = None
-    train_on: str | None = None
-
-    @property
-    def name(self) -> str:
-        return extractor_name(self.extractor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +70,9 @@ class StudyConfig:
         return any(plan.train_on == PER_REPEAT for plan in self.features.values())
 
     @property
-    def trains_encoders(self) -> bool:
-        return any(plan.train is not None for plan in self.features.values())
+    def needs_cast(self) -> bool:
+        """Whether what is extracted depends on who takes part: encoders are trained, or views made for heads."""
+        return any(plan.train is not None or plan.head_views for plan in self.features.values())
 
 
 def load_study(path: Path | str) -> StudyConfig:
@@ -119,7 +97,7 @@ def parse_study(content: Mapping[str, Any], *, base: Path, default_name: str = "
     if not isinstance(name, str) or not isinstance(seed, int) or seed < 0:
         raise ConfigError(f"name should be text and seed an integer from 0, got {name!r} and {seed!r}")
     features = {
-        modality: _feature(modality, table_of(content["features"], modality, where="features"))
+        modality: read_feature(modality, table_of(content["features"], modality, where="features"))
         for modality in table_of(content, "features", where="study file")
     }
     if not features:
@@ -158,42 +136,6 @@ def _expanded(table: Mapping[str, Any]) -> dict[str, Any]:
                 raise ConfigError(f"[corpus] path {value!r}: set the environment variable it names, or write the path")
         found[key] = value
     return found
-
-
-def _feature(modality: str, table: dict[str, Any]) -> FeaturePlan:
-    where = f"features.{modality}"
-    if modality not in MODALITIES:
-        raise ConfigError(f"[{where}] should be named after a modality: {', '.join(MODALITIES)}")
-    name = table.pop("extractor", None)
-    if not isinstance(name, str):
-        names = ", ".join(plugin_names(f"extractors.{modality}"))
-        raise ConfigError(f"[{where}] lacks the key 'extractor': one of {names}")
-    numerics = table.pop("numerics", "standard")
-    if numerics not in NUMERICS:
-        raise ConfigError(f"[{where}] numerics should be one of {', '.join(NUMERICS)}, got {numerics!r}")
-    extractor = find_extractor(modality, name)
-    upstream = table_of(table, "upstream", where=where)
-    training = table_of(table, "train", where=where)
-    own = {key: value for key, value in table.items() if key not in ("upstream", "train")}
-    allowed = [f.name for f in fields(extractor.config_type)] + ["extractor", "numerics"]
-    allowed += ["upstream"] * bool(extractor.upstream) + ["train"] * extractor.trainable
-    check_keys(table, allowed, where=where)
-    config: Any = build(extractor.config_type, own, where=where)
-    trained = extractor.trainable and extractor.needs_encoder(config)
-    if training and not trained:
-        raise ConfigError(f'[{where}.train] has no effect: these settings read given weights; set weights = "trained"')
-    train_on = training.pop("samples", RESERVED) if trained else None
-    if train_on not in (RESERVED, PER_REPEAT, None):
-        raise ConfigError(f"[{where}.train] samples should be {RESERVED!r} or {PER_REPEAT!r}, got {train_on!r}")
-    return FeaturePlan(
-        modality=modality,
-        extractor=extractor,
-        config=config,
-        numerics=numerics,
-        upstream=_feature(modality, {"extractor": extractor.upstream, **upstream}) if extractor.upstream else None,
-        train=build(TrainConfig, training, where=f"{where}.train") if trained else None,
-        train_on=train_on,
-    )
 
 
 def _heads(table: dict[str, Any], modalities: tuple[str, ...]) -> dict[str, HeadTable]:

@@ -9,6 +9,7 @@ from rich.text import Text
 from flows.features import Feature
 from flows.progress import console
 from reports.results import Results
+from stores.receipt import STAGES, RunReceipt
 
 _SCORES = ("macro_f1", "accuracy", "auc_macro_ovr", "balanced_accuracy")
 _BOOKS = ("samples", "absent", "cached", "extracted", "quarantined", "distinct")
@@ -17,17 +18,48 @@ _WIDE = 100  # characters; a narrower terminal is shown less, not cut words
 
 def show_books(features: Mapping[str, Feature]) -> None:
     """Print the books of each feature: samples = absent + cached + extracted + quarantined."""
+    views = {f"{name} view {n}": v for name, own in features.items() for n, v in enumerate(own.views, 1)}
     rows = []
-    for name, feature in sorted(features.items()):
+    for name, feature in sorted({**features, **views}.items()):
         ids = [store.id for store in feature.stores]
         shown = ids[0] if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more"
         counts = feature.books.as_dict()
         rows.append((name, *(f"{counts[column]:,}" for column in _BOOKS), shown))
     columns = ("feature", *_BOOKS, "id")
     caption = "samples = absent + cached + extracted + quarantined; distinct: different recordings"
-    if any(feature.books.quarantined for feature in features.values()):
+    if any(feature.books.quarantined for feature in (*features.values(), *views.values())):
         caption += "; `affuse store ls --quarantine` names who failed"
     show_table("Features", columns, rows, caption=caption)
+
+
+def show_receipts(features: Mapping[str, Feature]) -> None:
+    """Print what the extractions of this run took: one row a stage, one column a feature; nothing if all was cached."""
+    receipts = {
+        name: feature.books.receipt
+        for name, feature in sorted(features.items())
+        if feature.books.receipt is not None and feature.books.receipt.samples
+    }
+    if not receipts:
+        return
+    every = list(receipts.values())
+    rows = [
+        ("samples", *(f"{receipt.samples:,}" for receipt in every)),
+        ("seconds", *(f"{receipt.seconds:,.1f}" for receipt in every)),
+        ("samples/s", *(_number(receipt.rate) for receipt in every)),
+        *((stage, *(_stage(receipt, stage) for receipt in every)) for stage in STAGES),
+        ("device busy", *("-" if (busy := receipt.busy_share) is None else f"{100 * busy:.0f} %" for receipt in every)),
+    ]
+    caption = "share: of the seconds with the model open; stages overlap; decode adds up its threads"
+    show_table("What extraction took", ("", *receipts), rows, caption=caption, optional_last=False)
+
+
+def _stage(receipt: RunReceipt, stage: str) -> str:
+    share = receipt.share(stage)
+    return f"{receipt.stages.get(stage, 0.0):,.1f} s {'-' if share is None else f'{100 * share:.0f} %':>5}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f}" if value < 10 else f"{value:,.0f}"
 
 
 def show_scores(name: str, results: Results) -> None:
@@ -51,9 +83,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "") -> None:
-    """Print a table: the first column is text, the others numbers; the last one only where there is room."""
-    shown = len(columns) if console.width >= _WIDE else len(columns) - 1
+def show_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    caption: str = "",
+    optional_last: bool = True,
+) -> None:
+    """Print a table: the first column is text, the others numbers; an optional last one only where there is room."""
+    shown = len(columns) - (optional_last and console.width < _WIDE)
     table = Table(
         title=Text(title, style="bold"),
         caption=caption or None,

@@ -11,6 +11,7 @@ from flows.pipeline import cast_study
 from flows.progress import console, progress
 from flows.study_config import load_study
 from flows.terminal import printable
+from flows.views import view_extractors
 from stores.compaction import compact
 from stores.digests import load_digests
 from stores.errors import ConfigError
@@ -159,12 +160,13 @@ def _recompute(study: str, root: Root, share: float, seed: int, runtime: Runtime
     config = load_study(study)
     manifest = config.corpus.build(root, base=config.base)
     load_digests(root, manifest.name)
-    cast = cast_study(config, manifest) if config.trains_encoders else None
+    cast = cast_study(config, manifest) if config.needs_cast else None
     plans = feature_plans(config)
-    return [
-        recompute(
-            extractor_of(plans[name], root, encoder=store.identity.encoder), samples, runtime, share=share, seed=seed
-        )
-        for name, stores in find_features(config, manifest, cast, root).items()
+    found = find_features(config, manifest, cast, root)
+    asked = [
+        (extractor_of(plans[name], root, encoder=store.identity.encoder), samples)
+        for name, stores in found.items()
         for store, samples in zip(stores, read_by(plans[name], manifest, cast), strict=True)
     ]
+    asked += [(extractor, manifest.samples) for extractor in view_extractors(config, found, root)]
+    return [recompute(extractor, samples, runtime, share=share, seed=seed) for extractor, samples in asked]

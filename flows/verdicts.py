@@ -12,9 +12,11 @@ from extractors.extractor import Extractor
 from extractors.plan import Plan, plan
 from flows.candidates import Cast
 from flows.differences import Differences, counted, in_words, short
+from flows.feature_plan import FeaturePlan
 from flows.features import extractor_of, plan_encoders, read_by
 from flows.neighbours import Neighbours
-from flows.study_config import FeaturePlan, StudyConfig
+from flows.study_config import StudyConfig
+from flows.views import viewed_by_heads
 from stores.digests import Remembered, content_digest, remembered
 from stores.encoders import EncoderRecipe, EncoderStore
 from stores.features import FeatureStore
@@ -88,7 +90,7 @@ def wanted(config: StudyConfig, modality: str, manifest: Manifest, cast: Cast | 
     upstream = _Promised.of(own, manifest, root)
     recipes: list[EncoderRecipe | None] = [None]
     if own.train is not None:
-        recipes = [*plan_encoders(own, config, manifest, cast, upstream)]
+        recipes = [*plan_encoders(own, config, manifest, cast, root, upstream)]
     found = []
     for recipe, samples in zip(recipes, read_by(own, manifest, cast), strict=True):
         extractor = extractor_of(own, root, upstream=upstream, encoder=recipe.id if recipe else None)
@@ -96,11 +98,28 @@ def wanted(config: StudyConfig, modality: str, manifest: Manifest, cast: Cast | 
     return found
 
 
-def judge(modality: str, found: Sequence[Wanted], seen: Seen) -> Verdict:
-    """Return what becomes of a modality and why, in one line."""
+def wanted_views(own: FeaturePlan, found: Sequence[Wanted], manifest: Manifest, cast: Cast) -> list[list[Wanted]]:
+    """Return the stores of each view heads are trained on; `found` are those of the modality itself."""
+    root, views = found[0].root, []
+    for varied in map(own.of_view, own.head_views):
+        upstream = _Promised.of(varied, manifest, root)
+        stores = []
+        for original, samples in zip(found, viewed_by_heads(own, cast), strict=True):
+            encoder = original.recipe.id if original.recipe else None
+            extractor = extractor_of(varied, root, upstream=upstream, encoder=encoder)
+            stores.append(Wanted(root=root, extractor=extractor, samples=samples, recipe=original.recipe))
+        views.append(stores)
+    return views
+
+
+def judge(name: str, found: Sequence[Wanted], seen: Seen, others: Sequence[Wanted] = ()) -> Verdict:
+    """Return what becomes of a modality, or of a view of it, and why, in one line.
+
+    `others` are stores of the same study, which are no neighbours.
+    """
     untrained = next((own for own in found if not own.is_trained), None)
     missing = untrained or next((own for own in found if not own.is_stored), None)
-    state, nearest, changes, reason = _missing(found, missing) if missing else _held(found, seen)
+    state, nearest, changes, reason = _missing(found, missing, others) if missing else _held(found, seen)
     counts = _counts(found)
     failed = f"; {counts['quarantined']:,} quarantined" if counts["quarantined"] else ""
     todo = f"; {counts['todo']:,} of {_asked(found)} to do" if missing else ""
@@ -110,7 +129,7 @@ def judge(modality: str, found: Sequence[Wanted], seen: Seen) -> Verdict:
         **counts,
         nearest=nearest,
         differences=changes,
-        line=f"{modality}: {reason}{failed}{todo}",
+        line=f"{name}: {reason}{failed}{todo}",
     )
 
 
@@ -130,7 +149,7 @@ def _held(found: Sequence[Wanted], seen: Seen) -> _Reason:
     return PARTIAL, None, {}, f"{words}; {len(todo):,} to do: {why}"
 
 
-def _missing(found: Sequence[Wanted], missing: Wanted) -> _Reason:
+def _missing(found: Sequence[Wanted], missing: Wanted, others: Sequence[Wanted]) -> _Reason:
     """An encoder or a feature is not there: told against the nearest that is, and is none of this study's own."""
     upstream = missing.extractor.inputs.upstream
     neighbours = Neighbours(missing.root, missing.extractor.modality, upstream.identity if upstream else None)
@@ -138,7 +157,7 @@ def _missing(found: Sequence[Wanted], missing: Wanted) -> _Reason:
         near = neighbours.encoder(missing.recipe, {own.recipe.id for own in found if own.recipe})
         again, first, kind = f"{_training(found)}:", "first training", "encoder "
     else:
-        near = neighbours.feature(missing.extractor.identity, {own.store.id for own in found})
+        near = neighbours.feature(missing.extractor.identity, {own.store.id for own in (*found, *others)})
         again, first, kind = "recomputed,", "first extraction", ""
     if near is not None:
         nearest, changes = near

@@ -73,6 +73,7 @@ class _Member:
     seed: int
     split: Split
     shuffle: np.random.Generator
+    drawing: np.random.Generator
     curves: list[Mapping[str, float]] = field(default_factory=list)
     best: float = math.inf
     best_epoch: int = 0
@@ -120,8 +121,9 @@ def train_stacked(
 ) -> list[Fitted]:
     """Train one member per split and return them in order; the test part is predicted once, at the end.
 
-    `inputs` was made for the same splits. A finished member leaves the stack, so it costs nothing and disturbs nobody.
-    Raises TrainingError if a loss is not finite.
+    `inputs` was made for the same splits. Where it has views, each sample of an epoch is read in a version drawn at
+    random, itself or one of its views, every modality in the same. A finished member leaves the stack, so it costs
+    nothing and disturbs nobody. Raises TrainingError if a loss is not finite.
     """
     began = time.perf_counter()
     frame = Frame(
@@ -129,7 +131,13 @@ def train_stacked(
     )
     head = build(frame).to(inputs.device)
     stack = [
-        _Member(place=place, seed=seed, split=split, shuffle=np.random.default_rng([seed, 1]))
+        _Member(
+            place=place,
+            seed=seed,
+            split=split,
+            shuffle=np.random.default_rng([seed, 1]),
+            drawing=np.random.default_rng([seed, 2]),
+        )
         for place, (seed, split) in enumerate(zip(seeds, splits, strict=True))
     ]
     _fit(head, inputs, stack, training)
@@ -179,11 +187,13 @@ def _train_epoch(
     head.reseed([member.seed + epoch for member in members])
     orders = [member.shuffle.permutation(member.split.train) for member in members]
     samples, real = (part.to(inputs.device) for part in _batches(orders, batch_size))
+    drawn = [member.drawing.integers(inputs.versions, size=len(member.split.train)) for member in members]
+    versions = _batches(drawn, batch_size)[0].to(inputs.device)
     moving = real.any(dim=2).tolist()
     places = _places(members, inputs.device)
     total = torch.zeros(len(members), device=inputs.device)
-    for step, (batch, weights) in enumerate(zip(samples, real.float(), strict=True)):
-        losses = _losses(head(inputs.batch(batch, places)), inputs.labels[batch]) * weights
+    for step, (batch, version, weights) in enumerate(zip(samples, versions, real.float(), strict=True)):
+        losses = _losses(head(inputs.batch(batch, places, version)), inputs.labels[batch]) * weights
         (losses.sum(dim=1) / weights.sum(dim=1).clamp(min=1)).sum().backward()
         adam.step(moving[step])
         total += losses.detach().sum(dim=1)

@@ -47,7 +47,20 @@ def methods_text(results: Results) -> str:
 def _feature(name: str, feature: Mapping[str, Any]) -> str:
     ids = feature["ids"]
     count = "" if len(ids) == 1 else f", one a repeat, {len(ids)} in all"
-    return f"{sentence(name)}: {feature['extractor']} ({feature['weights']}; {ids[0]}{count})."
+    grids = feature.get("grids", [])
+    chosen = f"; settings chosen among {len(grids[0])} on the encoder's own held-back groups" if grids else ""
+    return f"{sentence(name)}: {feature['extractor']} ({feature['weights']}; {ids[0]}{count}{chosen}).{_views(feature)}"
+
+
+def _views(feature: Mapping[str, Any]) -> str:
+    views = feature.get("views")
+    if not views:
+        return ""
+    readers = (
+        views["used_by"] if views["used_by"] != "both" else "encoder and heads" if feature["encoders"] else "heads"
+    )
+    varied = ", ".join(f"{name} {value}" for name, value in sorted(views["settings"].items()))
+    return f" Augmented: {views['count']} views of each training sample ({varied}), read by {readers}; no other part."
 
 
 def _counts(reasons: Mapping[str, int]) -> str:

@@ -17,6 +17,7 @@ from reports.results import Results
 from reports.tried import tried_settings
 
 GROUPS = ("gains", "scores", "confusions", "recalls", "weights", "dropped", "curves", "classes")
+COST_STAGES = ("read", "decode", "embed", "write", "waiting")
 FILTERS = ("percent", "points", "exact", "number", "listed", "sentence")
 
 
@@ -59,6 +60,8 @@ def render_page(results: Results, figures: Sequence[Figure]) -> str:
             metrics=METRICS,
             paper_metrics=PAPER_METRICS,
             provenance=_provenance(results.facts),
+            stages=COST_STAGES,
+            costs=[(name, _cost(cost)) for name, cost in sorted(results.facts.get("extraction", {}).items())],
             tried=tried_settings(results.facts),
             features=[(name, _feature(feature)) for name, feature in sorted(results.facts["features"].items())],
         )
@@ -95,6 +98,16 @@ def _feature(feature: Mapping[str, Any]) -> list[str]:
         "; ".join(f"{name}: {value}" for name, value in sorted(computed_on.items())),
         "; ".join(feature.get("versions") or ()),
     ]
+
+
+def _cost(cost: Mapping[str, Any]) -> list[str]:
+    """Return rows, seconds, rows a second, seconds and share of every stage, and how busy the device was, as text."""
+    rows, seconds, stages = cost["rows"], cost["seconds"], cost["stages"]
+    if not rows or not seconds:  # sealed before receipts told of stages
+        return [str(rows), *["\N{EN DASH}"] * (3 + len(COST_STAGES))]
+    told = [f"{stages.get(stage, 0.0):.1f} s, {100 * stages.get(stage, 0.0) / seconds:.0f} %" for stage in COST_STAGES]
+    busy = f"{100 * stages.get('embed', 0.0) / seconds:.0f} %"
+    return [str(rows), f"{seconds:.1f}", f"{rows / seconds:.1f}", *told, busy]
 
 
 def _first_of(ids: Sequence[str]) -> str:

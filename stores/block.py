@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,8 @@ class FeatureBlock:
 
     `values[modality]` is (rows, dim) float16 or float32; `rows[modality]` is (R, n) int64, the row of sample i in
     repeat r, or ABSENT; R is 1 when all repeats read the same rows, else the number of repeats. `labels` is (n,)
-    int64 into `classes`; `groups` is (n,) str.
+    int64 into `classes`; `groups` is (n,) str. `views[modality]`, where there are any, is (repeats, K, n) int64: the
+    rows of the K augmented views of each sample that repeat trains on, ABSENT for every other sample.
     """
 
     sample_ids: tuple[str, ...]
@@ -28,6 +29,7 @@ class FeatureBlock:
     classes: tuple[str, ...]
     values: Mapping[str, np.ndarray]
     rows: Mapping[str, np.ndarray]
+    views: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.sample_ids)
@@ -35,6 +37,8 @@ class FeatureBlock:
             raise ValueError(f"expected {n} labels and groups, got {self.labels.shape} and {self.groups.shape}")
         if set(self.values) != set(self.rows) or any(r.ndim != 2 or r.shape[1] != n for r in self.rows.values()):
             raise ValueError("values and rows should name the same modalities, rows with one column a sample")
+        if set(self.views) - set(self.values) or any(v.ndim != 3 or v.shape[2] != n for v in self.views.values()):
+            raise ValueError("views should be of modalities there are: (repeats, K, n) with one column a sample")
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -46,6 +50,11 @@ class FeatureBlock:
         rows = self.rows[modality]
         found: np.ndarray = rows[repeat if len(rows) > 1 else 0]
         return found
+
+    def repeat_views(self, modality: str, repeat: int) -> np.ndarray:
+        """Return (K, n) int64: the rows of the views a repeat trains on; K is 0 for a modality without views."""
+        views = self.views.get(modality)
+        return np.empty((0, len(self.sample_ids)), np.int64) if views is None else views[repeat]
 
     def complete(self, modalities: Sequence[str] | None = None) -> np.ndarray:
         """Return (n,) bool: samples that have every given modality in every repeat."""
@@ -68,12 +77,16 @@ class Gathered(NamedTuple):
 
 def gather_all(
     wanted: Mapping[str, tuple[Sequence[FeatureStore], Sequence[str | None] | pa.Array]],
+    readable: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Gathered]:
-    """Gather several modalities: while the rows of one are read, those of the next are looked up."""
+    """Gather several modalities: while the rows of one are read, those of the next are looked up.
+
+    `readable[modality]`, where given, is (stores, n) bool: what is False there is ABSENT, whatever a store holds.
+    """
     with ThreadPoolExecutor(1) as reader:
         found, reading = {}, []
         for modality, (stores, keys) in wanted.items():
-            found[modality], read = _looked_up(stores, keys)
+            found[modality], read = _looked_up(stores, keys, (readable or {}).get(modality))
             reading.append(reader.submit(read))
         for done in reading:
             done.result()
@@ -89,12 +102,16 @@ def gather(stores: Sequence[FeatureStore], keys: Sequence[str | None] | pa.Array
     return gather_all({"": (stores, keys)})[""]
 
 
-def _looked_up(stores: Sequence[FeatureStore], keys: Sequence[str | None]) -> tuple[Gathered, Callable[[], None]]:
+def _looked_up(
+    stores: Sequence[FeatureStore], keys: Sequence[str | None], readable: np.ndarray | None
+) -> tuple[Gathered, Callable[[], None]]:
     """Return a modality whose values are still to be read, and what reads them."""
     spec = stores[0].identity.spec
     column = keys if isinstance(keys, pa.Array) else pa.array(keys, pa.string())
     indices = [store.index() for store in stores]
     entries = [index.find(column) for index in indices]
+    if readable is not None:
+        entries = [np.where(may, own, ABSENT) for may, own in zip(readable, entries, strict=True)]
     wanted = [_distinct(own, len(index)) for own, index in zip(entries, indices, strict=True)]
     ends = np.cumsum([0, *map(len, wanted)])
     values = np.empty((ends[-1], spec.dim), spec.dtype)

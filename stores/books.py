@@ -1,14 +1,20 @@
 """The books of a run: every sample is absent, cached, extracted or quarantined, and the sum is checked."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from stores.errors import BooksError
+from stores.receipt import RunReceipt
+
+COUNTS = ("samples", "absent", "cached", "extracted", "quarantined", "distinct")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
     """Counts in samples; `distinct` is the number of distinct keys among the samples that have a row.
+
+    `receipt` is what the run took.
 
     Raises BooksError unless samples = absent + cached + extracted + quarantined.
     """
@@ -19,6 +25,7 @@ class Books:
     extracted: int
     quarantined: int
     distinct: int
+    receipt: RunReceipt | None = None
 
     def __post_init__(self) -> None:
         total = self.absent + self.cached + self.extracted + self.quarantined
@@ -31,8 +38,25 @@ class Books:
     @classmethod
     def total(cls, books: Iterable["Books"]) -> "Books":
         """Return the sum of several books: one feature extracted once a repeat, for instance."""
-        rows = [book.as_dict() for book in books]
-        return cls(**{field.name: sum(row[field.name] for row in rows) for field in fields(cls)})
+        every = list(books)
+        counts = [book.as_dict() for book in every]
+        receipts = [book.receipt for book in every if book.receipt is not None]
+        return cls(
+            **{name: sum(count[name] for count in counts) for name in COUNTS},
+            receipt=RunReceipt.total(receipts) if receipts else None,
+        )
 
     def as_dict(self) -> dict[str, int]:
-        return asdict(self)
+        """Return the counts."""
+        return {name: getattr(self, name) for name in COUNTS}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what is kept of a run: the counts and, if there is one, the receipt."""
+        return self.as_dict() | ({"receipt": asdict(self.receipt)} if self.receipt else {})
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Books":
+        receipt = content.get("receipt")
+        return cls(
+            **{name: content[name] for name in COUNTS}, receipt=RunReceipt(**receipt) if receipt is not None else None
+        )

@@ -4,7 +4,7 @@ The new part says which parts it replaces. Until its seal is put nothing has cha
 rows, which are the same bytes; who has listed the old parts can still read them until `gc` collects them.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -72,5 +72,8 @@ def _receipt(seals: Sequence[Seal]) -> Receipt:
     for seal in seals:
         for name, count in seal.receipt.counts.items():
             counts[name] += count
+    stages: Counter[str] = Counter()
+    for seal in seals:
+        stages.update(seal.receipt.stages)
     seconds = round(sum(seal.receipt.seconds for seal in seals), 3)
-    return replace(seals[0].receipt, seconds=seconds, counts=dict(counts))
+    return replace(seals[0].receipt, seconds=seconds, counts=dict(counts), stages=dict(stages))

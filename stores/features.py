@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,10 @@ class FeatureStore:
         part = uuid.uuid4().hex
         keys = list(rows)
         try:
+            started = perf_counter()
             self._write_values(part, list(rows.values()))
+            if receipt.stages and "write" not in receipt.stages:
+                receipt = replace(receipt, stages={**receipt.stages, "write": round(perf_counter() - started, 3)})
             columns = {"key": keys, "row": range(len(keys)), "digest": [row_digest(row) for row in rows.values()]}
             header = {
                 "format_version": FORMAT,
@@ -202,21 +206,19 @@ class FeatureStore:
 
     def write_books(self, books: Books, time: str) -> None:
         """Keep the books of one run; `time` is ISO 8601 in UTC."""
-        self.root.put_json({"time": time, **books.as_dict()}, self.folder, "books", f"{uuid.uuid4().hex}.json")
+        self.root.put_json({"time": time, **books.as_json()}, self.folder, "books", f"{uuid.uuid4().hex}.json")
 
     def books(self) -> list[tuple[str, Books]]:
         """Return (time, books) of every run, the earliest first. Raises BooksError if they do not balance."""
         found = [self.root.read_json(self.folder, "books", name) for name in self.root.names(self.folder, "books")]
-        return sorted(((book.pop("time"), Books(**book)) for book in found), key=lambda entry: entry[0])
+        return sorted(((book["time"], Books.from_json(book)) for book in found), key=lambda entry: entry[0])
 
     def summary(self, keys: Iterable[str | None] | None = None) -> dict[str, Any]:
         """Return facts about the rows of `keys` (all by default): number, where computed, with which versions.
 
         They do not change when nothing is extracted, nor when other rows are.
         """
-        index = self.index()
-        entries = np.arange(len(index)) if keys is None else np.unique(index.find(list({*keys})))
-        parts = Counter(index.parts[part] for part in index.part[entries[entries != ABSENT]])
+        parts = self._rows_by_part(keys)
         receipts = {seal.part: seal.receipt for seal, _ in self.parts.every()}
         by_device: Counter[str] = Counter()
         for part, rows in parts.items():
@@ -224,6 +226,27 @@ class FeatureStore:
         versions = sorted({f"{name} {v}" for part in parts for name, v in receipts[part].versions.items()})
         computed_on = dict(sorted(by_device.items()))
         return {"id": self.id, "rows": parts.total(), "computed_on": computed_on, "versions": versions}
+
+    def cost(self, keys: Iterable[str | None] | None = None) -> dict[str, Any]:
+        """Return {rows, seconds, stages}: what making the rows of `keys` (all by default) took, by their receipts.
+
+        Seconds are those of the loop; a part that holds other rows too counts by its share of rows. Parts without
+        stages, sealed by earlier versions, are left out. Like `summary`, it does not change with what comes later.
+        """
+        seals = {seal.part: seal for seal, _ in self.parts.every()}
+        parts = {part: rows for part, rows in self._rows_by_part(keys).items() if seals[part].receipt.stages}
+        stages: Counter[str] = Counter()
+        seconds = 0.0
+        for part, rows in sorted(parts.items()):
+            seal = seals[part]
+            seconds += seal.receipt.seconds * rows / seal.rows
+            stages.update({name: value * rows / seal.rows for name, value in seal.receipt.stages.items()})
+        return {"rows": sum(parts.values()), "seconds": seconds, "stages": dict(stages)}
+
+    def _rows_by_part(self, keys: Iterable[str | None] | None) -> Counter[str]:
+        index = self.index()
+        entries = np.arange(len(index)) if keys is None else np.unique(index.find(list({*keys})))
+        return Counter(index.parts[part] for part in index.part[entries[entries != ABSENT]])
 
 
 def feature_ids(root: Root, modality: str) -> list[str]:

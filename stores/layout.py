@@ -14,7 +14,7 @@ LAYOUT: dict[str, str] = {
     "features/<modality>/<feature id>/parts/<part>.zarr/offsets/c/0": "row i is values[offsets[i]:offsets[i + 1]]",
     "features/<modality>/<feature id>/parts/<part>.parquet": "the seal: key, row, digest; receipt; written last",
     "features/<modality>/<feature id>/quarantine/<part>.parquet": "failures: sample, key, stage, reason, message",
-    "features/<modality>/<feature id>/books/<part>.json": "what became of every sample in one run",
+    "features/<modality>/<feature id>/books/<part>.json": "what became of every sample in one run, and what it took",
     "encoders/<encoder id>/weights.safetensors": "what was trained",
     "encoders/<encoder id>/trained_on.parquet": "sample, key, label, groups, use",
     "encoders/<encoder id>/curves.parquet": "one row an epoch",

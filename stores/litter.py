@@ -84,7 +84,8 @@ def references(root: Root) -> dict[str, set[str]]:
         if not root.exists("studies", study, "study.json"):
             continue
         for modality, feature in StudyStore(root, study).facts()["features"].items():
-            for name in [*feature["ids"], *feature["encoders"]]:
+            tried = [point["encoder"] for grid in feature.get("grids", []) for point in grid]
+            for name in [*feature["ids"], *feature["encoders"], *feature.get("views", {}).get("ids", []), *tried]:
                 found[name].add(study)
             upstream = feature["identity"].get("upstream")
             if upstream in feature_ids(root, modality):

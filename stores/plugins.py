@@ -11,9 +11,10 @@ T = TypeVar("T")
 
 
 def plugin_names(package: str) -> list[str]:
-    """Return the names of the plug-ins in `package`; modules starting with `_` are plumbing."""
+    """Return the names of the plug-ins in `package`: its modules that do not start with `_`, which are plumbing."""
     module = importlib.import_module(package)
-    return sorted(info.name for info in pkgutil.iter_modules(module.__path__) if not info.name.startswith("_"))
+    found = (info.name for info in pkgutil.iter_modules(module.__path__) if not info.ispkg)
+    return sorted(name for name in found if not name.startswith("_"))
 
 
 def find_plugin(package: str, name: str, base: type[T]) -> type[T]:

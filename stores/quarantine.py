@@ -17,6 +17,7 @@ REASONS = (
     "empty_media",
     "no_audio_track",
     "no_video_track",
+    "no_face",
     "not_finite",
     "wrong_shape",
     "upstream",

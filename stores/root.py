@@ -210,20 +210,23 @@ class Root:
     def flush(self, *parts: str, done: set[str] | None = None) -> None:
         """Force a written folder to disk; zarr's local store never does. No-op on an object store.
 
-        Files in `done` are passed over, and those that were flushed join it.
+        What is in `done` is passed over, and what was flushed joins it: files, and folders with the names in them.
         """
         if not self.is_local:
             return
         flushed = set() if done is None else done
         with self.telling("flush", *parts):
-            for folder, _, files in os.walk(self.path(*parts)):
+            for folder, folders, files in os.walk(self.path(*parts)):
                 for path in (os.path.join(folder, name) for name in files):
                     if path in flushed:
                         continue
                     with suppress(FileNotFoundError):  # the temporary name of a file that is being written
                         sync(path)
                         flushed.add(path)
-                sync(folder)
+                named = "\0".join((folder, *sorted((*folders, *files))))
+                if named not in flushed:
+                    sync(folder)
+                    flushed.add(named)
 
     def delete(self, *parts: str) -> None:
         """Delete a file, or a folder with everything in it; nothing happens if it is gone already."""

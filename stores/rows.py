@@ -122,15 +122,34 @@ def _by_part(index: Index, entries: np.ndarray) -> Iterator[tuple[str, slice]]:
         yield index.parts[part], slice(start, start + count)
 
 
-def read_part(store: "FeatureStore", part: str, numbers: np.ndarray, out: np.ndarray | None = None) -> Any:
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A part that was opened: its Zarr array, and the offsets of its rows if it is ragged."""
+
+    values: Any
+    offsets: np.ndarray | None
+
+
+def read_part(
+    store: "FeatureStore",
+    part: str,
+    numbers: np.ndarray,
+    out: np.ndarray | None = None,
+    *,
+    opened: dict[str, Opened] | None = None,
+) -> Any:
     """Return the rows of a part at ascending `numbers`: (n, dim), or a list of (frames, dim) if ragged.
 
-    Vectors are read into `out`, if it is given.
+    Vectors are read into `out`, if it is given. `opened` remembers parts for who reads them row by row: a sealed part
+    never changes.
     Raises DamagedError if the part is not what was written, or lacks a piece; RootError if the disk cannot be read.
     """
     try:
         with store.root.telling("read", store.folder, "parts", f"{part}.zarr"):
-            return _read(store, part, numbers, out)
+            known = {} if opened is None else opened
+            if part not in known:
+                known[part] = _open(store, part)
+            return _read(known[part], numbers, out)
     except (RootError, ImportError, MemoryError):
         raise  # the disk or this machine, not what was written
     except Exception as error:  # a flipped bit may make of metadata anything at all
@@ -140,11 +159,17 @@ def read_part(store: "FeatureStore", part: str, numbers: np.ndarray, out: np.nda
         ) from error
 
 
-def _read(store: "FeatureStore", part: str, numbers: np.ndarray, out: np.ndarray | None) -> Any:
+def _open(store: "FeatureStore", part: str) -> Opened:
     place = store.root.zarr(store.folder, "parts", f"{part}.zarr")
     values = zarr.open_array(place, path="values", mode="r")
-    if store.identity.spec.layout == "ragged":
-        return _read_ragged(values, np.asarray(zarr.open_array(place, path="offsets", mode="r")[:]), numbers)
+    ragged = store.identity.spec.layout == "ragged"
+    return Opened(values, np.asarray(zarr.open_array(place, path="offsets", mode="r")[:]) if ragged else None)
+
+
+def _read(part: Opened, numbers: np.ndarray, out: np.ndarray | None) -> Any:
+    values = part.values
+    if part.offsets is not None:
+        return _read_ragged(values, part.offsets, numbers)
     rows = np.empty((len(numbers), values.shape[1]), values.dtype) if out is None else out
     if (run := _run(numbers)) is not None:
         values.get_basic_selection(run, out=NDBuffer.from_numpy_array(rows))

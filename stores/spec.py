@@ -103,10 +103,15 @@ class FeatureIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """How a part was made: device and dtype really used, versions, time spent. Not part of any identity."""
+    """How a part was made: device and dtype really used, versions, time spent. Not part of any identity.
+
+    `stages` are seconds by stage, as in `stores.receipt`; `write` is that of the part's own values. Parts of earlier
+    versions have none.
+    """
 
     device: str
     dtype: str
     seconds: float
     versions: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    stages: Mapping[str, float] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -26,12 +27,29 @@ def commands() -> list[list[str]]:
     return [line.split() for line in (*shown, *inline)]
 
 
+def readme_study() -> dict[str, Any]:
+    (study,) = re.findall(r"```toml\n(.*?)```", TEXTS["README.md"], flags=re.S)
+    return tomllib.loads(study)
+
+
+def settings() -> list[dict[str, Any]]:
+    """The tables the other documents show; each stands in the place of one of the README's study."""
+    shown = [tomllib.loads(block) for block in blocks("toml")]
+    return [tables for tables in shown if tables != readme_study()]
+
+
+@pytest.mark.parametrize("tables", settings(), ids=lambda tables: "-".join(tables))
+def test_settings_that_are_shown_are_valid_in_a_study(tables: dict[str, Any], tmp_path: Path) -> None:
+    study = readme_study()
+    features = study["features"] | tables.get("features", {})
+    assert set(parse_study({**study, **tables, "features": features}, base=tmp_path).features) == set(features)
+
+
 def test_the_readmes_study_reads_the_readmes_table(tmp_path: Path) -> None:
     table = re.search(r"```\n(id,text,.*?)```", TEXTS["README.md"], flags=re.S)
     assert table is not None
     (tmp_path / "samples.csv").write_text(table[1], encoding="utf-8")
-    (study,) = blocks("toml")
-    config = parse_study(tomllib.loads(study), base=tmp_path)
+    config = parse_study(readme_study(), base=tmp_path)
     manifest = config.corpus.build(Root(tmp_path / "runs"), base=tmp_path)
     assert [sample.labels["emotion"] for sample in manifest.samples] == ["joy"]
     assert config.modalities == ("image", "speech", "text")

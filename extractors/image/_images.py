@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from extractors.image._faces import Faces, Framing
 from stores.errors import MediaError
 
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ _BAND = 4_000_000  # pixels converted at a time: the copies made on the way stay
 _WHITE = (255, 255, 255, 255)
 
 
-def load_still(path: Path, size: int, sample_id: str, *, grayscale: bool = True) -> np.ndarray:
-    """Return a picture as (1, size, size) uint8, or (1, size, size, 3) in colour, upright.
+def load_still(path: Path, framing: Framing, sample_id: str) -> Faces:
+    """Return the one picture (of an animation, the first) of a file, upright.
 
-    Raises MediaError: undecodable, too_large (nothing of it is decoded then).
+    Raises MediaError: undecodable, no_face, too_large (nothing of it is decoded then).
     """
     from PIL import Image, ImageOps
 
@@ -32,7 +33,7 @@ def load_still(path: Path, size: int, sample_id: str, *, grayscale: bool = True)
             if image.format == "EPS":
                 raise MediaError("PostScript is a program, not a picture", reason="undecodable")
             ImageOps.exif_transpose(image, in_place=True)
-            return square(image, size, grayscale=grayscale)[None]
+            return framing.faces([square(image, framing)])
     except MediaError as error:
         raise MediaError(f"{sample_id}: {path.name}: {error}", reason=error.reason) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -55,17 +56,19 @@ def _bombs_are_errors() -> None:
     warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-def square(image: "Image.Image", size: int, *, grayscale: bool) -> np.ndarray:
-    """Return a picture as (size, size) uint8 (ITU-R 601 luma), or (size, size, 3) in colour.
+def square(image: "Image.Image", framing: Framing) -> tuple[np.ndarray, bool]:
+    """Return (size, size) uint8 (ITU-R 601 luma), in colour (size, size, 3), and whether the face in it was found.
 
-    Transparency lies over white; the resize is bilinear and antialiased.
+    Transparency lies over white; the resize is bilinear and antialiased. Without a detector a picture is a face.
     """
     from PIL import Image
 
-    picture = Image.new("L" if grayscale else "RGB", image.size)
+    picture = Image.new("L" if framing.grayscale else "RGB", image.size)
     for top, band in _bands(image):
         picture.paste(_flat(band).convert(picture.mode), (0, top))
-    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR), np.uint8)
+    box = framing.box(picture) if framing.detector else None
+    small = picture.resize((framing.size, framing.size), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(small, np.uint8), box is not None or framing.detector is None
 
 
 def _bands(image: "Image.Image") -> Iterator[tuple[int, "Image.Image"]]:

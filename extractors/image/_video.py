@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from extractors._containers import opened
+from extractors.image._faces import Faces, Framing
 from extractors.image._images import MOST_PIXELS, check_pixels, square
 from stores.errors import MediaError
 
@@ -15,19 +16,12 @@ if TYPE_CHECKING:
 
 
 def load_frames(
-    path: Path,
-    size: int,
-    count: int,
-    *,
-    start_ms: int | None,
-    end_ms: int | None,
-    sample_id: str,
-    grayscale: bool = True,
-) -> np.ndarray:
-    """Return (k, size, size) uint8, or (k, size, size, 3) in colour.
+    path: Path, framing: Framing, count: int, *, start_ms: int | None, end_ms: int | None, sample_id: str
+) -> Faces:
+    """Return the frames shown in the middle of `count` equal stretches of the segment, upright, each frame once.
 
-    They are the frames shown in the middle of `count` equal stretches of the segment;
-    k < count if the segment has fewer frames. Raises MediaError: undecodable, too_large, no_video_track, empty_media.
+    They are fewer if the segment has fewer frames, or some without a face are left out.
+    Raises MediaError: undecodable, too_large, no_video_track, empty_media, no_face.
     """
     end = float("inf") if end_ms is None else end_ms / 1000
     try:
@@ -37,16 +31,14 @@ def load_frames(
             shown = _times(container, (start_ms or 0) / 1000, end)
             if not shown.size:
                 raise MediaError(f"{path.name} has no frame in its segment", reason="empty_media")
-            faces = [
-                square(image, size, grayscale=grayscale) for image in _pictures(container, _spread(shown, end, count))
-            ]
+            squares = [square(image, framing) for image in _pictures(container, _spread(shown, end, count))]
+            if not squares:
+                raise MediaError(f"{path.name} has frames, but none can be decoded", reason="undecodable")
+            return framing.faces(squares)
     except MediaError as error:
         raise MediaError(f"{sample_id}: {error}", reason=error.reason) from None
     except Exception as error:  # FFmpeg's own kinds
         raise MediaError(f"{sample_id}: cannot decode {path.name}: {error}", reason="undecodable") from error
-    if not faces:
-        raise MediaError(f"{sample_id}: {path.name} has frames, but none can be decoded", reason="undecodable")
-    return np.stack(faces)
 
 
 def _times(container: Any, start: float, end: float) -> np.ndarray:

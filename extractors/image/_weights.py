@@ -33,39 +33,42 @@ def check_weights(weights: str, depth: int) -> None:
         raise ConfigError(f"torchvision has no IMAGENET1K_V2 weights for ResNet-{depth}: use IMAGENET1K_V1")
 
 
-def random_state(depth: int, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Return the state of a ResNet as torchvision initialises it from a seed."""
+def random_state(depth: int, layer: str) -> dict[str, torch.Tensor]:
+    """Return the state of a ResNet up to that layer as torchvision initialises it from seed 0."""
     from extractors.image._network import FaceNetwork
 
-    return FaceNetwork(depth, seed).resnet.state_dict()
+    return FaceNetwork(depth, 0, layer).resnet.state_dict()
 
 
-def read_state(weights: str, depth: int) -> dict[str, torch.Tensor]:
-    """Return named weights, or those of a file, without the classifier.
+def read_state(weights: str, depth: int, layer: str) -> dict[str, torch.Tensor]:
+    """Return named weights, or those of a file; the classifier (`fc`) only if it is the layer wanted.
 
     Raises ConfigError if they are nowhere or do not fit a ResNet of that depth.
     """
-    expected = random_state(depth)
+    expected = random_state(depth, layer)
     counters = {name: value for name, value in expected.items() if name.endswith("num_batches_tracked")}
-    found = {name: value for name, value in _read(_find(weights, depth)).items() if not name.startswith("fc.")}
+    read = _read(_find(weights, depth))
+    found = {name: value for name, value in read.items() if layer == "fc" or not name.startswith("fc.")}
     state = counters | found  # older files lack the counters, which nothing here reads
     shapes = {name: value.shape for name, value in expected.items()}
     if wrong := sorted(n for n in {*state, *shapes} if n not in state or shapes.get(n) != state[n].shape):
-        raise ConfigError(f"the weights {weights} do not fit a ResNet-{depth}: {len(wrong)} tensors, first {wrong[0]}")
+        raise ConfigError(
+            f"the weights {weights} do not fit a ResNet-{depth} up to {layer}: {len(wrong)} tensors, first {wrong[0]}"
+        )
     return state
 
 
-def weights_digest(weights: str, depth: int) -> str:
+def weights_digest(weights: str, depth: int, layer: str) -> str:
     """Return the digest of named weights, of all tensors in a file, or of random weights."""
     if weights == RANDOM:
-        return _random_digest(depth)
+        return _random_digest(depth, layer)
     path = _find(weights, depth)
     return _file_digest(path, path.stat().st_size, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=8)
-def _random_digest(depth: int) -> str:
-    return tensors_digest((name, value.numpy()) for name, value in random_state(depth).items())
+def _random_digest(depth: int, layer: str) -> str:
+    return tensors_digest((name, value.numpy()) for name, value in random_state(depth, layer).items())
 
 
 @lru_cache(maxsize=8)

@@ -1,16 +1,20 @@
-"""Faces -> average-pooled ResNet features; a video is the mean of frames spread evenly over it."""
+"""Faces -> ResNet features; a video is the mean, or the sequence, of frames spread evenly over it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from extractors.image._faces import NO_FACE, WHOLE, Faces, Framing, find_detector
 from extractors.image._images import load_still
 from extractors.image._video import load_frames
+from extractors.image._views import FaceViews, seen_otherwise
 from extractors.image._weights import NAMED, RANDOM, check_weights, read_state, weights_digest
 from extractors.trainable import Trainable
 from stores.errors import ConfigError
@@ -22,8 +26,11 @@ if TYPE_CHECKING:
 
 TRAINED = "trained"
 WIDTHS = {18: 512, 34: 512, 50: 2048}
-LAYERS = ("avgpool",)
-_SHIFT = 1 / 32  # of the width, in training only
+CLASSES = 1000  # of ImageNet, the width of `fc`
+LAYERS = ("avgpool", "fc")
+MEAN, NONE = POOLINGS = ("mean", "none")
+NO_DETECTOR = "none"
+_WHILE_TRAINING = FaceViews(rotation=0, crop=0, shift=1 / 32, flip=True, brightness=0, noise=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +38,12 @@ class ResNetConfig:
     """What a ResNet row is; `size` in pixels, `frames` are taken of a video; RGB is kept if not `grayscale`.
 
     `weights` is a name of torchvision's (`IMAGENET1K_V2`), a file (.pth, .pt, .safetensors), `random`, or `trained`:
-    an encoder trained here, starting from `initial` (any of the others).
+    an encoder trained here, starting from `initial` (any of the others). `layer` is `avgpool`, or `fc` for
+    torchvision's fully connected layer after it. Rows of frames are averaged (`mean`) or kept as a sequence (`none`).
+
+    `face` is `none` for whole pictures, or a detector (`haar`): the square around the largest face is kept,
+    `face_margin` times its width more on each side. Without a face a picture is used whole (`whole-frame`), or left out
+    (`quarantine`), and its sample put in quarantine if no picture of it is left.
     """
 
     depth: int = 50
@@ -40,15 +52,24 @@ class ResNetConfig:
     initial: str = RANDOM
     frames: int = 8
     layer: str = "avgpool"
+    pooling: str = MEAN
     grayscale: bool = True
+    face: str = NO_DETECTOR
+    face_margin: float = 0.2
+    no_face: str = WHOLE
 
     def __post_init__(self) -> None:
         if self.depth not in WIDTHS:
             raise ConfigError(f"depth should be one of {', '.join(map(str, WIDTHS))}, got {self.depth}")
         if self.size < 32 or self.frames < 1:
             raise ConfigError(f"size should be at least 32 and frames at least 1, got {self.size} and {self.frames}")
-        if self.layer not in LAYERS:
-            raise ConfigError(f"layer should be one of {', '.join(LAYERS)}, got {self.layer!r}")
+        if not 0 <= self.face_margin <= 2:
+            raise ConfigError(f"face_margin should be 0 to 2 widths of the face, got {self.face_margin:g}")
+        for name, known in (("layer", LAYERS), ("pooling", POOLINGS), ("no_face", NO_FACE)):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} should be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if self.face != NO_DETECTOR:
+            find_detector(self.face)
         check_weights(self.given, self.depth)
 
     @property
@@ -57,21 +78,26 @@ class ResNetConfig:
         return self.initial if self.weights == TRAINED else self.weights
 
 
-class ResNet(Trainable[np.ndarray]):
-    """Face or video -> (2048,) float16 for depth 50, (512,) for 18 and 34.
+class ResNet(Trainable[Faces]):
+    """Face or video -> (2048,) float16 for depth 50, (512,) for 18 and 34, (1000,) for the layer `fc`.
 
-    Pictures are turned upright (EXIF), laid over white where transparent, made gray (ITU-R 601 luma) unless the
-    settings keep colour, resized to a square (bilinear, antialiased, 8 bits), repeated to three channels if gray, and
-    normalised by ImageNet's mean and deviation.
-    Source: He et al. 2016; reference paper, section 2.1.3.
+    With pooling `none` it is (frames, width). Pictures are turned upright (EXIF, rotated video), laid over white where
+    transparent, made gray (ITU-R 601 luma) unless the settings keep colour, cut to the face if these ask for it,
+    resized to a square (bilinear, antialiased, 8 bits), repeated to three channels if gray, and normalised by
+    ImageNet's mean and deviation. In class `exact` rows are torchvision's float32; in `standard` they are computed in
+    bfloat16 as far as that keeps their cosine to these. Source: He et al. 2016; reference paper, section 2.1.3.
     """
 
     modality = "image"
-    version = 1
+    version = 2
     config_type = ResNetConfig
-    trains_mixed = True
+    trains_mixed = serves_mixed = True
+    paper_grid: ClassVar[Mapping[str, Sequence[Any]]] = {"layer": ["avgpool", "fc"], "optimiser": ["adam", "sgd"]}
     replaced = frozenset({"weights", "initial"})
-    packages: ClassVar[tuple[str, ...]] = ("av", "pillow", "torch", "torchvision")
+    packages: ClassVar[tuple[str, ...]] = ("av", "opencv-python-headless", "pillow", "torch", "torchvision")
+    budget = 16  # pictures: measured; what a convolution reads and writes should fit the cache
+    decodes_unopened = True
+    view_type = FaceViews
 
     config: ResNetConfig
 
@@ -79,69 +105,102 @@ class ResNet(Trainable[np.ndarray]):
     def needs_encoder(cls, config: ResNetConfig) -> bool:
         return config.weights == TRAINED
 
+    def own_settings(self) -> Mapping[str, Any]:
+        detector = self._framing.detector
+        told = {"detector": {"version": detector.version, "digest": detector.digest()}} if detector else {}
+        return {**super().own_settings(), **told}
+
     def spec(self) -> FeatureSpec:
-        return embedding_spec(WIDTHS[self.config.depth], self.inputs.numerics)
+        width = CLASSES if self.config.layer == "fc" else WIDTHS[self.config.depth]
+        spec = embedding_spec(width, self.inputs.numerics)
+        return replace(spec, layout="ragged") if self.config.pooling == NONE else spec
 
     def weights_digest(self) -> str | None:
-        return None if self.config.weights == TRAINED else weights_digest(self.config.weights, self.config.depth)
+        return None if self.config.weights == TRAINED else self._digest()
 
     def weights_note(self) -> str:
         if self.config.weights == TRAINED:
             return f"trained here ({self.inputs.encoder})"
         if self.config.weights in (RANDOM, *NAMED):
             return self.config.weights
-        digest = weights_digest(self.config.weights, self.config.depth)
-        return f"{Path(self.config.weights).name} ({digest[:12]})"
+        return f"{Path(self.config.weights).name} ({self._digest()[:12]})"
 
     @property
     def is_random(self) -> bool:
         return self.config.weights == RANDOM
 
-    def decode(self, sample: Sample, key: str) -> np.ndarray:
+    def decode(self, sample: Sample, key: str) -> Faces:
         if sample.image is not None:
-            return load_still(sample.image, self.config.size, sample.id, grayscale=self.config.grayscale)
+            return load_still(sample.image, self._framing, sample.id)
         assert sample.video is not None
         start_ms, end_ms = sample.segment(self.modality)
         return load_frames(
-            sample.video,
-            self.config.size,
-            self.config.frames,
-            start_ms=start_ms,
-            end_ms=end_ms,
-            sample_id=sample.id,
-            grayscale=self.config.grayscale,
+            sample.video, self._framing, self.config.frames, start_ms=start_ms, end_ms=end_ms, sample_id=sample.id
         )
 
-    def length(self, item: np.ndarray) -> int:
+    def varied(self, item: Faces, settings: FaceViews, generator: np.random.Generator) -> Faces:
+        return replace(item, pixels=seen_otherwise(item.pixels, settings, generator))
+
+    def augmented(self, items: Sequence[Faces], generator: np.random.Generator) -> Sequence[Faces]:
+        """Flip half of the faces and shift each by up to 1/32 of its width, edges repeated."""
+        return [self.varied(item, _WHILE_TRAINING, generator) for item in items]
+
+    def length(self, item: Faces) -> int:
         return len(item)
 
-    def batch(self, items: Sequence[np.ndarray]) -> tuple[torch.Tensor, ...]:
+    def remarks(self, item: Faces) -> Sequence[str]:
+        return ["no_face"] if item.faceless else []
+
+    def batch(self, items: Sequence[Faces]) -> tuple[torch.Tensor, ...]:
         import torch
 
-        return torch.from_numpy(np.concatenate(items)), torch.tensor([len(item) for item in items])
+        pixels = np.concatenate([item.pixels for item in items])
+        return torch.from_numpy(pixels), torch.tensor([len(item) for item in items])
+
+    def embed(self, items: Sequence[Faces]) -> Iterator[np.ndarray]:
+        rows = super().embed(items)
+        if self.config.pooling == MEAN:
+            return rows
+        return (np.stack(list(islice(rows, len(item)))) for item in items)
 
     def network(self, seed: int) -> torch.nn.Module:
         from extractors.image._network import FaceNetwork
 
-        return FaceNetwork(self.config.depth, seed)
+        return FaceNetwork(self.config.depth, seed, self.config.layer)
+
+    def serving(self, network: Any, dtype: torch.dtype) -> Callable[..., torch.Tensor]:
+        import torch
+
+        from extractors.image._network import averaged
+        from extractors.image._serving import FoldedResNet
+
+        rows: Callable[[torch.Tensor], torch.Tensor] = network.rows
+        if self.inputs.numerics == "exact":
+            network.lay_out(torch.contiguous_format)
+        else:
+            rows = FoldedResNet(network, dtype, self.config.size, grayscale=self.config.grayscale)
+        if self.config.pooling == NONE:
+            return lambda faces, _: rows(faces)
+        return lambda faces, counts: averaged(rows(faces), counts)
 
     def given_state(self) -> Mapping[str, torch.Tensor] | None:
         if self.config.given == RANDOM:
             return None
-        return {f"resnet.{name}": value for name, value in read_state(self.config.given, self.config.depth).items()}
+        state = read_state(self.config.given, self.config.depth, self.config.layer)
+        return {f"resnet.{name}": value for name, value in state.items()}
 
     def given_digest(self) -> str | None:
-        return None if self.config.given == RANDOM else weights_digest(self.config.given, self.config.depth)
+        return None if self.config.given == RANDOM else self._digest()
 
-    def augmented(self, items: Sequence[np.ndarray], generator: np.random.Generator) -> Sequence[np.ndarray]:
-        """Flip half of the faces and shift each by up to 1/32 of its width, edges repeated."""
-        most = round(_SHIFT * self.config.size)
-        return [_varied(item, generator, most) for item in items]
+    def _digest(self) -> str:
+        return weights_digest(self.config.given, self.config.depth, self.config.layer)
 
-
-def _varied(faces: np.ndarray, generator: np.random.Generator, most: int) -> np.ndarray:
-    down, right = generator.integers(0, 2 * most + 1, size=2)
-    size = faces.shape[1]
-    around = ((0, 0), (most, most), (most, most), (0, 0))[: faces.ndim]  # RGB has its channels last
-    shifted = np.pad(faces, around, "edge")[:, down : down + size, right : right + size]
-    return shifted[:, :, ::-1] if generator.random() < 0.5 else shifted
+    @cached_property
+    def _framing(self) -> Framing:
+        return Framing(
+            size=self.config.size,
+            grayscale=self.config.grayscale,
+            detector=None if self.config.face == NO_DETECTOR else find_detector(self.config.face),
+            margin=self.config.face_margin,
+            no_face=self.config.no_face,
+        )

@@ -1,27 +1,37 @@
 """Speech -> MFCC and log-mel frames, as librosa computes them."""
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import ClassVar
+from functools import lru_cache, partial
+from typing import Any, ClassVar
 
 import numpy as np
 
 from extractors.extractor import Extractor
 from extractors.speech._loading import load_mono
+from extractors.speech._views import VoiceViews, revoiced
 from stores.errors import ConfigError, MediaError
 from stores.samples import Sample
 from stores.spec import FeatureSpec, Tolerance
 
 RESAMPLERS = ("soxr_vhq", "soxr_hq", "soxr_mq")
+MEL_SCALES = ("slaney", "htk")
+PADDINGS = {"zero": "constant", "reflect": "reflect"}  # numpy's and librosa's names
+DELTA_WIDTH = 9  # frames, librosa's default
+_BLOCK = 512  # frames whose spectra are held at a time: an hour of sound would take 1.5 GB
+_THREADS = min(4, os.cpu_count() or 1)  # one clip each: what a clip needs fits the cache of its core
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcousticConfig:
-    """What an acoustic frame is: Slaney mel bank from 0 Hz to half the rate, Hann window, centred zero padding.
+    """What an acoustic frame is: area-normalised mel bank on the power spectrum, Hann window, centred padding.
 
-    `rate` in Hz; `window`, `hop` and `n_fft` in samples: 25 ms, 10 ms and 64 ms at 16 kHz; `top_db` in dB below the
-    loudest band of the recording; `resampler` is librosa's name of the filter for recordings at another rate.
+    `rate`, `fmin` and `fmax` in Hz; `window`, `hop` and `n_fft` in samples: 25 ms, 10 ms and 64 ms at 16 kHz;
+    `mel_scale` is "slaney" or "htk"; `padding`, before the first and after the last sample, "zero" or "reflect";
+    `deltas` is the order up to which derivatives of the MFCC are added, 0 to 2; `top_db` in dB below the loudest band
+    of the recording; `resampler` is librosa's name of the filter for recordings at another rate.
     """
 
     rate: int = 16000
@@ -29,38 +39,56 @@ class AcousticConfig:
     window: int = 400
     hop: int = 160
     n_mels: int = 128
+    fmin: float = 0.0
+    fmax: float = 8000.0
+    mel_scale: str = "slaney"
+    padding: str = "zero"
     n_mfcc: int = 40
+    deltas: int = 0
     amin: float = 1e-10
     top_db: float = 80.0
     resampler: str = "soxr_hq"
 
     def __post_init__(self) -> None:
-        if not 0 < self.hop <= self.window <= self.n_fft:
-            raise ConfigError(f"expected 0 < hop <= window <= n_fft, got {self.hop}, {self.window}, {self.n_fft}")
+        if not 0 < self.hop <= self.window <= self.n_fft or self.n_fft % 2:
+            got = f"{self.hop}, {self.window}, {self.n_fft}"
+            raise ConfigError(f"expected 0 < hop <= window <= n_fft and an even n_fft, got {got}")
         if not 0 < self.n_mfcc <= self.n_mels or self.rate < 1 or self.amin <= 0 or self.top_db <= 0:
             raise ConfigError(f"expected 0 < n_mfcc <= n_mels and rate, amin and top_db above 0, got {self}")
-        if self.resampler not in RESAMPLERS:
-            raise ConfigError(f"resampler should be one of {', '.join(RESAMPLERS)}, got {self.resampler!r}")
+        if not 0 <= self.fmin < self.fmax <= self.rate / 2:
+            got = f"{self.fmin:g}, {self.fmax:g}, {self.rate}"
+            raise ConfigError(f"expected 0 <= fmin < fmax <= rate / 2, got {got}")
+        if self.deltas not in (0, 1, 2):
+            raise ConfigError(f"deltas should be 0, 1 or 2, got {self.deltas}")
+        for name, known in (("resampler", RESAMPLERS), ("mel_scale", MEL_SCALES), ("padding", tuple(PADDINGS))):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} should be one of {', '.join(known)}, got {getattr(self, name)!r}")
 
 
 class Acoustic(Extractor[np.ndarray]):
     """Recording or sound track -> (frames, 168) float32: 40 MFCC, then 128 log-mel bands in dB (power, ref 1).
 
-    One frame each 10 ms, the first centred on the first sample. Equals librosa.feature.mfcc and melspectrogram
-    (pad_mode="constant") within 5e-3 dB; silence is -100 dB. Source: reference paper, section 2.1.3.
+    One frame each 10 ms, the first centred on the first sample. With `deltas` the MFCC are followed by their first
+    and second derivatives: (frames, 208) or (frames, 248), the log-mel bands always last. Equals librosa.feature.mfcc,
+    melspectrogram (pad_mode="constant") and delta within 5e-3 dB; silence is -100 dB. Recordings of fewer than 9
+    frames have the derivatives of librosa's mode="nearest": first and last frame go on for ever. Source: reference
+    paper, section 2.1.3.
     """
 
     modality = "speech"
-    version = 1
+    version = 2
     config_type = AcousticConfig
     packages: ClassVar[tuple[str, ...]] = ("av", "librosa", "numpy", "scipy", "soundfile", "soxr")
+    budget = 4_000_000  # samples: four minutes
+    decodes_unopened = True
+    view_type = VoiceViews
 
     config: AcousticConfig
 
     def spec(self) -> FeatureSpec:
         return FeatureSpec(
             layout="ragged",
-            dim=self.config.n_mfcc + self.config.n_mels,
+            dim=(1 + self.config.deltas) * self.config.n_mfcc + self.config.n_mels,
             unit="dB (log-mel) and orthonormal DCT-II of dB (MFCC)",
             dtype="float32",
             tolerance=Tolerance(metric="max_abs", bound=5e-3),
@@ -73,39 +101,66 @@ class Acoustic(Extractor[np.ndarray]):
             raise MediaError(message, reason="empty_media")
         return mono
 
+    def varied(self, item: np.ndarray, settings: Any, generator: np.random.Generator) -> np.ndarray:
+        return revoiced(item, settings, generator, resampler=self.config.resampler, least=self.config.window)
+
     def length(self, item: np.ndarray) -> int:
         return len(item)
 
     def embed(self, items: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-        return (frames(item, self.config) for item in items)
+        with ThreadPoolExecutor(_THREADS) as threads:
+            yield from threads.map(partial(frames, config=self.config), items)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # of hostile floats: the row is then not_finite
 def frames(mono: np.ndarray, config: AcousticConfig) -> np.ndarray:
-    """Return (1 + n // hop, n_mfcc + n_mels) float32 of one recording (n,) float32."""
-    from scipy.fft import rfft
+    """Return (1 + n // hop, (1 + deltas) * n_mfcc + n_mels) float32 of one recording (n,) float32.
 
-    window, bank, transform = _constants(config)
+    No step is a dense matrix product: BLAS would start threads of its own for each.
+    """
+    from scipy.fft import dct, rfft
+
+    window, bank = _constants(config)
     # A window centred in n_fft zeros has the power spectrum of the bare window: pad for the window only.
     lead = config.n_fft // 2 - (config.n_fft - config.window) // 2
-    padded = np.pad(mono, (lead, config.n_fft))
-    count = 1 + len(mono) // config.hop
-    framed = np.lib.stride_tricks.sliding_window_view(padded, config.window)[:: config.hop][:count]
-    spectrum = rfft(framed * window, n=config.n_fft, axis=1)
-    mel = (spectrum.real**2 + spectrum.imag**2) @ bank
-    level = 10 * np.log10(np.maximum(mel, np.float32(config.amin)))
-    level = np.maximum(level, level.max() - np.float32(config.top_db))
-    return np.concatenate([level @ transform, level], axis=1)
+    padded = np.pad(mono, (lead, config.window - lead), PADDINGS[config.padding])  # type: ignore[call-overload]
+    framed = np.lib.stride_tricks.sliding_window_view(padded, config.window)[:: config.hop]
+    level = np.empty((config.n_mels, 1 + len(mono) // config.hop), np.float32)
+    for start in range(0, level.shape[1], _BLOCK):
+        spectrum = rfft(framed[start : start + _BLOCK] * window, n=config.n_fft, axis=1)
+        power = np.square(spectrum.real)
+        power += np.square(spectrum.imag)
+        level[:, start : start + _BLOCK] = bank @ np.ascontiguousarray(power.T)
+    np.log10(np.maximum(level, np.float32(config.amin), out=level), out=level)
+    level *= 10
+    np.maximum(level, level.max() - np.float32(config.top_db), out=level)
+    mfcc = dct(level, type=2, norm="ortho", axis=0)[: config.n_mfcc]
+    return np.ascontiguousarray(np.concatenate([mfcc, *_derivatives(mfcc, config.deltas), level]).T)
+
+
+def _derivatives(mfcc: np.ndarray, orders: int) -> Iterator[np.ndarray]:
+    """Yield the derivatives along time of (n_mfcc, frames), per frame: slopes of polynomials fitted to 9 frames."""
+    from scipy.signal import savgol_filter
+
+    mode = "interp" if mfcc.shape[1] >= DELTA_WIDTH else "nearest"
+    for order in range(1, orders + 1):
+        yield savgol_filter(mfcc, DELTA_WIDTH, polyorder=order, deriv=order, axis=1, mode=mode)
 
 
 @lru_cache(maxsize=4)
-def _constants(config: AcousticConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return window (window,), mel bank (1 + n_fft / 2, n_mels) and DCT (n_mels, n_mfcc), all float32."""
+def _constants(config: AcousticConfig) -> tuple[np.ndarray, Any]:
+    """Return window (window,) and the sparse mel bank (n_mels, 1 + n_fft / 2), both float32."""
     from librosa.filters import mel
-    from scipy.fft import dct
     from scipy.signal import get_window
+    from scipy.sparse import csr_array
 
-    bank = mel(sr=config.rate, n_fft=config.n_fft, n_mels=config.n_mels, dtype=np.float32)
-    transform = dct(np.eye(config.n_mels), type=2, norm="ortho", axis=1)[:, : config.n_mfcc]
-    window = get_window("hann", config.window, fftbins=True)
-    return window.astype(np.float32), np.ascontiguousarray(bank.T), np.ascontiguousarray(transform, np.float32)
+    bank = mel(
+        sr=config.rate,
+        n_fft=config.n_fft,
+        n_mels=config.n_mels,
+        fmin=config.fmin,
+        fmax=config.fmax,
+        htk=config.mel_scale == "htk",
+        dtype=np.float32,
+    )
+    return get_window("hann", config.window, fftbins=True).astype(np.float32), csr_array(bank)

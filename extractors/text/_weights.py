@@ -38,8 +38,10 @@ def find_folder(weights: str) -> Path:
     for names in (("config.json",), _WEIGHTS, ("tokenizer.json", "vocab.txt")):
         if not any((folder / name).is_file() for name in names):
             raise ConfigError(f"BERT weights {weights!r}: the folder lacks {' or '.join(names)}")
-    if (kind := model_config(folder)["model_type"]) != "bert":
-        raise ConfigError(f"BERT weights {weights!r}: expected model_type 'bert' in config.json, got {kind!r}")
+    model = model_config(folder)
+    for name, wanted in (("model_type", "bert"), ("position_embedding_type", "absolute"), ("is_decoder", False)):
+        if (found := model.get(name, wanted)) != wanted:
+            raise ConfigError(f"BERT weights {weights!r}: expected {name} {wanted!r} in config.json, got {found!r}")
     return folder
 
 

@@ -1,162 +1,204 @@
-"""Utterances -> BERT: mean over the last hidden layers, then over tokens, or at [CLS]."""
+"""Utterances -> BERT: its last hidden layers over tokens, at [CLS] or token by token; as given or fine-tuned."""
+
+from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from extractors.devices import computing, pick_device, pick_dtype
-from extractors.extractor import Extractor, Runtime
 from extractors.text import _weights
+from extractors.text._tokens import Tokens, laid_out, windows
+from extractors.trainable import Trainable
 from stores.errors import ConfigError, MediaError
 from stores.samples import Sample
 from stores.spec import FeatureSpec, embedding_spec
 
-POOLINGS = ("mean", "cls")
+if TYPE_CHECKING:
+    import torch
+
+TRAINED = "trained"
+MEAN, CLS, CONCAT, NONE = POOLINGS = ("mean", "cls", "last4-concat", "none")
+CUT, WINDOW = LONG = ("cut", "window")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BertConfig:
-    """What a BERT row is. `weights` is `packaged`, a folder or a hub name such as `bert-base-uncased`.
+    """What a BERT row is. `weights` is `packaged`, a folder, a hub name such as `bert-base-uncased`, or `trained`: an
+    encoder fine-tuned here, starting from `initial` (any of the others), whose tokenizer it keeps.
 
-    `layers` counts from the last, and their mean is taken; `pooling` is the mean over tokens, or `cls`: [CLS] alone;
-    `special_tokens` says whether [CLS] and [SEP] count in the mean over tokens; longer utterances are cut to
-    `max_tokens` (special tokens included), which the receipt counts as `truncated`.
+    A token is the mean of its last `layers` hidden states. `pooling` is the `mean` over tokens; `cls`: [CLS] alone;
+    `last4-concat`: the mean over tokens of the last four layers side by side; or `none`: every token, in order.
+    `special_tokens` says whether [CLS] and [SEP] are among these tokens. `long` says what becomes of utterances of more
+    than `max_tokens`, [CLS] and [SEP] included: `cut`, which the receipt counts as `truncated`, or read in a `window`
+    after the other, which it counts as `windowed`. Windows share a quarter of their pieces with the next, of which the
+    first half counts in the earlier and the rest in the later one; [CLS] and [SEP] are the mean over windows.
     """
 
     weights: str = _weights.PACKAGED
+    initial: str = _weights.PACKAGED
     layers: int = 4
-    pooling: str = "mean"
+    pooling: str = MEAN
     special_tokens: bool = True
     max_tokens: int = 512
+    long: str = CUT
 
     def __post_init__(self) -> None:
         if self.layers < 1 or self.max_tokens < 3:
             raise ConfigError(f"layers should be >= 1 and max_tokens >= 3, got {self.layers} and {self.max_tokens}")
-        if self.pooling not in POOLINGS:
-            raise ConfigError(f"pooling should be one of {', '.join(POOLINGS)}, got {self.pooling!r}")
-        if self.pooling == "cls" and not self.special_tokens:
+        for name, known in (("pooling", POOLINGS), ("long", LONG)):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} should be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if self.pooling == CLS and not self.special_tokens:
             raise ConfigError('pooling = "cls" reads a special token: leave special_tokens = true')
+        if self.pooling == CONCAT and self.layers != 4:
+            raise ConfigError(f'pooling = "last4-concat" takes the last 4 layers: leave layers = 4, not {self.layers}')
+        if self.pooling == NONE and self.weights == TRAINED:
+            raise ConfigError('an encoder is trained on one row an utterance: pooling = "none" needs given weights')
+        if self.initial == TRAINED:
+            raise ConfigError('initial says where training starts: "packaged", a folder or a hub name, not "trained"')
+
+    @property
+    def given(self) -> str:
+        """The weights that are not trained here: those of the row, or those training starts from."""
+        return self.initial if self.weights == TRAINED else self.weights
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """WordPiece ids of one utterance, special tokens included."""
-
-    ids: list[int]
-    truncated: bool
-
-
-class Bert(Extractor[Tokens]):
+class Bert(Trainable[Tokens]):
     """Utterance -> (hidden size,) float16: 768 for `bert-base-uncased`, 384 for the packaged MiniLM.
 
-    Text is NFC-normalised, as its key is; stop words stay. Source: Devlin et al. 2019; reference paper, section 2.1.3.
+    Four times that wide if four layers stand side by side, (tokens, hidden size) without pooling. Text is
+    NFC-normalised, as its key is; stop words stay. Source: Devlin et al. 2019; reference paper, section 2.1.3.
     """
 
     modality = "text"
-    version = 1
+    version = 2
     config_type = BertConfig
-    replaced = frozenset({"weights"})
+    replaced = frozenset({"weights", "initial"})
+    trains_mixed = True
+    budget = 2048  # tokens: what a layer makes of them stays in the cache
+    decodes_unopened = True
+    paper_grid: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "learning_rate": [1e-5, 3e-5, 5e-5],
+        "batch_size": [16, 32],
+        "dropout": [0.1, 0.3, 0.5],
+    }
     packages: ClassVar[tuple[str, ...]] = ("tokenizers", "torch", "transformers")
 
     config: BertConfig
 
+    @classmethod
+    def needs_encoder(cls, config: BertConfig) -> bool:
+        return config.weights == TRAINED
+
     @cached_property
     def folder(self) -> Path:
-        """Where weights and tokenizer lie. Raises ConfigError if they are nowhere."""
-        return _weights.find_folder(self.config.weights)
+        """Where the given weights and the tokenizer lie. Raises ConfigError if they are nowhere."""
+        return _weights.find_folder(self.config.given)
+
+    @property
+    def serves_mixed(self) -> bool:  # type: ignore[override]
+        return self.config.layers > 1  # the last layer alone is at the bound of the class in bfloat16: cosine 0.99990
 
     def spec(self) -> FeatureSpec:
         model = _weights.model_config(self.folder)
         for name, most in (("layers", "num_hidden_layers"), ("max_tokens", "max_position_embeddings")):
             if getattr(self.config, name) > model[most]:
                 raise ConfigError(
-                    f"{name} = {getattr(self.config, name)}, but {self.config.weights} has {most} = {model[most]}"
+                    f"{name} = {getattr(self.config, name)}, but {self.config.given} has {most} = {model[most]}"
                 )
-        return embedding_spec(model["hidden_size"], self.inputs.numerics)
+        width = model["hidden_size"] * (self.config.layers if self.config.pooling == CONCAT else 1)
+        spec = embedding_spec(width, self.inputs.numerics)
+        return replace(spec, layout="ragged") if self.config.pooling == NONE else spec
 
-    def weights_digest(self) -> str:
-        return _weights.weights_digest(self.folder)
+    def weights_digest(self) -> str | None:
+        return None if self.config.weights == TRAINED else _weights.weights_digest(self.folder)
 
     def tokenizer_digest(self) -> str:
         return _weights.tokenizer_digest(self.folder)
 
     def weights_note(self) -> str:
+        if self.config.weights == TRAINED:
+            return f"trained here ({self.inputs.encoder})"
         if self.config.weights == _weights.PACKAGED:
             return "all-MiniLM-L6-v2 (packaged)"
         if self.folder != Path(self.config.weights):
             return self.config.weights  # a hub name
-        return f"{self.folder.resolve().name} ({self.weights_digest()[:12]})"
+        return f"{self.folder.resolve().name} ({_weights.weights_digest(self.folder)[:12]})"
 
-    def open(self, runtime: Runtime) -> None:
+    @cached_property
+    def _tokenizer(self) -> Any:
+        """The tokenizer without padding and truncation: those settings are not thread-safe."""
         for name, value in (("TOKENIZERS_PARALLELISM", "false"), ("HF_HUB_DISABLE_TELEMETRY", "1")):
             os.environ.setdefault(name, value)
-        import torch
+        from extractors.text._network import load_tokenizer  # one door: transformers cannot be entered by two at once
 
-        self._device = pick_device(runtime.device)
-        self._dtype = pick_dtype(self._device, self.inputs.numerics)
-        model, tokenizer = _load(self.folder)
-        self._model = model.to(self._device, torch.float32).eval()
-        self._tokenizer = tokenizer
-        self.computed_on = (str(self._device), str(self._dtype).removeprefix("torch."))
+        return load_tokenizer(self.folder)
 
     def decode(self, sample: Sample, key: str) -> Tokens:
         assert sample.text is not None
         encoding = self._tokenizer.encode(unicodedata.normalize("NFC", sample.text))
         if all(encoding.special_tokens_mask):
             raise MediaError(f"{sample.id}: the text has no tokens", reason="empty_text")
-        if len(encoding.ids) <= self.config.max_tokens:
-            return Tokens(encoding.ids, False)
-        return Tokens([*encoding.ids[: self.config.max_tokens - 1], encoding.ids[-1]], True)
+        ids, most, remark = encoding.ids, self.config.max_tokens - 2, None
+        if len(ids) > self.config.max_tokens:
+            remark = {CUT: "truncated", WINDOW: "windowed"}[self.config.long]
+            ids = ids if self.config.long == WINDOW else [*ids[: most + 1], ids[-1]]
+        return Tokens(ids, windows(len(ids) - 2, most), remark)
 
     def length(self, item: Tokens) -> int:
         return len(item.ids)
 
     def remarks(self, item: Tokens) -> Sequence[str]:
-        return ("truncated",) if item.truncated else ()
+        return (item.remark,) if item.remark else ()
 
-    def embed(self, items: Sequence[Tokens]) -> Iterator[np.ndarray]:
+    def batch(self, items: Sequence[Tokens]) -> tuple[torch.Tensor, ...]:
         import torch
 
-        ids = torch.zeros((len(items), max(len(item.ids) for item in items)), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, item in enumerate(items):
-            ids[row, : len(item.ids)] = torch.tensor(item.ids)
-            mask[row, : len(item.ids)] = 1
-        ids, mask = ids.to(self._device), mask.to(self._device)
-        with torch.inference_mode(), computing(self._device, self._dtype):
-            states = self._model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
-            hidden = sum(state.float() for state in states[-self.config.layers :]) / self.config.layers
-        if self.config.pooling == "cls":
-            yield from hidden[:, 0].cpu().numpy()
+        found, sizes = laid_out(items), np.array([len(item.ids) for item in items])
+        slots, weights = np.broadcast_to(found.owners[:, None], found.ids.shape), found.shares
+        if self.config.pooling == NONE:
+            slots = (sizes.cumsum() - sizes)[found.owners, None] + found.positions
+        elif self.config.pooling == CLS:
+            weights = weights * (found.positions == 0)
+        else:
+            last = sizes[found.owners, None] - 1
+            if not self.config.special_tokens:
+                weights = weights * (found.positions % last > 0)
+            weights = weights / (last + (1 if self.config.special_tokens else -1))
+        arrays = found.ids, found.lengths, slots, weights.astype(np.float32)
+        return tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
+
+    def network(self, seed: int) -> torch.nn.Module:
+        from extractors.text._network import BertNetwork
+
+        side_by_side = self.config.pooling == CONCAT
+        return BertNetwork(self.folder, seed, layers=self.config.layers, side_by_side=side_by_side)
+
+    def given_state(self) -> Mapping[str, torch.Tensor]:
+        from extractors.text._network import given_state
+
+        return given_state(self.folder)
+
+    def given_digest(self) -> str:
+        return _weights.weights_digest(self.folder)
+
+    def serving(self, network: Any, dtype: torch.dtype) -> Callable[..., torch.Tensor]:
+        from extractors.text._serving import PackedBert
+
+        return PackedBert(network, dtype)
+
+    def embed(self, items: Sequence[Tokens]) -> Iterator[np.ndarray]:
+        rows = super().embed(items)
+        if self.config.pooling != NONE:
+            yield from rows
             return
-        if not self.config.special_tokens:
-            mask = mask.clone()
-            mask[torch.arange(len(items)), mask.sum(dim=1) - 1] = 0
-            mask[:, 0] = 0
-        weight = mask.unsqueeze(2).float()
-        yield from ((hidden * weight).sum(dim=1) / weight.sum(dim=1)).cpu().numpy()
-
-
-def _load(folder: Path) -> tuple[Any, Any]:
-    """Return (model, tokenizer without padding and truncation: those settings are not thread-safe)."""
-    from transformers import BertModel, BertTokenizer
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    model, found = BertModel.from_pretrained(
-        folder, add_pooling_layer=False, output_loading_info=True, local_files_only=True
-    )
-    if found["missing_keys"] or found["mismatched_keys"]:
-        lacking = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
-        raise ConfigError(f"BERT weights in {folder} lack {len(lacking)} tensors of the model, first {lacking[0]}")
-    tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return model, tokenizer
+        for item in items:
+            tokens = np.stack(list(islice(rows, len(item.ids))))
+            yield tokens if self.config.special_tokens else tokens[1:-1]

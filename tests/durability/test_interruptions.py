@@ -135,6 +135,7 @@ def run(acoustic: Acoustic, samples: list[Sample], **more: object) -> dict[str, 
 def test_a_clock_that_goes_backwards_changes_nothing(acoustic, clips, monkeypatch):
     assert run(acoustic, samples_of(clips)) == ALL
     monkeypatch.setattr(planning, "now", lambda: "1999-01-01T00:00:00.000+00:00")
+    monkeypatch.setattr("extractors._part.now", lambda: "1999-01-01T00:00:00.000+00:00")
     monkeypatch.setattr("extractors.run.now", lambda: "1999-01-01T00:00:00.000+00:00")
     retried = run(acoustic, samples_of(clips), retry=("undecodable",))
     assert retried == again(cached=23)

@@ -20,11 +20,11 @@ def test_an_unknown_extractor_is_refused_with_the_nearest() -> None:
 
 
 def test_acoustic_id_is_pinned(make: Callable[..., Extractor]) -> None:
-    assert make("speech", "acoustic").identity.id == "acoustic-11b684959e2f"
+    assert make("speech", "acoustic").identity.id == "acoustic-367183a75500"
 
 
 def test_packaged_bert_id_is_pinned(make: Callable[..., Extractor]) -> None:
-    assert make("text", "bert").identity.id == "bert-4c8d4b83e60b"
+    assert make("text", "bert").identity.id == "bert-330d2ec8906e"
 
 
 def test_every_setting_changes_the_id(make: Callable[..., Extractor]) -> None:
@@ -34,6 +34,9 @@ def test_every_setting_changes_the_id(make: Callable[..., Extractor]) -> None:
         {"pooling": "cls"},
         {"special_tokens": False},
         {"max_tokens": 64},
+        {"long": "window"},
+        {"pooling": "last4-concat"},
+        {"pooling": "none"},
         {"numerics": "exact"},
     )
     assert len({make("text", "bert", **change).identity.id for change in changes}) == len(changes)
@@ -54,7 +57,7 @@ def test_a_path_is_not_part_of_the_identity(make: Callable[..., Extractor]) -> N
 def test_runtime_settings_cannot_get_in(make: Callable[..., Extractor]) -> None:
     extractor = make("image", "resnet")
     before = extractor.identity.as_dict()
-    extractor.open(Runtime(device="cpu", batch_size=1, workers=1))
+    extractor.open(Runtime(device="cpu", batch_size=1, decode_workers=1))
     fresh = type(extractor)(extractor.config, extractor.inputs)
     assert before == fresh.identity.as_dict()
 
@@ -77,7 +80,7 @@ def test_an_extractor_without_its_upstream_or_encoder_says_so(root: Root) -> Non
         image(image.config_type(weights="random"), Inputs(root=root, encoder="resnet-1"))
 
 
-@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"workers": 0}, {"queue": 0}, {"block_size": -1}])
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"decode_workers": 0}, {"queue": 0}, {"block_size": -1}])
 def test_runtime_settings_are_checked(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="at least 1"):
         Runtime(**wrong)

@@ -23,7 +23,7 @@ from stores.quarantine import REASONS
 from stores.root import Root
 from stores.samples import Sample
 
-RUNTIME = Runtime(device="cpu", batch_size=16, workers=2, queue=64, block_size=128, time_limit=60)
+RUNTIME = Runtime(device="cpu", batch_size=16, decode_workers=2, queue=64, block_size=128, time_limit=60)
 SMALL = {"resnet": {"depth": 18, "size": 32, "weights": "random"}}
 ROW = "row"
 MOST_MIB = 600

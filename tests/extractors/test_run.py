@@ -8,11 +8,13 @@ from threading import Event
 
 import numpy as np
 import pytest
+import torch
 
 from extractors._embedding import Embedding
-from extractors.extractor import Extractor, Inputs, Runtime, find_extractor
+from extractors.extractor import Description, Extractor, Inputs, Runtime, find_extractor
 from extractors.plan import plan
-from extractors.run import _window, extract
+from extractors.run import _opened, _window, extract
+from extractors.text.bert import Bert, BertConfig, Tokens
 from stores.errors import ConfigError, MediaError
 from stores.features import FeatureStore
 from stores.progress import Silent
@@ -20,12 +22,23 @@ from stores.root import Root
 from stores.samples import Sample
 from stores.spec import FeatureSpec, embedding_spec
 
-RUNTIME = Runtime(device="cpu", batch_size=2, workers=2, queue=3, block_size=2)
+RUNTIME = Runtime(device="cpu", batch_size=2, decode_workers=2, queue=3, block_size=2)
 
 
 @dataclass(frozen=True)
 class CountingConfig:
     poison: str = "poison"
+
+
+class Cramped(Bert):
+    """BERT on a device that holds no more than so many tokens."""
+
+    holds = 40
+
+    def embed(self, items: Sequence[Tokens]) -> Iterator[np.ndarray]:
+        if len(items) * max(self.length(item) for item in items) > self.holds:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return super().embed(items)
 
 
 class Counting(Extractor[str]):
@@ -160,6 +173,45 @@ def test_batches_hold_items_alike_in_length(counting: Counting) -> None:
     assert counting.batches == [[1, 2], [3, 7], [8, 9]]
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "batches"),
+    [(None, [[1, 1, 1], [4, 5], [11]]), (2, [[1, 1], [1, 4], [5], [11]]), (1, [[1], [1], [1], [4], [5], [11]])],
+)
+def test_items_times_the_longest_stay_within_the_budget(
+    counting: Counting, batch_size: int | None, batches: list[list[int]]
+) -> None:
+    counting.capacity = 10
+    texts = [" ".join(f"{i}{j}" for j in range(length)) for i, length in enumerate([11, 1, 5, 1, 4, 1])]
+    run(counting, say(*texts), Runtime(device="cpu", batch_size=batch_size))
+    assert counting.batches == batches
+
+
+def test_the_first_windows_are_small_so_that_there_is_something_to_embed_soon(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extractors.run._FIRST_WINDOW", 1)
+    counting.capacity = 1000
+    run(counting, say(*(f"{i}" for i in range(11))), Runtime(device="cpu", queue=4))
+    assert [len(batch) for batch in counting.batches] == [1, 2, 4, 4]
+
+
+def test_items_are_decoded_while_the_model_is_opened(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded, decode = Event(), counting.decode
+
+    def told(sample: Sample, key: str) -> str:
+        decoded.set()
+        return decode(sample, key)
+
+    def opened(*_: object) -> Counting:
+        assert decoded.wait(20), "nothing was decoded meanwhile"
+        return counting
+
+    monkeypatch.setattr(counting, "decode", told)
+    monkeypatch.setattr("extractors.run._opened", opened)
+    monkeypatch.setattr(Counting, "decodes_unopened", True)
+    assert run(counting, say("a", "b"))["extracted"] == 2
+
+
 def test_a_lost_part_is_extracted_again(counting: Counting) -> None:
     samples = say("a", "a b", "a b c", "a b c d")
     run(counting, samples)
@@ -173,9 +225,35 @@ def test_a_lost_part_is_extracted_again(counting: Counting) -> None:
 
 
 def test_long_rows_fill_several_parts_a_block(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("extractors.run.PART_BYTES", 8)  # two rows of (2,) float16
+    monkeypatch.setattr("extractors._part.PART_BYTES", 8)  # two rows of (2,) float16
     run(counting, say("a", "b", "c", "d", "e"), Runtime(device="cpu", batch_size=2, block_size=5))
     assert len(FeatureStore(counting.inputs.root, counting.identity).seals()) == 3
+
+
+def test_the_receipt_of_a_run_adds_up_and_is_kept_with_the_books(counting: Counting) -> None:
+    said: list[str] = []
+
+    class Noting(Silent):
+        def note(self, message: str) -> None:
+            said.append(message)
+
+    root = counting.inputs.root
+    books = extract(counting, say("a", "b b", "broken", None), root, RUNTIME, report=Noting())
+    receipt = books.receipt
+    assert receipt is not None
+    assert (receipt.samples, receipt.decode_workers, receipt.halved) == (3, 2, 0)
+    assert set(receipt.stages) == {"read", "open", "decode", "embed", "write", "waiting", "waiting_to_write"}
+    assert receipt.stages["embed"] + receipt.stages["waiting"] <= receipt.loop + 0.002
+    assert receipt.loop <= receipt.seconds
+    assert said[-1] == f"{counting.identity.id}: {receipt}"
+    store = FeatureStore(root, counting.identity)
+    assert [kept.receipt for _, kept in store.books()] == [receipt]
+    seals = store.seals()
+    assert all(set(seal.receipt.stages) == {"read", "decode", "embed", "waiting", "write"} for seal in seals)
+    assert store.cost()["rows"] == 2
+    again = extract(counting, say("a", "b b"), root, RUNTIME, report=Silent()).receipt
+    assert again is not None
+    assert (again.samples, again.verdict) == (0, "nothing to do")
 
 
 def test_the_receipt_says_how_and_counts_remarks(counting: Counting) -> None:
@@ -227,7 +305,8 @@ def test_rows_do_not_depend_on_batches_blocks_or_threads(
     make: Callable[..., Extractor], people: list[Sample], tmp_path: Path
 ) -> None:
     found = []
-    for i, runtime in enumerate((Runtime(device="cpu"), Runtime(device="cpu", batch_size=1, workers=1, block_size=4))):
+    small = Runtime(device="cpu", batch_size=1, decode_workers=1, block_size=4)
+    for i, runtime in enumerate((Runtime(device="cpu"), small)):
         here = make("text", "bert")
         extractor = type(here)(here.config, Inputs(root=Root(tmp_path / str(i))))
         run(extractor, people, runtime)
@@ -424,6 +503,97 @@ def test_a_device_that_never_worked_stops_the_run_in_batches_of_one_too(
     failing_on(counting, monkeypatch, lambda _: True)
     with pytest.raises(RuntimeError, match="no kernel for that"):
         run(counting, say("a", "b", "c"), replace(RUNTIME, batch_size=1))
+    assert reasons(counting) == {}
+
+
+def test_batches_that_do_not_fit_into_memory_are_halved_and_every_row_is_made(
+    people: list[Sample], root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    class Noting(Silent):
+        def note(self, message: str) -> None:
+            said.append(message)
+
+    roomy = Bert(BertConfig(), Inputs(root=Root(tmp_path / "roomy")))
+    run(roomy, people, Runtime(device="cpu"))
+    cramped = Cramped(BertConfig(), Inputs(root=root))
+    cramped.open(Runtime(device="cpu"))
+    monkeypatch.setattr("extractors.run._opened", lambda *_: cramped)
+    books = extract(cramped, people, root, Runtime(device="cpu"), report=Noting())
+    assert (books.extracted, books.quarantined) == (6, 0)
+    assert books.receipt is not None
+    assert books.receipt.halved >= 2
+    assert cramped.capacity <= cramped.holds
+    assert sum("do not fit into memory" in message for message in said) == 1
+    assert f"batches halved {books.receipt.halved} times" in said[-1]
+    keys = [sample.key("text") for sample in people]
+    rows = [
+        np.stack(FeatureStore(kind.inputs.root, kind.identity).read(keys)).astype(float) for kind in (roomy, cramped)
+    ]
+    cosine = (rows[0] * rows[1]).sum(axis=1) / np.linalg.norm(rows[0], axis=1) / np.linalg.norm(rows[1], axis=1)
+    assert cosine.min() >= 0.9999
+    more = say("This is another one", "and one more")
+    books = extract(cramped, more, root, Runtime(device="cpu"), report=Silent())
+    assert books.receipt is not None
+    assert (books.extracted, books.receipt.halved) == (2, 0)  # what was learned of the device is remembered
+
+
+def test_a_batch_may_cost_more_on_a_gpu(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(self: Bert, runtime: Runtime) -> None:
+        self.computed_on = ("cuda:0", "bfloat16")
+
+    monkeypatch.setattr(Bert, "open", opened)
+    assert _opened(Description.of(Bert(BertConfig(), Inputs(root=root))), "auto").capacity == 32 * Bert.budget
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: torch finds none")
+def test_rows_made_on_a_gpu_agree_with_those_of_the_cpu(people: list[Sample], tmp_path: Path) -> None:
+    found = []
+    for device in ("cpu", "cuda"):
+        extractor = Bert(BertConfig(), Inputs(root=Root(tmp_path / device)))
+        books = extract(extractor, people, extractor.inputs.root, Runtime(device=device), report=Silent())
+        assert books.extracted == len(people)
+        store = FeatureStore(extractor.inputs.root, extractor.identity)
+        assert next(iter(store.summary()["computed_on"])).startswith(device)
+        found.append(np.stack(store.read([sample.key("text") for sample in people])).astype(float))
+    cosine = (found[0] * found[1]).sum(axis=1) / np.linalg.norm(found[0], axis=1) / np.linalg.norm(found[1], axis=1)
+    assert cosine.min() >= 0.9999
+
+
+NO_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=lambda error: type(error).__name__)
+def test_an_item_too_large_for_memory_is_quarantined_where_others_fit(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def embed(items: Sequence[str]) -> Iterator[np.ndarray]:
+        if sum(map(counting.length, items)) > 3:
+            raise error
+        return Counting.embed(counting, items)
+
+    monkeypatch.setattr(counting, "embed", embed)
+    books = run(counting, say("a a a a", "b", "c c", "d d d", "e"), replace(RUNTIME, batch_size=None, queue=8))
+    assert (books["extracted"], books["quarantined"]) == (4, 1)
+    assert reasons(counting) == {"c/0": ("embed", "embed_failed", 1)}
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=lambda error: type(error).__name__)
+def test_a_machine_on_which_nothing_fits_stops_the_run_and_blames_no_sample(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def embed(items: Sequence[str]) -> Iterator[np.ndarray]:
+        raise error
+
+    monkeypatch.setattr(counting, "embed", embed)
+    for samples in (say("a"), say("a", "b", "c d", "e f")):
+        with pytest.raises(type(error)):
+            run(counting, samples)
     assert reasons(counting) == {}
 
 

@@ -80,17 +80,6 @@ def test_a_head_that_does_not_exist_is_told_before_any_work(
     assert not (tmp_path / "runs" / "features").exists()
 
 
-def test_a_dask_cluster_extracts_the_same_rows(
-    result: Callable[..., Any], faces_study: Path, tmp_path: Path, draw_face: Callable[[Path, str, int], None]
-) -> None:
-    here = result("extract", str(faces_study), root=tmp_path / "here")
-    there = result("extract", str(faces_study), "--dask", "local:2", root=tmp_path / "there")
-    assert here["features"] == there["features"]
-    draw_face(faces_study.parent / "faces" / "joy_90.png", "joy", 90)
-    books = result("extract", str(faces_study), "--dask", "local:1", root=tmp_path / "there")["features"]["image"]
-    assert (books["cached"], books["extracted"]) == (48, 1)
-
-
 def test_store_explain_says_why_in_lines_and_as_json(
     affuse: Callable[..., Any], result: Callable[..., Any], talkers: Any
 ) -> None:

@@ -28,8 +28,16 @@ def check(
 def test_a_shared_sample_recording_or_group_is_refused_by_name(
     sample: list[tuple[Sample, str | None]], shared: str
 ) -> None:
-    with pytest.raises(LeakageError, match=f"{sample[0][0].id} is scored.*{shared}"):
+    with pytest.raises(LeakageError, match=rf"has seen 1 of .*: {sample[0][0].id} \({shared}\); reserve whole groups"):
         check(sample)
+
+
+def test_of_many_the_first_are_named_with_what_they_share_and_the_rest_counted() -> None:
+    strangers = scored("c/x", "k9", speaker="ben")
+    sharing = [*scored("c/a", "k1"), *scored("c/b", "k1"), *scored("c/c", "k3", speaker="anna"), *scored("c/d", "k1")]
+    named = r"4 .*: c/a \(the sample itself\), c/b \(the same speech recording\), c/c \(speaker anna\) and 1 more;"
+    with pytest.raises(LeakageError, match=named):
+        check([*strangers, *sharing])
 
 
 def test_strangers_pass() -> None:

@@ -342,7 +342,7 @@ def test_another_root_is_empty(talkers: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "runtime", [{"batch_size": 3}, {"device": "cuda"}, {"workers": 5}, {"block_size": 2}, {"queue": 1}], ids=str
+    "runtime", [{"batch_size": 3}, {"device": "cuda"}, {"decode_workers": 5}, {"block_size": 2}, {"queue": 1}], ids=str
 )
 def test_how_a_study_is_run_changes_nothing(talkers: Any, runtime: dict[str, Any]) -> None:
     config, root = load_study(talkers.save()), Root(talkers.root)

@@ -1,3 +1,5 @@
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,47 @@ def test_a_training_table_without_a_trained_encoder_is_refused() -> None:
     image = {"extractor": "resnet", "weights": "random", "train": {"epochs": 3}}
     with pytest.raises(ConfigError, match="has no effect"):
         parse(features={"image": image})
+
+
+SPEECH, TEXT = {"extractor": "lstm_cnn"}, {"extractor": "bert"}
+
+
+@pytest.mark.parametrize(
+    ("feature", "message"),
+    [
+        ({"speech": {**SPEECH, "views": {"pich": 1.0}}}, "unknown key 'pich'; did you mean 'pitch'.*it takes: count,"),
+        ({"speech": {**SPEECH, "views": {"count": 0}}}, r"\[features.speech.views\] count should be 1 or more, got 0"),
+        ({"speech": {**SPEECH, "views": {"count": 1.5}}}, "count: Input should be a valid integer"),
+        ({"speech": {**SPEECH, "views": {"pitch": "high"}}}, "pitch: Input should be a valid number"),
+        ({"speech": {**SPEECH, "views": {"used_by": "head"}}}, "used_by should be one of both, encoder, heads"),
+        (
+            {"speech": {**SPEECH, "upstream": {"views": {"count": 1}}}},
+            r"upstream\] takes no views: .*features.speech.v",
+        ),
+        ({"text": {**TEXT, "views": {"count": 1}}}, r"\[features.text.views\] bert has no views"),
+        (
+            {"image": {"extractor": "resnet", "weights": "random", "views": {"used_by": "encoder"}}},
+            "these settings train none: let the heads use them",
+        ),
+    ],
+)
+def test_views_that_cannot_be_are_refused(feature: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse(features=feature)
+
+
+def test_an_empty_views_table_is_one_view_for_all_who_train() -> None:
+    speech = parse_study({**SMALL, "features": {"speech": {**SPEECH, "views": {}}}}, base=Path.cwd()).features["speech"]
+    assert [view.number for view in speech.encoder_views] == [view.number for view in speech.head_views] == [1]
+    assert speech.encoder_views[0].as_dict() == {"number": 1, "pitch": 2.0, "stretch": 0.1, "noise": 30.0}
+
+
+def test_the_views_the_papers_study_shows_can_be_taken_in() -> None:
+    text = (EXAMPLES / "paper.toml").read_text(encoding="utf-8")
+    shown = re.sub(r"^# (?=\[features\.\w+\.views\]|\w+ = )", "", text, flags=re.M)
+    assert shown != text
+    config = parse_study(tomllib.loads(shown), base=EXAMPLES)
+    assert [len(config.features[m].head_views) for m in ("image", "speech", "text")] == [2, 2, 0]
 
 
 def test_broken_toml_and_a_missing_file_are_said_in_one_line(tmp_path: Path) -> None:

@@ -57,3 +57,55 @@ def test_a_sample_without_a_modality_is_refused_by_name(block: FeatureBlock, spl
     block.rows["text"][0, splits[0].test[0]] = ABSENT
     with pytest.raises(ValueError, match=f"1 samples without text \\({block.sample_ids[splits[0].test[0]]}"):
         _inputs(block, splits, "none")
+
+
+def test_a_version_is_the_sample_or_its_view_and_what_lacks_that_view_stays_as_it_is(
+    varied: FeatureBlock, splits: list[Split]
+) -> None:
+    lost = splits[1].train[0]
+    varied.views["image"][1, 0, lost] = ABSENT  # quarantined, say
+    inputs = Inputs(varied, to_device(varied, CPU), ("image", "speech", "text"), splits, "none")
+    assert inputs.versions == 3
+    train = torch.from_numpy(splits[1].train)[None]
+    for version, shifts in ((0, (0, 0, 0)), (1, (10, 0, 10)), (2, (20, 0, 0))):
+        x = inputs.batch(train, torch.tensor([1]), torch.full_like(train, version))
+        for modality, shift in zip(("image", "speech", "text"), shifts, strict=True):
+            wanted = varied.values[modality][splits[1].train] + np.float16(shift)
+            if modality == "image" and version == 1:
+                wanted[0] -= np.float16(10)
+            np.testing.assert_allclose(x[modality][0].numpy(), wanted, atol=0.02)
+
+
+def test_without_versions_samples_are_read_as_they_are_and_norms_are_fitted_on_them(
+    block: FeatureBlock, varied: FeatureBlock, splits: list[Split]
+) -> None:
+    samples = torch.arange(120).expand(4, -1)
+    for norm in ("batch", "layer", "none"):
+        plain, with_views = (_inputs(b, splits, norm).batch(samples, MEMBERS)["image"] for b in (block, varied))
+        assert torch.equal(plain, with_views)
+
+
+@pytest.mark.parametrize("part", ["val", "test", "encoder"])
+def test_a_view_of_a_sample_the_repeat_does_not_train_on_is_refused_by_name(
+    varied: FeatureBlock, splits: list[Split], part: str
+) -> None:
+    split = replace(splits[2], train=splits[2].train[:-1], encoder=splits[2].train[-1:])
+    varied.views["image"][2, :, split.encoder] = ABSENT
+    varied.views["text"][2, :, split.encoder] = ABSENT
+    stray = getattr(split, part)[-1]
+    varied.views["image"][2, 1, stray] = 240 + stray
+    with pytest.raises(ValueError, match=rf"repeat 2 .* 1 samples .*\({block_id(stray)} of its {part} part"):
+        _inputs(varied, [*splits[:2], split, splits[3]], "none")
+    assert _inputs(varied, splits[:2], "none").versions == 3  # repeats that have none of it are not held up
+
+
+def test_a_view_of_a_sample_that_was_dropped_from_its_repeat_is_refused(
+    varied: FeatureBlock, splits: list[Split]
+) -> None:
+    shorter = replace(splits[0], train=splits[0].train[1:])
+    with pytest.raises(ValueError, match=rf"\({block_id(splits[0].train[0])} of no part"):
+        _inputs(varied, [shorter], "none")
+
+
+def block_id(position: int) -> str:
+    return f"toy/{position:03d}"

@@ -168,6 +168,19 @@ def test_everything_that_decides_a_result_makes_another_run(
         assert run_heads(block, splits, [base], training, store, seed=0, device="cpu").trained == 4
 
 
+def test_a_view_of_a_scored_sample_is_refused_and_nothing_is_stored(
+    varied: FeatureBlock, splits: list[Split], store: StudyStore
+) -> None:
+    plans = [HeadPlan(head="unimodal", subsets=(("image",),))]
+    assert _run(varied, splits, plans, store).trained == 4
+    stray = splits[3].test[0]
+    varied.views["image"][3, 0, stray] = stray  # its own row, even
+    other = StudyStore(Root(store.root.address), "study-2")
+    with pytest.raises(ValueError, match=rf"repeat 3 would read image views .*{varied.sample_ids[stray]} of its test"):
+        _run(varied, splits, plans, other)
+    assert other.runs() is None
+
+
 def test_a_head_that_cannot_run_is_refused_when_it_is_planned(
     block: FeatureBlock, splits: list[Split], store: StudyStore
 ) -> None:

@@ -12,7 +12,7 @@ from fusion.heads.weighted import Weighted, WeightedConfig
 from fusion.inputs import Inputs, to_device
 from fusion.splits import Split
 from fusion.training import Fitted, TrainingConfig, train_stacked
-from stores.block import FeatureBlock
+from stores.block import ABSENT, FeatureBlock
 from stores.errors import ConfigError
 
 FAST = TrainingConfig(learning_rate=3e-3, epochs=12, width=16, batch_size=16)
@@ -45,6 +45,15 @@ def _hard(block: FeatureBlock) -> FeatureBlock:
     return replace(block, labels=labels)
 
 
+def _of_trainees(block: FeatureBlock, splits: list[Split]) -> FeatureBlock:
+    """Leave out the views of samples that these splits do not train on."""
+    views = {m: rows.copy() for m, rows in block.views.items()}
+    for split in splits:
+        for rows in views.values():
+            rows[split.repeat][:, np.setdiff1d(np.arange(120), split.train)] = ABSENT
+    return replace(block, views=views)
+
+
 def test_a_planted_signal_is_found(block: FeatureBlock, splits: list[Split]) -> None:
     for fitted, split in zip(_train(block, splits), splits, strict=True):
         assert fitted.test.shape == (len(split.test), 3)
@@ -68,11 +77,13 @@ def test_equal_seeds_give_equal_bytes(block: FeatureBlock, splits: list[Split]) 
     assert first.curves == again.curves
 
 
+@pytest.mark.parametrize("views", [False, True])
 @pytest.mark.parametrize("input_norm", ["batch", "layer"])
 def test_a_member_alone_is_the_member_in_a_stack_whatever_the_others_do(
-    block: FeatureBlock, splits: list[Split], input_norm: str
+    block: FeatureBlock, varied: FeatureBlock, splits: list[Split], input_norm: str, views: bool
 ) -> None:
-    block, uneven = _hard(block), _uneven(splits)
+    uneven = _uneven(splits)
+    block = _of_trainees(_hard(varied), uneven) if views else _hard(block)
     training = replace(FAST, input_norm=input_norm, patience=2, plateau_epochs=1, learning_rate=1e-2, epochs=15)
     stacked = _train(block, uneven, training)
     assert len({len(fitted.curves) for fitted in stacked}) > 1  # some stop before others
@@ -99,7 +110,11 @@ def test_the_best_epochs_weights_are_kept(block: FeatureBlock, splits: list[Spli
         assert hits == pytest.approx(fitted.curves[fitted.best_epoch - 1]["val_accuracy"])
 
 
-def test_one_member_trains_as_a_plain_torch_loop_does(block: FeatureBlock, splits: list[Split]) -> None:
+@pytest.mark.parametrize("views", [False, True])
+def test_one_member_trains_as_a_plain_torch_loop_does(
+    block: FeatureBlock, varied: FeatureBlock, splits: list[Split], views: bool
+) -> None:
+    block = varied if views else block
     training = TrainingConfig(
         learning_rate=1e-2,
         epochs=6,
@@ -127,13 +142,14 @@ def test_one_member_trains_as_a_plain_torch_loop_does(block: FeatureBlock, split
             own.copy_(given.T if own.ndim == 2 else given[0])
     adam = torch.optim.AdamW(plain.parameters(), lr=1e-2, weight_decay=1e-5)
     x, y = torch.from_numpy(block.values["text"]).float(), torch.from_numpy(block.labels)
-    shuffle = np.random.default_rng([5, 1])
+    shuffle, drawing = np.random.default_rng([5, 1]), np.random.default_rng([5, 2])
     for epoch in range(6):
         order = torch.from_numpy(shuffle.permutation(split.train))
+        drawn = torch.from_numpy(drawing.integers(2, size=len(order))) if views else torch.zeros(len(order)).long()
         total = 0.0
-        for batch in order.split(7):
+        for batch, version in zip(order.split(7), drawn.split(7), strict=True):
             adam.zero_grad()
-            loss = torch.nn.functional.cross_entropy(plain(x[batch]), y[batch])
+            loss = torch.nn.functional.cross_entropy(plain(x[batch + 120 * version]), y[batch])
             loss.backward()
             adam.step()
             total += loss.item() * len(batch)
@@ -150,6 +166,23 @@ def test_the_rate_falls_on_a_plateau(block: FeatureBlock, splits: list[Split]) -
         tail = {round(point["val_loss"], 4) for point in frozen.curves[frozen.best_epoch + 2 :]}
         assert len(tail) == 1  # a rate near zero moves nothing
         assert len({round(point["val_loss"], 4) for point in moving.curves[moving.best_epoch + 2 :]}) > 1
+
+
+def test_what_a_view_holds_matters_to_training_and_to_no_prediction_of_its_own(
+    varied: FeatureBlock, splits: list[Split]
+) -> None:
+    (before,) = _train(varied, splits, members=(0,))
+    other = replace(varied, values={m: v.copy() for m, v in varied.values.items()})
+    for values in other.values.values():
+        values[120:] *= -1
+    (after,) = _train(other, splits, members=(0,))
+    assert before.curves[0]["train_loss"] != after.curves[0]["train_loss"]
+    strangers = replace(
+        varied, views={m: np.full_like(v, ABSENT) for m, v in varied.views.items()}, values=other.values
+    )
+    (without,) = _train(strangers, splits, members=(0,))
+    (plain,) = _train(replace(varied, views={}), splits, members=(0,))
+    assert without.test.tobytes() == plain.test.tobytes()
 
 
 def test_the_test_part_influences_nothing_but_its_own_predictions(block: FeatureBlock, splits: list[Split]) -> None:

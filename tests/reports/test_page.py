@@ -116,3 +116,31 @@ def test_methods_and_tables_lie_beside_the_page(report_of: Any) -> None:
     comparisons = (folder / "tables" / "comparisons.csv").read_text(encoding="utf-8").splitlines()
     assert comparisons[0].startswith("family,metric,a,b,verdict,reason,holm_p,primary_test")
     assert sum(line.startswith("strategies,macro_f1,") for line in comparisons) == 5
+
+
+def test_what_extraction_cost_is_told_by_stage_with_shares_of_the_loop(report_of: Any) -> None:
+    stages = {"decode": 5.0, "embed": 8.0, "waiting": 1.0, "write": 0.5}
+    costs = {
+        "text": {"rows": 100, "seconds": 10.0, "stages": stages},
+        "<b>old</b>": {"rows": 0, "seconds": 0.0, "stages": {}},
+    }
+    text, _ = page(report_of, facts={"extraction": costs})
+    check(text)
+    table = text[text.index('id="extraction"') :]
+    row = re.search(r"<tr><th>text</th>(.*?)</tr>", table)
+    assert row is not None
+    cells = re.findall(r"<td>(.*?)</td>", row[1])
+    assert cells == [
+        "100",
+        "10.0",
+        "10.0",
+        "0.0 s, 0 %",
+        "5.0 s, 50 %",
+        "8.0 s, 80 %",
+        "0.5 s, 5 %",
+        "1.0 s, 10 %",
+        "80 %",
+    ]
+    assert "&lt;b&gt;old&lt;/b&gt;" in table
+    without, _ = page(report_of)
+    assert 'id="extraction"' not in without

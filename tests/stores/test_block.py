@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stores.block import ABSENT, FeatureBlock, gather
+from stores.block import ABSENT, FeatureBlock, gather, gather_all
 from stores.features import FeatureStore
 from stores.identity import row_digest
 
@@ -32,6 +32,17 @@ def test_nothing_extracted_gives_an_empty_block_of_the_right_width(root, vectors
     assert (values.shape, values.dtype, rows.tolist()) == ((0, 4), np.float16, [[ABSENT, ABSENT]])
 
 
+def test_what_may_not_be_read_is_absent_and_is_not_even_gathered(root, vectors, receipt, row):
+    stores = [FeatureStore.create(root, replace(vectors, encoder=f"e{n}")) for n in range(2)]
+    for number, store in enumerate(stores):
+        store.write_part({"a": row(10 * number), "b": row(10 * number + 1)}, receipt)
+    readable = {"text": np.array([[True, True], [False, True]])}
+    found = gather_all({"text": (stores, ["a", "b"])}, readable)["text"]
+    assert found.rows.tolist() == [[0, 1], [ABSENT, 2]]
+    assert found.values[:, 0].tolist() == [0, 1, 11]
+    assert found.digests()[1] == [None, row_digest(row(11))]
+
+
 def block(**changes):
     content = {
         "sample_ids": ("c/1", "c/2", "c/3"),
@@ -54,6 +65,19 @@ def test_complete_samples_have_every_modality_in_every_repeat():
 def test_rows_of_a_repeat_are_shared_if_there_is_one_set():
     assert block().repeat_rows("text", 7).tolist() == [0, ABSENT, 2]
     assert block().repeat_rows("image", 1).tolist() == [3, 1, ABSENT]
+
+
+def test_views_are_those_of_the_repeat_and_none_of_a_modality_that_has_none():
+    views = np.array([[[3, ABSENT, ABSENT]], [[ABSENT, 3, ABSENT]]])  # (2 repeats, 1 view, 3 samples)
+    varied = block(views={"image": views})
+    assert varied.repeat_views("image", 1).tolist() == [[ABSENT, 3, ABSENT]]
+    assert varied.repeat_views("text", 1).shape == (0, 3)
+
+
+@pytest.mark.parametrize("views", [{"image": np.zeros((2, 3), int)}, {"speech": np.zeros((2, 1, 3), int)}])
+def test_views_that_do_not_fit_are_refused(views):
+    with pytest.raises(ValueError, match="views should be of modalities there are"):
+        block(views=views)
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from extractors.image._faces import Framing
 from extractors.image._images import load_still, square
 from stores.errors import MediaError
 
 
 def load(path: Path, size: int = 32) -> np.ndarray:
-    return load_still(path, size, "c/1")
+    return load_still(path, Framing(size=size), "c/1").pixels
 
 
 def test_colour_becomes_luma(tmp_path: Path) -> None:
@@ -24,7 +26,8 @@ def test_colour_becomes_luma(tmp_path: Path) -> None:
 def test_colour_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
     Image.new("RGBA", (8, 8), (255, 0, 0, 128)).save(tmp_path / "red.png")
     Image.fromarray(np.full((8, 8), 257 * 100, np.uint16)).save(tmp_path / "deep.png")
-    red, deep = (load_still(tmp_path / name, 32, "c/1", grayscale=False) for name in ("red.png", "deep.png"))
+    framing = Framing(size=32, grayscale=False)
+    red, deep = (load_still(tmp_path / name, framing, "c/1").pixels for name in ("red.png", "deep.png"))
     assert (red.shape, red.dtype) == ((1, 32, 32, 3), np.uint8)
     assert np.abs(red - np.array([255, 127, 127])).max() <= 1
     assert (deep == 100).all()
@@ -58,6 +61,41 @@ def test_palettes_are_looked_up(tmp_path: Path) -> None:
 def test_16_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
     Image.fromarray(np.full((8, 8), 257 * 100, np.uint16)).save(tmp_path / "deep.png")
     assert (load(tmp_path / "deep.png") == 100).all()
+
+
+def test_16_bits_in_three_channels_are_scaled(tmp_path: Path) -> None:
+    deep = np.full((8, 8, 3), 257 * np.array([200, 100, 50]), np.uint16)
+    cv2.imwrite(str(tmp_path / "deep.png"), deep[..., ::-1])
+    cv2.imwrite(str(tmp_path / "deep.tiff"), deep[..., ::-1])
+    for name in ("deep.png", "deep.tiff"):
+        assert (load(tmp_path / name) == 124).all()  # 0.299 x 200 + 0.587 x 100 + 0.114 x 50
+
+
+def test_16_bits_and_transparency_lie_over_white(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "deep.png"), np.full((8, 8, 4), [0, 0, 0, 257 * 128], np.uint16))
+    assert np.abs(load(tmp_path / "deep.png").astype(int) - 127).max() <= 1
+
+
+def test_ink_becomes_light(tmp_path: Path) -> None:
+    Image.new("CMYK", (8, 8), (255, 0, 0, 51)).save(tmp_path / "ink.tiff")  # (0, 204, 204)
+    Image.new("CMYK", (8, 8), (255, 0, 0, 51)).save(tmp_path / "ink.jpg", quality=100)
+    for name in ("ink.tiff", "ink.jpg"):
+        assert np.abs(load(tmp_path / name).astype(int) - 143).max() <= 2  # 0.587 x 204 + 0.114 x 204
+
+
+def test_one_bit_is_black_or_white(tmp_path: Path) -> None:
+    Image.fromarray(np.arange(64).reshape(8, 8) % 8 < 4).save(tmp_path / "bits.png")
+    found = load(tmp_path / "bits.png", 32)[0]
+    assert (found[:, :12] == 255).all()
+    assert (found[:, 20:] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["two.gif", "two.png", "two.webp", "two.tiff"])
+def test_of_an_animation_the_first_picture_counts(tmp_path: Path, name: str) -> None:
+    first, second = (Image.new("L", (8, 8), level) for level in (50, 200))
+    kind = {"lossless": True} if name == "two.webp" else {}
+    first.save(tmp_path / name, save_all=True, append_images=[second], **kind)
+    assert (load(tmp_path / name) == 50).all()
 
 
 def test_a_small_picture_is_enlarged_and_a_large_one_antialiased(tmp_path: Path) -> None:
@@ -110,10 +148,11 @@ def test_a_bomb_is_an_error_and_no_warning_in_a_fresh_process(tmp_path: Path) ->
 import sys
 from pathlib import Path
 from PIL import Image
+from extractors.image._faces import Framing
 from extractors.image._images import load_still
 Image.MAX_IMAGE_PIXELS = 60
 try:
-    load_still(Path(sys.argv[1]), 32, "c/1")
+    load_still(Path(sys.argv[1]), Framing(size=32), "c/1")
 except OSError as error:
     print(error.reason)
 """
@@ -135,6 +174,7 @@ def test_large_pictures_are_converted_in_bands_that_leave_no_trace(
         whole = whole.convert("RGB").convert(mode)
     if mode == "P":
         whole.info["transparency"] = 3
-    at_once = square(whole, 32, grayscale=grayscale)
+    framing = Framing(size=32, grayscale=grayscale)
+    at_once, _ = square(whole, framing)
     monkeypatch.setattr("extractors.image._images._BAND", 100)
-    np.testing.assert_array_equal(square(whole, 32, grayscale=grayscale), at_once)
+    np.testing.assert_array_equal(square(whole, framing)[0], at_once)

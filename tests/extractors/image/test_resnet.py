@@ -9,8 +9,15 @@ from safetensors.torch import save_file
 from torchvision import models, transforms
 
 from extractors.extractor import Inputs, Runtime
+from extractors.image._faces import Faces, Framing
+from extractors.image._images import load_still
+from extractors.image._network import FaceNetwork
 from extractors.image.resnet import ResNet, ResNetConfig
+from extractors.run import extract
+from stores.encoders import EncoderStore
 from stores.errors import ConfigError
+from stores.features import FeatureStore
+from stores.progress import Silent
 from stores.root import Root
 from stores.samples import Sample
 
@@ -90,10 +97,14 @@ def test_augmented_faces_are_shifted_and_flipped_whole(root: Root, grayscale: bo
     face = np.broadcast_to(
         ramp[None, None, :] if grayscale else ramp[None, None, :, None], (1, 32, 32, 3)[: 4 - grayscale]
     )
-    varied = resnet.augmented([face] * 20, np.random.default_rng(0))
+    varied = [item.pixels for item in resnet.augmented([Faces(face)] * 20, np.random.default_rng(0))]
     assert {item.shape for item in varied} == {face.shape}
     assert {int(np.sign(np.diff(item.astype(int), axis=2).sum())) for item in varied} == {-1, 1}
     assert all(np.abs(np.diff(item.astype(int), axis=2)).max() == 1 for item in varied)
+    assert all(
+        min(np.abs(item - face.astype(int)).max(), np.abs(item[:, :, ::-1] - face.astype(int)).max()) <= 1
+        for item in varied
+    )
 
 
 def test_the_same_weights_in_another_file_are_the_same_feature(root: Root, tmp_path: Path) -> None:
@@ -149,11 +160,85 @@ def test_a_video_is_the_mean_of_its_frames(root: Root, write_video: Callable[...
     resnet = opened(root, depth=18, size=32, weights="random", frames=2)
     video = write_video("two.mp4", [60] * 10 + [200] * 10, [i / 50 for i in range(20)])
     faces = resnet.decode(Sample(id="c/1", corpus="c", video=video), "")
-    assert [round(float(face.mean()), -1) for face in faces] == [60, 200]
+    assert [round(float(face.mean()), -1) for face in faces.pixels] == [60, 200]
     colour = opened(root, depth=18, size=32, weights="random", frames=2, grayscale=False)
-    assert colour.decode(Sample(id="c/1", corpus="c", video=video), "").shape == (2, 32, 32, 3)
-    [alone, dark, bright] = resnet.embed([faces, faces[:1], faces[1:]])
+    assert colour.decode(Sample(id="c/1", corpus="c", video=video), "").pixels.shape == (2, 32, 32, 3)
+    [alone, dark, bright] = resnet.embed([faces, Faces(faces.pixels[:1]), Faces(faces.pixels[1:])])
     assert np.abs(alone - (dark + bright) / 2).max() < 1e-5
+
+
+@pytest.mark.parametrize("numerics", ["standard", "exact"])
+def test_frames_may_be_kept_as_a_sequence(root: Root, numerics: str) -> None:
+    mean, kept = (
+        opened(root, depth=18, size=32, weights="random", pooling=pooling, numerics=numerics)
+        for pooling in ("mean", "none")
+    )
+    items = [Faces(np.random.default_rng(n).integers(0, 256, (n, 32, 32), np.uint8)) for n in (3, 1, 2)]
+    spec = kept.identity.spec
+    assert (spec.layout, spec.dim, mean.identity.spec.layout) == ("ragged", 512, "vector")
+    for item, row, rows in zip(items, mean.embed(items), kept.embed(items), strict=True):
+        assert spec.checked(rows, sample_id="c/1").shape == (len(item), 512)
+        assert np.abs(rows.mean(axis=0) - row).max() < 1e-5 * np.abs(row).max()
+
+
+def test_sequences_of_frames_are_stored_and_read(root: Root, write_video: Callable[..., Path]) -> None:
+    resnet = opened(root, depth=18, size=32, weights="random", pooling="none", frames=4)
+    sample = Sample(id="c/1", corpus="c", video=write_video("four.mp4", [50, 100, 150, 200], [0.0, 0.1, 0.2, 0.3]))
+    extract(resnet, [sample], root, Runtime(device="cpu"), report=Silent())
+    [stored] = FeatureStore(root, resnet.identity).read([sample.key("image")])
+    [made] = rows(resnet, sample)
+    np.testing.assert_array_equal(stored, made)
+    assert made.shape == (4, 512)
+
+
+def test_the_layer_fc_is_torchvisions(face: Sample, root: Root, tmp_path: Path) -> None:
+    network = trained_looking(18)
+    torch.save(network.state_dict(), tmp_path / "resnet.pth")
+    pooled = by_torchvision(network, face.image, 64)
+    wanted = network.fc(torch.from_numpy(pooled)).detach().numpy()
+    for numerics in ("exact", "standard"):
+        settings = {"depth": 18, "size": 64, "weights": str(tmp_path / "resnet.pth"), "numerics": numerics}
+        resnet = opened(root, layer="fc", **settings)
+        [found] = rows(resnet, face)
+        assert found.shape == (resnet.identity.spec.dim,) == (1000,)
+        assert found @ wanted >= 0.9999 * np.linalg.norm(found) * np.linalg.norm(wanted)
+        assert numerics == "standard" or np.abs(found - wanted).max() <= 1e-4
+        assert resnet.identity.id != opened(root, **settings).identity.id
+
+
+def test_the_layer_fc_needs_its_weights(root: Root, tmp_path: Path) -> None:
+    state = {name: value for name, value in trained_looking(18).state_dict().items() if not name.startswith("fc.")}
+    save_file(state, tmp_path / "bare.safetensors")
+    opened(root, depth=18, size=32, weights=str(tmp_path / "bare.safetensors"))
+    with pytest.raises(ConfigError, match=r"do not fit a ResNet-18 up to fc: 2 tensors, first fc\.bias"):
+        opened(root, depth=18, size=32, layer="fc", weights=str(tmp_path / "bare.safetensors"))
+
+
+def test_a_trained_encoder_keeps_its_layer_fc(make: Callable[..., ResNet], people: list[Sample]) -> None:
+    resnet = make("image", "resnet", weights="trained", layer="fc")
+    resnet.open(Runtime(device="cpu"))
+    assert {row.shape for row in rows(resnet, *people)} == {(1000,)}
+    assert "resnet.fc.weight" in EncoderStore(resnet.inputs.root).weights(resnet.inputs.encoder)
+
+
+@pytest.mark.parametrize("numerics", ["standard", "exact"])
+@pytest.mark.parametrize("pooling", ["mean", "none"])
+def test_a_row_is_the_same_alone_in_any_batch_and_after_any_neighbour(root: Root, numerics: str, pooling: str) -> None:
+    resnet = opened(root, depth=18, size=64, weights="random", numerics=numerics, pooling=pooling)
+    random = np.random.default_rng(0)
+    items = [
+        Faces(random.integers(0, int(high), (int(n), 64, 64), np.uint8))
+        for n, high in zip(random.integers(1, 6, 24), random.integers(2, 256, 24), strict=True)
+    ]
+    alone = [row for item in items for row in resnet.embed([item])]
+    for _ in range(6):
+        order = random.permutation(len(items))
+        cuts = np.sort(random.choice(np.arange(1, 24), 3, replace=False))
+        for batch in np.split(order, cuts):
+            for i, row in zip(batch, resnet.embed([items[i] for i in batch]), strict=True):
+                wanted, found = alone[i].ravel().astype(float), row.ravel().astype(float)
+                assert found @ wanted >= 0.9999 * np.linalg.norm(found) * np.linalg.norm(wanted)
+                assert numerics == "standard" or np.abs(found - wanted).max() <= 1e-4
 
 
 @pytest.mark.parametrize(
@@ -162,7 +247,8 @@ def test_a_video_is_the_mean_of_its_frames(root: Root, write_video: Callable[...
         ({"depth": 101}, "depth"),
         ({"size": 16}, "size"),
         ({"frames": 0}, "frames"),
-        ({"layer": "fc"}, "layer"),
+        ({"layer": "conv1"}, "layer"),
+        ({"pooling": "max"}, "pooling"),
         ({"weights": "imagenet"}, "weights should be"),
         ({"depth": 18}, "IMAGENET1K_V1"),
         ({"weights": "trained", "initial": "trained"}, "weights should be"),
@@ -183,6 +269,43 @@ def test_real_faces_equal_torchvision(real_data: Path, root: Root, tmp_path: Pat
     found = rows(resnet, *(Sample(id=path.name, corpus="c", image=path) for path in paths))
     for path, row in zip(paths, found, strict=True):
         assert np.abs(row - by_torchvision(network, path, 64)).max() <= 1e-4
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("statistics", ["fresh", "mixed", "faces"])
+def test_real_faces_equal_torchvisions_resnet_50_as_stored(
+    real_data: Path, root: Root, tmp_path: Path, statistics: str
+) -> None:
+    """The running statistics of a fresh network, of one that saw noise, of one that saw hundreds of these faces."""
+    paths = sorted((real_data / "faces/fer2013").rglob("*.jp*g"))
+    torch.manual_seed(0)
+    network = trained_looking(50) if statistics == "mixed" else models.resnet50().eval()
+    if statistics == "faces":
+        normalised = FaceNetwork(50, 0)
+        normalised.resnet = network.train()
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = None  # the mean over all batches
+        seen = [load_still(path, Framing(size=112), "").pixels for path in paths[::2]]
+        with torch.no_grad():
+            for start in range(0, len(seen), 50):
+                normalised.rows(torch.from_numpy(np.concatenate(seen[start : start + 50])))
+        network.eval()
+    torch.save(network.state_dict(), tmp_path / "resnet.pth")
+    chosen = paths[3::88]
+    assert len(chosen) >= 8
+    wanted = np.stack([by_torchvision(network, path, 224) for path in chosen])
+    samples = [Sample(id=path.name, corpus="c", image=path) for path in chosen]
+    for numerics in ("standard", "exact"):
+        resnet = opened(root, weights=str(tmp_path / "resnet.pth"), numerics=numerics)
+        found = np.stack([resnet.identity.spec.checked(row, sample_id="") for row in rows(resnet, *samples)])
+        if numerics == "exact":
+            assert np.abs(found - wanted).max() <= 1e-4
+        else:
+            assert found.dtype == np.float16
+            products = (found.astype(float) * wanted).sum(axis=1)
+            norms = np.linalg.norm(found.astype(float), axis=1) * np.linalg.norm(wanted.astype(float), axis=1)
+            assert (products / norms).min() >= 0.9999
 
 
 def test_a_checkpoint_is_refused_with_what_is_expected(root: Root, tmp_path: Path) -> None:

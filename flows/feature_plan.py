@@ -1,0 +1,150 @@
+"""`[features.<modality>]` of a study: an extractor, how its encoder is trained, which augmented views are made."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from extractors.extractor import Extractor, View, extractor_name, find_extractor
+from extractors.training import TrainConfig
+from flows.grids import expand
+from stores.errors import ConfigError
+from stores.plugins import plugin_names
+from stores.samples import MODALITIES
+from stores.settings import build, check_keys, table_of
+from stores.spec import NUMERICS
+
+RESERVED, PER_REPEAT = "reserved", "per-repeat"
+BOTH, ENCODER, HEADS = "both", "encoder", "heads"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewPlan:
+    """`[features.<modality>.views]`: `count` augmented views of what is trained on, varied as `settings` say.
+
+    They are `used_by` the encoder, by the heads, or by both as far as there are both.
+    """
+
+    settings: Any
+    count: int = 1
+    used_by: str = BOTH
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ConfigError(f"count should be 1 or more, got {self.count}")
+        if self.used_by not in (BOTH, ENCODER, HEADS):
+            raise ConfigError(f"used_by should be one of {BOTH}, {ENCODER}, {HEADS}, got {self.used_by!r}")
+
+    @property
+    def numbered(self) -> tuple[View, ...]:
+        return tuple(View(settings=self.settings, number=number) for number in range(1, self.count + 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturePlan:
+    """`[features.<modality>]`: which extractor with which settings, and how its encoder is trained, if it has one.
+
+    `train_on` is `reserved` (samples whose split is `encoder`) or `per-repeat` (a share of every training part).
+    `views` are made of what is trained on; the plan of one of them names it as `view`, or its upstream does. `grid`
+    holds the plans that are tried, if several are.
+    """
+
+    modality: str
+    extractor: type[Extractor[Any]]
+    config: Any
+    numerics: str
+    upstream: "FeaturePlan | None" = None
+    train: TrainConfig | None = None
+    train_on: str | None = None
+    views: ViewPlan | None = None
+    view: View | None = None
+    grid: tuple["FeaturePlan", ...] = ()
+
+    @property
+    def name(self) -> str:
+        return extractor_name(self.extractor)
+
+    @property
+    def encoder_views(self) -> tuple[View, ...]:
+        """The views its encoder is fitted on, if it has one."""
+        return self._views(ENCODER) if self.train is not None else ()
+
+    @property
+    def head_views(self) -> tuple[View, ...]:
+        """The views that heads are trained on."""
+        return self._views(HEADS)
+
+    def of_view(self, view: View) -> "FeaturePlan":
+        """Return the plan of one view: its own media varied, or those its upstream reads."""
+        grid = tuple(tried.of_view(view) for tried in self.grid)
+        if self.extractor.view_type is not None:
+            return replace(self, view=view, grid=grid)
+        assert self.upstream is not None
+        return replace(self, upstream=replace(self.upstream, view=view), grid=grid)
+
+    def _views(self, user: str) -> tuple[View, ...]:
+        used = self.views is not None and self.views.used_by in (BOTH, user)
+        return self.views.numbered if self.views is not None and used else ()
+
+
+def read_feature(modality: str, table: dict[str, Any]) -> FeaturePlan:
+    """Return the plan of a `[features.<modality>]` table. Raises ConfigError, NotFound for an unknown extractor."""
+    where = f"features.{modality}"
+    if modality not in MODALITIES:
+        raise ConfigError(f"[{where}] should be named after a modality: {', '.join(MODALITIES)}")
+    name = table.pop("extractor", None)
+    if not isinstance(name, str):
+        names = ", ".join(plugin_names(f"extractors.{modality}"))
+        raise ConfigError(f"[{where}] lacks the key 'extractor': one of {names}")
+    numerics = table.pop("numerics", "standard")
+    if numerics not in NUMERICS:
+        raise ConfigError(f"[{where}] numerics should be one of {', '.join(NUMERICS)}, got {numerics!r}")
+    extractor = find_extractor(modality, name)
+    upstream = table_of(table, "upstream", where=where)
+    if "views" in upstream:
+        raise ConfigError(f"[{where}.upstream] takes no views: write them to [{where}.views]")
+    training = table_of(table, "train", where=where)
+    own = {key: value for key, value in table.items() if key not in ("upstream", "train", "views")}
+    view_type = _view_type(extractor)
+    if "views" in table and view_type is None:
+        raise ConfigError(f"[{where}.views] {name} has no views: leave this table out")
+    allowed = [f.name for f in fields(extractor.config_type)] + ["extractor", "numerics"]
+    allowed += ["upstream"] * bool(extractor.upstream) + ["train"] * extractor.trainable + ["views"] * bool(view_type)
+    check_keys(table, allowed, where=where)
+    config: Any = build(extractor.config_type, own, where=where)
+    trained = extractor.trainable and extractor.needs_encoder(config)
+    if training and not trained:
+        raise ConfigError(f'[{where}.train] has no effect: these settings read given weights; set weights = "trained"')
+    train_on = training.pop("samples", RESERVED) if trained else None
+    grid = training.pop("grid", None)
+    if train_on not in (RESERVED, PER_REPEAT, None):
+        raise ConfigError(f"[{where}.train] samples should be {RESERVED!r} or {PER_REPEAT!r}, got {train_on!r}")
+    plan = FeaturePlan(
+        modality=modality,
+        extractor=extractor,
+        config=config,
+        numerics=numerics,
+        upstream=read_feature(modality, {"extractor": extractor.upstream, **upstream}) if extractor.upstream else None,
+        train=build(TrainConfig, training, where=f"{where}.train") if trained else None,
+        train_on=train_on,
+        views=_views(view_type, table, where, trained=trained) if "views" in table and view_type else None,
+    )
+    if grid is None:
+        return plan
+    return replace(plan, grid=expand(plan, grid, f"{where}.train", per_repeat=train_on == PER_REPEAT))
+
+
+def _view_type(extractor: type[Extractor[Any]]) -> type | None:
+    """Return the settings of a feature's views: its own media are varied, or those its upstream reads."""
+    if extractor.view_type is None and extractor.upstream is not None:
+        return find_extractor(extractor.modality, extractor.upstream).view_type
+    return extractor.view_type
+
+
+def _views(view_type: type, feature: dict[str, Any], above: str, *, trained: bool) -> ViewPlan:
+    where, own = f"{above}.views", ("count", "used_by")
+    table = table_of(feature, "views", where=above)
+    check_keys(table, [*own, *(f.name for f in fields(view_type))], where=where)
+    settings: Any = build(view_type, {key: value for key, value in table.items() if key not in own}, where=where)
+    plan = build(ViewPlan, {"settings": {}} | {key: table[key] for key in own if key in table}, where=where)
+    if plan.used_by == ENCODER and not trained:
+        raise ConfigError(f'[{where}] used_by = "encoder", but these settings train none: let the heads use them')
+    return replace(plan, settings=settings)

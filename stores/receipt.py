@@ -1,0 +1,105 @@
+"""What an extraction took, stage by stage, and what held it up."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+STAGES = ("read", "open", "decode", "embed", "write", "waiting")
+WAITING_TO_WRITE = "waiting_to_write"
+_BUSY = 0.85  # of the loop: from here on the device is the bottleneck
+_SHORT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReceipt:
+    """What one run took: `samples` done (with a row or in quarantine) in `seconds`, from the plan to the last seal.
+
+    `loop` is the seconds its loop ran with the model open, added up over processes. `stages` are seconds that overlap:
+    `read` (files hashed for their keys before the loop; upstream rows read by the decoding threads), `open` (the loop
+    waited for the model), `decode` (all threads together), `embed`, `write` (behind the loop, flushing included) and
+    `waiting` (the device had nothing to do), of which `waiting_to_write`. `decode_workers` are threads a process;
+    `halved` is how often a batch did not fit into memory.
+    """
+
+    samples: int
+    seconds: float
+    loop: float
+    stages: Mapping[str, float]
+    decode_workers: int
+    halved: int = 0
+
+    @classmethod
+    def total(cls, receipts: Iterable["RunReceipt"]) -> "RunReceipt":
+        """Return the sum of several: one feature extracted once a repeat, for instance."""
+        every = list(receipts)
+        stages: Counter[str] = Counter()
+        for receipt in every:
+            stages.update(receipt.stages)
+        return cls(
+            samples=sum(receipt.samples for receipt in every),
+            seconds=sum(receipt.seconds for receipt in every),
+            loop=sum(receipt.loop for receipt in every),
+            stages=dict(stages),
+            decode_workers=max(receipt.decode_workers for receipt in every),
+            halved=sum(receipt.halved for receipt in every),
+        )
+
+    @property
+    def rate(self) -> float | None:
+        """Samples a second of the whole run; None if it did nothing."""
+        return self.samples / self.seconds if self.samples and self.seconds else None
+
+    def share(self, stage: str) -> float | None:
+        """Return seconds of a stage / seconds of the loop. Stages overlap, so shares may add up to more than 1."""
+        return self.stages.get(stage, 0.0) / self.loop if self.loop else None
+
+    @property
+    def busy_share(self) -> float | None:
+        """Share of the loop in which the device embedded."""
+        return self.share("embed")
+
+    @property
+    def verdict(self) -> str:
+        """What holds the run up, and what to do about it, in one line."""
+        busy = self.busy_share
+        if not self.samples or busy is None:
+            return "nothing to do"
+        if busy >= _BUSY:
+            return "embedding bound: the device is the bottleneck, as it should be"
+        if self.loop < _SHORT_S:
+            return "too short to tell what bounds it"
+        write = self.stages.get(WAITING_TO_WRITE, 0.0)
+        source = self.stages.get("waiting", 0.0) - write
+        rest = self.loop * (1 - busy) - write - source
+        if write >= max(source, rest):
+            return "write bound: the device waits for the store; a faster disk under --root would help"
+        if source >= rest:
+            stage = "decode" if self.stages.get("decode", 0.0) > 0 else "read"
+            return (
+                f"{stage} bound: raise --decode-workers ({self.decode_workers}), or spread it with --workers or --dask"
+            )
+        return "loop bound: rows are so cheap that keeping the books takes longest"
+
+    def __str__(self) -> str:
+        busy = self.busy_share
+        told = [] if busy is None else [f"device busy {100 * busy:.0f} %"]
+        halved = [f"batches halved {self.halved} times for lack of memory"] if self.halved else []
+        return "; ".join([*told, *halved, self.verdict])
+
+    def as_json(self) -> dict[str, Any]:
+        """Return every field and what follows from them, rounded, for people and scripts."""
+        return {
+            **asdict(self),
+            "seconds": round(self.seconds, 3),
+            "loop": round(self.loop, 3),
+            "stages": {name: round(seconds, 3) for name, seconds in sorted(self.stages.items())},
+            "shares": {name: _rounded(self.share(name)) for name in STAGES},
+            "samples_per_second": _rounded(self.rate),
+            "busy_share": _rounded(self.busy_share),
+            "verdict": self.verdict,
+        }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
