@@ -33,7 +33,7 @@ from stores.root import Root
 from stores.samples import Sample
 
 SIDE, BATCH, GFLOP = 256, 32, 2 * 4.09
-PEER_IMAGES, PEER_TURN, OUR_TURN = 256, 64, 256
+PEER_IMAGES, PEER_TURN, OUR_TURN = 192, 64, 192
 PREPARE = Compose(
     [Grayscale(3), Resize((224, 224)), ToTensor(), Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]
 )

@@ -1,21 +1,10 @@
 """A training that is under way, as tensors and notes: what a killed one goes on from, bit for bit."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-
-
-class Checkpoints(Protocol):
-    """Where one training keeps its state: replaced as a whole, found again by the id of the encoder."""
-
-    def load(self) -> tuple[Mapping[str, np.ndarray], Mapping[str, Any]] | None:
-        """Return (tensors, notes) of the last `save`, or None if there is none that is whole."""
-
-    def save(self, tensors: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
-        """Keep tensors, and notes that JSON can hold."""
 
 
 def to_arrays(model: nn.Module, optimiser: torch.optim.Optimizer, best: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
@@ -25,8 +14,9 @@ def to_arrays(model: nn.Module, optimiser: torch.optim.Optimizer, best: Mapping[
     for number, moments in optimiser.state_dict()["state"].items():
         found |= {f"optimiser/{number}/{name}": value for name, value in moments.items() if isinstance(value, Tensor)}
     found["random/cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        found |= {f"random/cuda{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        found["random/cuda"] = torch.cuda.get_rng_state(device)
     return {name: value.cpu().numpy() for name, value in found.items()}
 
 
@@ -45,11 +35,9 @@ def from_arrays(
         moments.setdefault(int(number), {})[kind] = laid_out
     optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
     torch.set_rng_state(tensors["random/cpu"])
-    if torch.cuda.is_available():
-        for name, state in _under("random", tensors).items():
-            if name.startswith("cuda"):
-                torch.cuda.set_rng_state(state, int(name.removeprefix("cuda")))
     device = next(model.parameters()).device
+    if device.type == "cuda" and "random/cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random/cuda"], device)
     return {name: value.to(device) for name, value in _under("best", tensors).items()}
 
 

@@ -66,7 +66,7 @@ class Reader:
 class Crowd(Sequence[Any]):
     """Samples to fit or to stop on, in order.
 
-    `labels` is (n,) int64; `lengths` (n, versions) int64, 0 where a view could not be made.
+    `labels` is (n,) int64, `lengths` (n, versions) int64.
     """
 
     reader: Reader
@@ -78,14 +78,14 @@ class Crowd(Sequence[Any]):
         return len(self.names)
 
     def __getitem__(self, position: Any) -> Any:
-        return next(self.items([position], [0]))
+        return next(self.items([(position, 0)]))
 
     def __iter__(self) -> Iterator[Any]:
-        return self.items(range(len(self)), [0] * len(self))
+        return self.items([(position, 0) for position in range(len(self))])
 
-    def items(self, positions: Sequence[int], versions: Sequence[int]) -> Iterator[Any]:
-        """Yield these versions of these samples. Raises StoreError for one that can no longer be read."""
-        picks = [(self.names[position], version) for position, version in zip(positions, versions, strict=True)]
+    def items(self, draws: Sequence[tuple[int, int]]) -> Iterator[Any]:
+        """Yield items by position and version. Raises StoreError for one that can no longer be read."""
+        picks = [(self.names[position], version) for position, version in draws]
         for (name, _), item in zip(picks, self.reader.stream(picks), strict=True):
             if isinstance(item, MediaError):
                 raise StoreError(f"{name} could be read before and no longer can: {item}; run again") from item

@@ -1,7 +1,7 @@
 """One training: batches alike in length, learning-rate decay and early stopping; deterministic from a seed."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
@@ -11,20 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from extractors._checkpoint import Checkpoints, from_arrays, to_arrays
+from extractors._checkpoint import from_arrays, to_arrays
 from extractors._crowd import Crowd
 from extractors.devices import at_most, computing, moved, pick_device, pick_dtype
 from extractors.trainable import Trainable
 from extractors.training import TrainConfig
-from stores.encoders import Epoch
-from stores.errors import ConfigError
+from stores.encoders import Checkpoints, Epoch
 
 _BUCKET = 8  # batches are formed by length within so many of them
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """The best epoch's weights, without the classifier, and the whole curve."""
+    """The best epoch's weights, without the classifier, and the whole curve; `best_epoch` 0: it diverged."""
 
     weights: Mapping[str, np.ndarray]
     curves: tuple[Epoch, ...]
@@ -33,12 +32,17 @@ class Fitted:
 
 @dataclass
 class _Progress:
-    """How far a training is; `best` holds the weights of the best epoch."""
+    """How far a training is: `best` holds the weights of the best epoch, `slowed` is when the rate was last cut."""
 
     curves: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
-    best_loss: float = float("inf")
+    slowed: int = 0
     best: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def improves(self) -> bool:
+        """Return whether the last epoch is the best so far."""
+        loss = self.curves[-1].val_loss
+        return loss < (self.curves[self.best_epoch - 1].val_loss if self.best_epoch else float("inf"))
 
 
 def fit(
@@ -79,9 +83,6 @@ class _Training:
         self.extractor, self.network, self.plan, self.weights = extractor, network, plan, weights
         self.model = nn.ModuleList([network, head])
         self.optimiser = _optimiser(self.model.parameters(), plan)
-        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self.optimiser, factor=plan.decay, patience=plan.decay_patience
-        )
         self.generator = np.random.default_rng(plan.seed)
         self.dtype = pick_dtype(weights.device, plan.numerics if extractor.trains_mixed else "exact")
 
@@ -97,17 +98,16 @@ class _Training:
         advance(len(far.curves))
         while len(far.curves) < plan.epochs and len(far.curves) - far.best_epoch < plan.patience:
             far.curves.append(self._epoch(len(far.curves) + 1, fitted, stopping))
-            loss = far.curves[-1].val_loss
-            self.schedule.step(loss)
-            if loss < far.best_loss:
-                far.best_epoch, far.best_loss = len(far.curves), loss
+            if far.improves():
+                far.best_epoch = len(far.curves)
                 far.best = {name: value.clone() for name, value in self.network.state_dict().items()}
+            if len(far.curves) - max(far.best_epoch, far.slowed) >= plan.decay_patience:
+                far.slowed = len(far.curves)
+                self.optimiser.param_groups[0]["lr"] *= plan.decay
             if time.monotonic() - saved >= checkpoint_every:
                 self._save(far, checkpoints)
                 saved = time.monotonic()
             advance(1)
-        if not far.best_epoch:
-            raise ConfigError(f"the training diverged: lower learning_rate (it is {plan.learning_rate})")
         weights = {name: value.cpu().numpy() for name, value in far.best.items()}
         return Fitted(weights, tuple(far.curves), far.best_epoch)
 
@@ -115,8 +115,7 @@ class _Training:
         notes = {
             "curves": [asdict(epoch) for epoch in far.curves],
             "best_epoch": far.best_epoch,
-            "best_loss": far.best_loss if far.best_epoch else None,
-            "schedule": self.schedule.state_dict(),
+            "slowed": far.slowed,
             "rate": self.optimiser.param_groups[0]["lr"],
             "generator": self.generator.bit_generator.state,
         }
@@ -128,21 +127,19 @@ class _Training:
             return _Progress()
         arrays, notes = found
         best = from_arrays(arrays, self.model, self.optimiser)
-        self.schedule.load_state_dict(notes["schedule"])
         self.optimiser.param_groups[0]["lr"] = notes["rate"]
         self.generator.bit_generator.state = notes["generator"]
-        loss = float("inf") if notes["best_loss"] is None else notes["best_loss"]
-        return _Progress([Epoch(**epoch) for epoch in notes["curves"]], notes["best_epoch"], loss, best)
+        curves = [Epoch(**epoch) for epoch in notes["curves"]]
+        return _Progress(curves, notes["best_epoch"], notes["slowed"], best)
 
     def _epoch(self, number: int, fitted: Crowd, stopping: Crowd) -> Epoch:
         started, rate = time.perf_counter(), float(self.optimiser.param_groups[0]["lr"])
         self.model.train()
-        train_loss, train_accuracy = self._passed(fitted, *self._drawn(fitted), learn=True)
+        train_loss, train_accuracy = self._passed(fitted, self._drawn(fitted), learn=True)
         self.model.eval()
         with torch.inference_mode():
-            as_they_are = np.zeros(len(stopping), np.int64)
-            in_order = self._cut(stopping.lengths[:, 0], np.arange(len(stopping)))
-            val_loss, val_accuracy = self._passed(stopping, in_order, as_they_are, learn=False)
+            everyone = np.stack([np.arange(len(stopping)), np.zeros(len(stopping), np.int64)], axis=1)
+            val_loss, val_accuracy = self._passed(stopping, self._cut(stopping, everyone), learn=False)
         return Epoch(
             epoch=number,
             train_loss=train_loss,
@@ -153,16 +150,16 @@ class _Training:
             seconds=time.perf_counter() - started,
         )
 
-    def _passed(
-        self, crowd: Crowd, batches: Sequence[np.ndarray], versions: np.ndarray, *, learn: bool
-    ) -> tuple[float, float]:
-        """Return (weighted mean cross-entropy, accuracy) of one pass over the batches of positions."""
+    def _passed(self, crowd: Crowd, batches: Sequence[np.ndarray], *, learn: bool) -> tuple[float, float]:
+        """Return (weighted mean cross-entropy, accuracy) of one pass over batches (B, 2) of positions and versions."""
         loss, mass, hits = torch.zeros(3, dtype=torch.float64, device=self.weights.device)
         network, head = self.model
-        for batch, items in self._read(crowd, batches, versions):
+        every = crowd.items(np.concatenate(batches).tolist())
+        for batch in batches:
+            items: Sequence[Any] = list(islice(every, len(batch)))
             if learn and self.plan.augment:
                 items = self.extractor.augmented(items, self.generator)
-            labels = moved(torch.from_numpy(crowd.labels[batch]), self.weights.device)
+            labels = moved(torch.from_numpy(crowd.labels[batch[:, 0]]), self.weights.device)
             with computing(labels.device, self.dtype):
                 rows = network(*(moved(tensor, labels.device) for tensor in self.extractor.batch(items)))
             logits = head(rows.float())
@@ -175,32 +172,24 @@ class _Training:
             hits = hits + (logits.argmax(dim=1) == labels).sum()
         return (loss / mass).item(), hits.item() / sum(map(len, batches))
 
-    def _read(
-        self, crowd: Crowd, batches: Sequence[np.ndarray], versions: np.ndarray
-    ) -> Iterator[tuple[np.ndarray, Sequence[Any]]]:
-        order = np.concatenate(batches)
-        items = crowd.items(order.tolist(), versions[order].tolist())
-        return ((batch, list(islice(items, len(batch)))) for batch in batches)
-
-    def _drawn(self, crowd: Crowd) -> tuple[list[np.ndarray], np.ndarray]:
-        """Return batches of positions in random order, alike in length within a few batches, and everyone's version."""
-        labels, lengths = crowd.labels, crowd.lengths[:, 0]
-        versions = np.zeros(len(labels), np.int64)
-        if crowd.lengths.shape[1] > 1:
-            versions = self.generator.integers(crowd.lengths.shape[1], size=len(labels))
-            versions[crowd.lengths[np.arange(len(labels)), versions] == 0] = 0
-            lengths = crowd.lengths[np.arange(len(labels)), versions]
-        order = self.generator.permutation(len(labels))
+    def _drawn(self, crowd: Crowd) -> list[np.ndarray]:
+        """Return batches in random order, alike in length within a few of them; each draw has a version at random."""
+        positions = self.generator.permutation(len(crowd))
         if self.plan.balance == "resample":
-            order = self.generator.permutation(_resampled(labels, self.generator))
-        bucket = _BUCKET * self.plan.batch_size
-        batches = [b for i in range(0, len(order), bucket) for b in self._cut(lengths, order[i : i + bucket])]
-        return [batches[i] for i in self.generator.permutation(len(batches))], versions
+            positions = self.generator.permutation(_resampled(crowd.labels, self.generator))
+        versions = np.zeros(len(positions), np.int64)
+        if crowd.lengths.shape[1] > 1:
+            versions = self.generator.integers(crowd.lengths.shape[1], size=len(positions))
+        draws = np.stack([positions, versions], axis=1)
+        buckets = np.array_split(draws, -(-len(draws) // (_BUCKET * self.plan.batch_size)))
+        batches = [batch for bucket in buckets for batch in self._cut(crowd, bucket)]
+        return [batches[i] for i in self.generator.permutation(len(batches))]
 
-    def _cut(self, lengths: np.ndarray, positions: np.ndarray) -> list[np.ndarray]:
+    def _cut(self, crowd: Crowd, draws: np.ndarray) -> list[np.ndarray]:
         """Return batches alike in length and nearly equal in size: batch norm cannot learn from a single item."""
-        count = -(-len(positions) // self.plan.batch_size)
-        return np.array_split(positions[np.argsort(lengths[positions], kind="stable")], count)
+        lengths = crowd.lengths[draws[:, 0], draws[:, 1]]
+        count = max(1, min(-(-len(draws) // self.plan.batch_size), len(draws) // 2))
+        return np.array_split(draws[np.argsort(lengths, kind="stable")], count)
 
 
 def _optimiser(parameters: Iterable[nn.Parameter], plan: TrainConfig) -> torch.optim.Optimizer:

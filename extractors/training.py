@@ -25,6 +25,10 @@ OPTIMISERS = ("adam", "sgd", "rmsprop")
 BALANCES = ("weights", "resample", "none")
 
 
+class Diverged(ConfigError):
+    """A training whose loss was never a number: no weights are worth keeping."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     """How an encoder is trained: on cross-entropy under a linear classifier, the learning rate lowered and the
@@ -55,9 +59,9 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "decay_patience", "patience"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} should be at least 1, got {getattr(self, name)}")
+        for name, least in (("epochs", 1), ("batch_size", 2), ("decay_patience", 1), ("patience", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} should be at least {least}, got {getattr(self, name)}")
         if not (0 < self.decay <= 1 and 0 <= self.dropout < 1 and 0 < self.stop_share < 1):
             raise ConfigError(f"expected decay in (0, 1], dropout in [0, 1) and stop_share in (0, 1), got {self}")
         if self.learning_rate <= 0 or self.weight_decay < 0 or not 0 <= self.momentum < 1:
@@ -153,9 +157,9 @@ def train(
     A training that was killed goes on from its last checkpoint. `config` and `views` are those of `plan_recipe`: the
     recipe holds digests where the config holds paths; an extractor with an upstream reads its views from
     `view_upstreams`, one a view. Trainees whose media cannot be decoded after all are left out and counted in
-    `encoder.json` as `skipped`, views that cannot be made as `view`. Raises ConfigError if that leaves nothing to be
-    fitted or to stop on, and StoreError if a trainee could not be read, or not in time: the same recipe with all of
-    its trainees would be another encoder.
+    `encoder.json` as `skipped`. Raises Diverged, ConfigError if a class, or nobody, is left to be fitted or stopped on,
+    and StoreError if a trainee or a view of one could not be read, or not in time: the same recipe with all of them
+    would be another encoder.
     """
     encoders = EncoderStore(root)
     if recipe.id in encoders:
@@ -168,6 +172,8 @@ def train(
         raise ConfigError(f"the config of {extractor.name} is not the one {recipe.id} was planned with: plan again")
     from extractors._fitting import fit
 
+    if upstream is not None and len(view_upstreams) != len(views):
+        raise ConfigError(f"{extractor.name} reads {len(views)} views, but got {len(view_upstreams)} stores of them")
     readers: list[Extractor[Any]] = [extractor]
     if upstream is None:
         readers += [extractor_type(config, Inputs(root=root, view=view)) for view in views]
@@ -175,6 +181,8 @@ def train(
         readers += [extractor_type(config, Inputs(root=root, upstream=store)) for store in view_upstreams]
     crowds, skipped = _gather(readers, recipe, samples, runtime)
     name = f"train {recipe.id}"
+    if skipped:
+        report.note(f"{name}: left out " + ", ".join(f"{count} {reason}" for reason, count in skipped.items()))
     report.start(name, plan.epochs, "epochs")
     fitted = fit(
         extractor,
@@ -188,6 +196,8 @@ def train(
         checkpoint_every=runtime.checkpoint_every,
     )
     report.finish(name)
+    if not fitted.best_epoch:
+        raise Diverged(f"{name}: the loss was never a number: lower learning_rate (it is {plan.learning_rate:g})")
     return encoders.seal(recipe, fitted.weights, fitted.curves, fitted.best_epoch, skipped=skipped)
 
 
@@ -234,11 +244,11 @@ def _gather(
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items())) or "none skipped"
             raise ConfigError(f"{recipe.id}: none of {planned} samples to {use} on could be decoded ({reasons})")
         of_views = [_view_lengths(reader, names, version) for version in range(1, len(readers)) if use == FIT]
-        table = np.stack([[lengths[name] for name in names], *of_views], axis=1)
-        skipped["view"] += int((table == 0).sum())
         labels = np.array([recipe.classes.index(t.label) for t in members], np.int64)
-        crowds[use] = Crowd(reader, names, labels, table)
-    return crowds, {reason: count for reason, count in sorted(skipped.items()) if count}
+        crowds[use] = Crowd(reader, names, labels, np.stack([[lengths[name] for name in names], *of_views], axis=1))
+    if lost := {t.label for t in recipe.trainees if t.use == FIT} - {recipe.classes[i] for i in crowds[FIT].labels}:
+        raise ConfigError(f"{recipe.id}: no sample of {', '.join(sorted(lost))} to be fitted on could be decoded")
+    return crowds, dict(sorted(skipped.items()))
 
 
 def _lengths(reader: Reader, names: Sequence[str]) -> tuple[Mapping[str, int], Mapping[str, MediaError]]:
@@ -255,7 +265,10 @@ def _lengths(reader: Reader, names: Sequence[str]) -> tuple[Mapping[str, int], M
 
 
 def _view_lengths(reader: Reader, names: Sequence[str], version: int) -> list[int]:
-    """Return the length of this view of everyone, 0 where it cannot be made: the sample itself stands in for it."""
-    length = reader.extractors[version].length
-    items = reader.stream([(name, version) for name in names])
-    return [0 if isinstance(item, MediaError) else length(item) for item in items]
+    """Return the length of this view of everyone. Raises StoreError if one cannot be made."""
+    lengths = []
+    for name, item in zip(names, reader.stream([(name, version) for name in names]), strict=True):
+        if isinstance(item, MediaError):
+            raise StoreError(f"view {version} of {name} cannot be made, so nothing is trained on it: {item}") from item
+        lengths.append(reader.extractors[version].length(item))
+    return lengths

@@ -76,7 +76,7 @@ def publish(job: str, study: str, result: JSON) -> None:
 
 def _receipt_lines(features: dict[str, Any]) -> list[str]:
     """Return a table of what each extraction took, as text."""
-    receipts = {name: told["receipt"] for name, told in features.items() if told["receipt"]["samples"]}
+    receipts = {name: told["receipt"] for name, told in features.items() if (told["receipt"] or {}).get("samples")}
     if not receipts:
         return []
     rows = [

@@ -33,12 +33,15 @@ def show_books(features: Mapping[str, Feature]) -> None:
 
 
 def show_receipts(features: Mapping[str, Feature]) -> None:
-    """Print what the extractions of this run took: one row a stage, one column a feature; nothing if all was cached."""
-    receipts = {
-        name: feature.books.receipt
-        for name, feature in sorted(features.items())
-        if feature.books.receipt is not None and feature.books.receipt.samples
-    }
+    """Print what the extractions of this run took: one row a stage, one column a feature with its views.
+
+    Nothing is printed if all was cached.
+    """
+    receipts = {}
+    for name, feature in sorted(features.items()):
+        own = [made.books.receipt for made in (feature, *feature.views) if made.books.receipt is not None]
+        if any(receipt.samples for receipt in own):
+            receipts[name] = RunReceipt.total(own)
     if not receipts:
         return
     every = list(receipts.values())

@@ -23,9 +23,9 @@ PART_BYTES = 256 << 20
 def compact(store: FeatureStore, *, part_bytes: int = PART_BYTES) -> tuple[int, int]:
     """Merge the small parts of a feature and return (parts merged, parts written).
 
-    Parts are merged only with those computed alike (device, dtype, versions), so what is reported of a row stays
-    true. The new part holds every key of those it replaces, whatever other parts hold: two compactions at once, each
-    leaving a key to the other, cannot lose it.
+    Parts are merged only with those computed alike (device, dtype, versions) and told of alike (with or without
+    stages), so what is reported of a row stays true. The new part holds every key of those it replaces, whatever other
+    parts hold: two compactions at once, each leaving a key to the other, cannot lose it.
     """
     merged = written = 0
     for batch in _batches(store, part_bytes):
@@ -44,9 +44,9 @@ def _batches(store: FeatureStore, part_bytes: int) -> Iterator[list[Sealed]]:
     """Yield the parts to merge, two or more at a time: computed alike, together no larger than `part_bytes`."""
     alike: dict[str, list[Sealed]] = defaultdict(list)
     for seal, table in store.parts.live():
-        alike[repr((seal.receipt.device, seal.receipt.dtype, sorted(seal.receipt.versions.items())))].append(
-            (seal, table)
-        )
+        made = seal.receipt
+        told = repr((made.device, made.dtype, sorted(made.versions.items()), bool(made.stages)))
+        alike[told].append((seal, table))
     for parts in alike.values():
         batch: list[Sealed] = []
         size = 0

@@ -99,9 +99,10 @@ class EncoderStore:
         `skipped` counts, by reason, the trainees of the recipe whose media could not be decoded.
         """
         encoder_id = recipe.id
-        if encoder_id in self:
-            return encoder_id
         folder = f"encoders/{encoder_id}"
+        if encoder_id in self:
+            self.root.delete(folder, CHECKPOINT)
+            return encoder_id
         # safetensors writes the memory as it lies: a channels-last weight would come back scrambled
         ordered = {name: np.asarray(value, order="C") for name, value in weights.items()}
         if not self.root.put_new(save_tensors(ordered), folder, "weights.safetensors"):
@@ -182,9 +183,9 @@ class Checkpoints:
         try:
             tensors = dict(load_tensors(self._root.read(*self._path)))
             notes = json.loads(tensors.pop(_NOTES).tobytes())
-        except (FileNotFoundError, SafetensorError, KeyError, ValueError):
+            whole = notes["tensors"] == tensors_digest(tensors.items()) and notes["crowd"] == self._crowd
+        except (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError):
             return None
-        whole = notes["tensors"] == tensors_digest(tensors.items()) and notes["crowd"] == self._crowd
         return (tensors, notes) if whole else None
 
 

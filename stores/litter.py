@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from stores.encoders import EncoderStore
+from stores.encoders import CHECKPOINT, EncoderStore
 from stores.errors import ConfigError, NotFound
 from stores.features import FeatureStore, feature_ids
 from stores.layout import is_temporary
@@ -45,6 +45,8 @@ def find_litter(root: Root, *, grace: float = GRACE_S, unused: bool = False, dam
     for name in root.names("encoders"):
         if name not in EncoderStore(root):
             found.append(files.litter([f"encoders/{name}"], "a training that was never finished"))
+        elif root.exists("encoders", name, CHECKPOINT):
+            found.append(files.litter([f"encoders/{name}/{CHECKPOINT}"], "the training it is of is finished"))
     for name in root.names("studies"):
         found += _of_study(root, name, files)
     if unused:

@@ -11,8 +11,9 @@ class Convolution:
     """A convolution with bias and, if wanted, ReLU; its input and output are in `dtype`."""
 
     def __init__(self, weight: Tensor, bias: Tensor, like: nn.Conv2d, dtype: torch.dtype) -> None:
-        self._weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
-        self._bias = bias.to(dtype)
+        device = like.weight.device
+        self._weight = weight.to(device, dtype).contiguous(memory_format=torch.channels_last)
+        self._bias = bias.to(device, dtype)
         self._stride, self._padding = like.stride, like.padding
 
     def __call__(self, states: Tensor, *, relu: bool = True, onto: Tensor | None = None) -> Tensor:
@@ -30,33 +31,35 @@ class FusedConvolution(Convolution):
         super().__init__(weight, bias, like, dtype)
         self._exact_bias = bias.float()  # not with an addition: oneDNN's binding refuses it there
         self._how = [list(like.padding), list(like.stride), [1, 1], 1]
-        self._packed: Tensor | None = None
+        self._packed = False
 
     def __call__(self, states: Tensor, *, relu: bool = True, onto: Tensor | None = None) -> Tensor:
         found: Tensor
         ops = torch.ops.mkldnn
-        if self._packed is None:  # how weights lie best depends on the pictures' size
-            self._packed = ops._reorder_convolution_weight(self._weight, *self._how, list(states.shape))
+        if not self._packed:  # how weights lie best depends on the size of what they meet
+            self._weight = ops._reorder_convolution_weight(self._weight, *self._how, list(states.shape))
+            self._packed = True
         after = "relu" if relu else "none"
         if onto is None:
-            found = ops._convolution_pointwise(states, self._packed, self._exact_bias, *self._how, after, [], None)
+            found = ops._convolution_pointwise(states, self._weight, self._exact_bias, *self._how, after, [], None)
         else:
             found = ops._convolution_pointwise_.binary(
-                onto, states, self._packed, self._bias, *self._how, "add", 1.0, after, [], None
+                onto, states, self._weight, self._bias, *self._how, "add", 1.0, after, [], None
             )
         return found
 
 
 def folded(weight: Tensor, norm: Any) -> tuple[Tensor, Tensor]:
-    """Return weight and bias, in float64, of a convolution and the batch norm (in `eval`) after it."""
-    scale = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.eps)
-    bias = norm.bias.detach().double() - norm.running_mean.double() * scale
-    return weight.detach().double() * scale[:, None, None, None], bias
+    """Return weight and bias, in float64 on the CPU, of a convolution and the batch norm (in `eval`) after it."""
+    given = (weight, norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    own, gain, shift, mean, variance = (values.detach().cpu().double() for values in given)
+    scale = gain / torch.sqrt(variance + norm.eps)
+    return own * scale[:, None, None, None], shift - mean * scale
 
 
 def convolution(weight: Tensor, bias: Tensor, like: nn.Conv2d, dtype: torch.dtype) -> Convolution:
-    """Return the fastest convolution for the weight's device; stride and padding are those of `like`."""
-    return (FusedConvolution if fuses(weight.device) else Convolution)(weight, bias, like, dtype)
+    """Return the fastest convolution where `like` is; stride and padding are its own."""
+    return (FusedConvolution if fuses(like.weight.device) else Convolution)(weight, bias, like, dtype)
 
 
 def fuses(device: torch.device) -> bool:

@@ -445,6 +445,12 @@ def test_a_sample_that_takes_too_long_is_quarantined_and_delays_nobody(
     assert counts(counting) == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(("cores", "threads"), [(1, 2), (4, 2), (12, 6), (64, 16)])
+def test_half_of_the_cores_decode_but_two_at_least(monkeypatch: pytest.MonkeyPatch, cores: int, threads: int) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    assert Runtime().decode_workers == threads
+
+
 @pytest.mark.parametrize("wrong", [0.0, -1.0, float("nan")])
 def test_a_time_limit_is_above_zero(wrong: float) -> None:
     with pytest.raises(ConfigError, match="time_limit should be above 0 s"):

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
@@ -9,11 +9,14 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
-from extractors._fitting import _resampled
+from extractors._crowd import Crowd, Reader
+from extractors._fitting import _resampled, _Training
 from extractors._stopping import stop_share
-from extractors.extractor import Inputs, Runtime, find_extractor
+from extractors.extractor import Inputs, Runtime, View, find_extractor
+from extractors.image._views import FaceViews
 from extractors.run import extract
-from extractors.training import TrainConfig, plan_recipe, train, usable
+from extractors.speech._views import VoiceViews
+from extractors.training import Diverged, TrainConfig, plan_recipe, train, usable
 from stores.encoders import EncoderRecipe, EncoderStore
 from stores.errors import ConfigError, StoreError
 from stores.features import FeatureStore
@@ -383,3 +386,112 @@ def test_an_optimiser_nobody_knows_is_refused() -> None:
         TrainConfig(optimiser="lion")
     with pytest.raises(ConfigError, match="balance should be one of weights, resample, none, got True"):
         TrainConfig(balance=True)  # type: ignore[arg-type]
+
+
+def test_the_rate_is_cut_after_so_many_epochs_without_a_better_loss(task: Task) -> None:
+    plan = {"epochs": 7, "patience": 7, "decay_patience": 2, "decay": 0.1, "learning_rate": 1e-30}
+    encoder = task.train("speech", **plan)  # steps of nothing: only the running statistics of batch norm move
+    curves = EncoderStore(task.root).curves(encoder)
+    best = min(curves, key=lambda epoch: epoch.val_loss).epoch
+    wanted, rate, since = [], 1e-30, 0
+    for epoch in curves:  # the rule, spelled out
+        wanted.append(rate)
+        improved = epoch.val_loss < min([e.val_loss for e in curves[: epoch.epoch - 1]], default=float("inf"))
+        since = 0 if improved else since + 1
+        if since == 2:
+            rate, since = rate * 0.1, 0
+    assert [epoch.learning_rate for epoch in curves] == pytest.approx(wanted)
+    assert EncoderStore(task.root).describe(encoder)["best_epoch"] == best
+
+
+@pytest.mark.parametrize(("samples", "batch_size"), [(17, 2), (33, 4), (5, 4), (3, 2)])
+def test_no_batch_is_of_a_single_item(samples: int, batch_size: int) -> None:
+    training = object.__new__(_Training)
+    training.plan, training.generator = TrainConfig(batch_size=batch_size), np.random.default_rng(0)
+    crowd = Crowd(None, [str(i) for i in range(samples)], np.zeros(samples, int), np.ones((samples, 1), int))  # type: ignore[arg-type]
+    batches = training._drawn(crowd)
+    assert min(map(len, batches)) >= 2
+    assert sorted(np.concatenate(batches)[:, 0].tolist()) == list(range(samples))
+
+
+def test_one_sample_at_a_time_is_refused() -> None:
+    with pytest.raises(ConfigError, match="batch_size should be at least 2, got 1"):
+        TrainConfig(batch_size=1)
+
+
+def test_a_training_that_diverges_says_so_and_leaves_no_encoder(task: Task) -> None:
+    with pytest.raises(Diverged, match=r"train lstm_cnn-[0-9a-f]{12}: the loss was never a number"):
+        task.train("speech", optimiser="sgd", learning_rate=1e38, epochs=3)
+    assert task.root.names("encoders") == []
+
+
+def test_a_class_that_cannot_be_decoded_at_all_is_missed(task: Task, tmp_path: Path) -> None:
+    held = {t.sample_id for t in task.plan("image")[2].trainees if t.use == "fit" and t.label == "joy"}
+    for i in range(24):
+        (tmp_path / f"bad{i}.png").write_bytes(b"no picture" + bytes([i]))
+    samples = [replace(s, image=tmp_path / f"bad{i}.png") if s.id in held else s for i, s in enumerate(task.samples)]
+    kind, config, recipe = task.plan("image", samples)
+    with pytest.raises(ConfigError, match="no sample of joy to be fitted on could be decoded"):
+        train(kind, recipe, samples, task.root, RUNTIME, config=config, report=Silent())
+
+
+def test_views_are_drawn_as_often_as_the_sample_itself_and_only_to_be_fitted_on(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = [View(settings=FaceViews(), number=number) for number in (1, 2, 3)]
+    kind = find_extractor("image", "resnet")
+    config = kind.config_type(**SMALL["image"][1])
+    plan = replace(TRAIN, epochs=6)
+    recipe = plan_recipe(
+        kind, config, plan, task.samples, scheme="emotion", classes=CLASSES, groups=[], upstream=None, views=views
+    )
+    read: list[Sequence[tuple[str, int]]] = []
+    stream = Reader.stream
+    monkeypatch.setattr(Reader, "stream", lambda self, picks: read.append(picks) or stream(self, picks))
+    train(kind, recipe, task.samples, task.root, RUNTIME, config=config, report=Silent(), views=views)
+    held = {t.sample_id for t in recipe.trainees if t.use == "stop"}
+    assert all(version == 0 for picks in read for name, version in picks if name in held)
+    epochs = [picks for picks in read[4:] if {name for name, _ in picks} != held]
+    drawn = np.bincount([version for picks in epochs for _, version in picks], minlength=4)
+    assert drawn.sum() == 6 * (24 - len(held))
+    assert drawn.min() > drawn.sum() / 4 * 0.6  # 108 draws among 4: 16 is three deviations below 27
+    assert recipe.id != replace(recipe, config={**recipe.config, "views": []}).id
+
+
+def test_a_view_that_cannot_be_made_trains_nothing_under_the_full_recipe(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = find_extractor("image", "resnet")
+    config, views = kind.config_type(**SMALL["image"][1]), [View(settings=FaceViews(), number=1)]
+    recipe = plan_recipe(
+        kind, config, TRAIN, task.samples, scheme="emotion", classes=CLASSES, groups=[], upstream=None, views=views
+    )
+
+    def unreadable(*_: Any) -> Any:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(kind, "varied", unreadable)
+    with pytest.raises(StoreError, match=r"view 1 of c/\d+ cannot be made, so nothing is trained on it"):
+        train(kind, recipe, task.samples, task.root, RUNTIME, config=config, report=Silent(), views=views)
+    with pytest.raises(ConfigError, match="plan again"):
+        train(kind, recipe, task.samples, task.root, RUNTIME, config=config, report=Silent())
+    assert recipe.id not in EncoderStore(task.root)
+
+
+def test_views_of_frames_need_their_stores(task: Task) -> None:
+    views = [View(settings=VoiceViews(), number=1)]
+    kind = find_extractor("speech", "lstm_cnn")
+    config = kind.config_type(**SMALL["speech"][1])
+    recipe = plan_recipe(
+        kind,
+        config,
+        TRAIN,
+        task.samples,
+        scheme="emotion",
+        classes=CLASSES,
+        groups=[],
+        upstream=task.upstream(),
+        views=views,
+    )
+    with pytest.raises(ConfigError, match="lstm_cnn reads 1 views, but got 0 stores of them"):
+        train(kind, recipe, task.samples, task.root, RUNTIME, config=config, report=Silent(), views=views)

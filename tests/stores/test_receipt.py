@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
+from stores.compaction import compact
+from stores.features import FeatureStore
 from stores.receipt import RunReceipt
+from stores.spec import Receipt
 
 
 def receipt(samples: int = 100, seconds: float = 12.5, loop: float = 10.0, **stages: float) -> RunReceipt:
@@ -44,3 +47,31 @@ def test_receipts_of_several_runs_are_added_up() -> None:
     total = RunReceipt.total([receipt(embed=1.0), receipt(samples=50, embed=2.0, write=3.0)])
     assert (total.samples, total.seconds, total.loop) == (150, 25.0, 20.0)
     assert total.stages == {"embed": 3.0, "write": 3.0}
+
+
+def test_a_part_costs_its_rows_by_share_and_parts_without_stages_are_left_out(root, vectors, row) -> None:
+    store = FeatureStore.create(root, vectors)
+    told = Receipt(device="cpu", dtype="float32", seconds=2.0, stages={"embed": 1.0, "write": 0.5})
+    store.write_part({"a": row(0), "b": row(1)}, told)
+    store.write_part({"c": row(2)}, Receipt(device="cpu", dtype="float32", seconds=8.0))
+    assert store.cost(["a", "c", None]) == {"rows": 1, "seconds": 1.0, "stages": {"embed": 0.5, "write": 0.25}}
+    assert store.cost(["c"]) == {"rows": 0, "seconds": 0, "stages": {}}
+
+
+def test_what_rows_cost_outlives_a_compaction(root, vectors, row) -> None:
+    store = FeatureStore.create(root, vectors)
+    for key, seconds in (("a", 2.0), ("b", 4.0)):
+        stages = {"embed": seconds / 2, "write": 0.25}
+        store.write_part({key: row(0)}, Receipt(device="cpu", dtype="float32", seconds=seconds, stages=stages))
+    store.write_part({"old": row(2)}, Receipt(device="cpu", dtype="float32", seconds=8.0))
+    before = store.cost()
+    assert before == {"rows": 2, "seconds": 6.0, "stages": {"embed": 3.0, "write": 0.5}}
+    assert compact(store) == (2, 1)
+    assert store.cost() == before
+
+
+def test_a_part_is_told_how_long_its_values_took_to_write(root, vectors, row) -> None:
+    store = FeatureStore.create(root, vectors)
+    store.write_part({"a": row(0)}, Receipt(device="cpu", dtype="float32", seconds=1.0, stages={"embed": 1.0}))
+    [seal] = store.seals()
+    assert set(seal.receipt.stages) == {"embed", "write"}

@@ -42,6 +42,24 @@ def test_zarr_arrays_are_written_and_read(any_root):
     assert np.array_equal(again["values"][:], values)
 
 
+def test_flushing_again_flushes_new_files_and_the_folders_they_are_new_in(root, monkeypatch):
+    flushed = []
+    monkeypatch.setattr("stores.root.sync", lambda path: flushed.append(str(path)))
+    part, done = root.local("p"), set()
+    (part / "c" / "0").mkdir(parents=True)
+    (part / "c" / "0" / "0").write_bytes(b"first")
+    root.flush("p", done=done)
+    assert set(flushed) == {str(part), str(part / "c"), str(part / "c" / "0"), str(part / "c" / "0" / "0")}
+    flushed.clear()
+    (part / "c" / "1").mkdir()
+    (part / "c" / "1" / "0").write_bytes(b"second")
+    root.flush("p", done=done)
+    assert set(flushed) == {str(part / "c"), str(part / "c" / "1"), str(part / "c" / "1" / "0")}
+    flushed.clear()
+    root.flush("p", done=done)
+    assert flushed == []
+
+
 def test_a_folder_that_does_not_exist_has_no_names(any_root):
     assert any_root.names("nowhere") == []
 
