@@ -70,12 +70,14 @@ class Trainable(Extractor[Item]):
     def open(self, runtime: Runtime) -> None:
         import torch
 
-        state = self.given_state()
+        state: Mapping[str, torch.Tensor] | None
         if self.needs_encoder(self.config):
             if self.inputs.encoder is None:
                 raise ConfigError(f"{self.name} needs a trained encoder: train one and pass its id as `encoder`")
             weights = EncoderStore(self.inputs.root).weights(self.inputs.encoder)
             state = {name: torch.from_numpy(value) for name, value in weights.items()}
+        else:
+            state = self.given_state()
         self._device = pick_device(runtime.device)
         dtype = pick_dtype(self._device, self.inputs.numerics if self.serves_mixed else "exact")
         network = self.network(0)

@@ -6,10 +6,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from extractors.extractor import Extractor
 from extractors.plan import read_keys
 from flows.candidates import Cast
+from flows.encoder_plans import upstream_store
 from flows.feature_plan import FeaturePlan
-from flows.features import extractor_of, feature_plans, find_features, read_by, upstream_store
+from flows.features import feature_plans, find_features, read_by
 from flows.pipeline import cast_study
 from flows.progress import console
 from flows.study_config import StudyConfig, load_study
@@ -94,10 +96,10 @@ def collect(config: StudyConfig, root: Root, options: ExportOptions) -> Export:
     columns, told = [], {}
     for name, plan in plans.items():
         repeat = options.repeat if len(found[name]) > 1 else None
-        store = found[name][repeat or 0]
+        extractor = found[name][repeat or 0]
+        store = FeatureStore(root, extractor.identity)
         readers = read_by(plan, manifest, cast)[repeat or 0]
         column, books = _aligned(name, store, manifest.samples, {sample.id for sample in readers})
-        extractor = extractor_of(plan, root, encoder=store.identity.encoder)
         told[name] = {
             "id": store.id,
             **books,
@@ -124,7 +126,7 @@ def _chosen(config: StudyConfig, names: Sequence[str]) -> dict[str, FeaturePlan]
 
 def _found(
     config: StudyConfig, manifest: Manifest, cast: Cast | None, root: Root
-) -> Mapping[str, tuple[FeatureStore, ...]]:
+) -> Mapping[str, tuple[Extractor[Any], ...]]:
     for modality, plan in config.features.items():
         upstream = upstream_store(plan, root)
         if upstream is not None:  # without its rows the encoder that reads them could not even be named

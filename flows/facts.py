@@ -1,7 +1,7 @@
 """What a study writes down beside its runs: the facts the report repeats, who took part, who was in which part."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -9,11 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from extractors.extractor import settings
-from flows.candidates import Candidates
-from flows.features import Feature
+from flows.candidates import Candidates, Cast
+from flows.feature_plan import PER_REPEAT
+from flows.features import Feature, points_of
 from flows.study_config import StudyConfig
 from fusion.splits import Split
 from stores.block import FeatureBlock
+from stores.encoders import Trainee
 from stores.manifest import Manifest
 
 PARTS = ("train", "val", "test", "encoder")
@@ -46,7 +48,11 @@ def study_facts(
         "protocol": asdict(config.protocol),
         "missing": config.study.missing,
         "features": {
-            m: {**_feature_facts(features[m], keys[m]), **_view_facts(features, m), **_grid_facts(features[m])}
+            m: {
+                **_feature_facts(features[m], keys[m]),
+                **_view_facts(features, m),
+                **({"grids": points_of(features[m].grids)} if features[m].grids else {}),
+            }
             for m in config.modalities
         },
         "extraction": {name: _cost(feature, keys[feature.plan.modality]) for name, feature in features.items()},
@@ -82,12 +88,6 @@ def _feature_facts(feature: Feature, keys: Sequence[str | None]) -> dict[str, An
     }
 
 
-def _grid_facts(feature: Feature) -> dict[str, Any]:
-    """Return what became of each encoder that was tried, once or in each repeat; without the seconds of this run."""
-    kept = [[{k: v for k, v in asdict(point).items() if k != "seconds"} for point in own] for own in feature.grids]
-    return {"grids": kept} if kept else {}
-
-
 def _view_facts(features: Mapping[str, Feature], modality: str) -> dict[str, Any]:
     """Return what was varied for training, and the ids of its rows: those heads read, and those behind them."""
     plan = features[modality].plan
@@ -107,32 +107,62 @@ def _view_facts(features: Mapping[str, Feature], modality: str) -> dict[str, Any
 
 def warnings(
     config: StudyConfig,
+    cast: Cast,
     splits: Sequence[Split],
-    planned: int,
-    groups: np.ndarray,
     keys: Mapping[str, Sequence[str | None]],
+    trainees: Mapping[str, Sequence[Sequence[Trainee]]],
 ) -> list[str]:
-    """Return what a reader must know before the scores; `planned` is the number of repeats before any was dropped."""
-    found = []
-    if len(splits) < planned:
-        found.append(f"dropped_repeats: {planned - len(splits)} of {planned} had no complete sample to score")
+    """Return what a reader must know before the scores; `splits` hold the repeats that are scored.
+
+    `trainees` are those of each encoder of a modality.
+    """
+    found, groups = [], cast.candidates.groups
+    if len(splits) < len(cast.splits):
+        lost = len(cast.splits) - len(splits)
+        found.append(f"dropped_repeats: {lost} of {len(cast.splits)} had no complete sample to score")
     if shared := max(len(set(groups[split.test]) & set(groups[split.train])) for split in splits):
         found.append(f"shared_groups: {shared} groups ({', '.join(config.study.groups)}) are in both training and test")
-    if config.protocol.encoder_share == 1 and config.per_repeat:
+    memorised = config.protocol.encoder_share == 1 and config.per_repeat
+    if memorised:
         found.append(
             "in_sample_rows: heads are trained on rows their encoder was fitted on; "
             "they may trust that modality more than it deserves"
         )
     for modality, own in keys.items():
-        if (share := float(np.mean([_recurring(own, split) for split in splits]))) > 0:
-            what = "utterances, word for word," if modality == "text" else f"recordings of {modality}"
-            found.append(f"identical_{modality}: {share:.1%} of test {what} also occur in the training part")
+        told = not (memorised and config.features[modality].train_on == PER_REPEAT)
+        found += _identical(modality, own, splits, trainees.get(modality, ()), of_training=told)
     return found
 
 
-def _recurring(keys: Sequence[str | None], split: Split) -> float:
-    known = {keys[i] for i in split.train}
-    return float(np.mean([keys[i] in known for i in split.test]))
+def _identical(
+    modality: str,
+    keys: Sequence[str | None],
+    splits: Sequence[Split],
+    trainees: Sequence[Sequence[Trainee]],
+    *,
+    of_training: bool,
+) -> Iterator[str]:
+    """Tell of media that are the same in two parts: a group is in one part only, what it says is in many."""
+    what = "utterances, word for word," if modality == "text" else f"recordings of {modality}"
+    train = [{keys[i] for i in split.train} for split in splits]
+    seen = [{trainee.key for trainee in own} for own in trainees]
+    fitted = [seen[split.repeat if len(seen) > 1 else 0] if seen else set() for split in splits]
+    if (share := _recurring(keys, [split.test for split in splits], train)) > 0:
+        yield f"identical_{modality}: {share:.1%} of test {what} also occur in the training part"
+    if (share := _recurring(keys, [split.test for split in splits], fitted)) > 0:
+        yield f"identical_{modality}_encoder: {share:.1%} of test {what} are also among those of the encoder's training"
+    if of_training and (share := _recurring(keys, [split.train for split in splits], fitted)) > 0:
+        yield (
+            f"in_sample_{modality}: {share:.1%} of the heads' training {what} are also among those of the encoder's; "
+            "heads may trust that modality more than it deserves"
+        )
+
+
+def _recurring(
+    keys: Sequence[str | None], parts: Sequence[np.ndarray], known: Sequence[Container[str | None]]
+) -> float:
+    """Return the share of a part that is known, as a mean over repeats."""
+    return float(np.mean([np.mean([keys[i] in own for i in part]) for part, own in zip(parts, known, strict=True)]))
 
 
 def samples_table(

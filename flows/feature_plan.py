@@ -1,6 +1,7 @@
 """`[features.<modality>]` of a study: an extractor, how its encoder is trained, which augmented views are made."""
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from extractors.extractor import Extractor, View, extractor_name, find_extractor
@@ -44,7 +45,7 @@ class FeaturePlan:
 
     `train_on` is `reserved` (samples whose split is `encoder`) or `per-repeat` (a share of every training part).
     `views` are made of what is trained on; the plan of one of them names it as `view`, or its upstream does. `grid`
-    holds the plans that are tried, if several are.
+    holds the plans that are tried instead, if any; what such a plan was given of the grid's values is `tried`.
     """
 
     modality: str
@@ -57,6 +58,7 @@ class FeaturePlan:
     views: ViewPlan | None = None
     view: View | None = None
     grid: tuple["FeaturePlan", ...] = ()
+    tried: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -74,11 +76,10 @@ class FeaturePlan:
 
     def of_view(self, view: View) -> "FeaturePlan":
         """Return the plan of one view: its own media varied, or those its upstream reads."""
-        grid = tuple(tried.of_view(view) for tried in self.grid)
         if self.extractor.view_type is not None:
-            return replace(self, view=view, grid=grid)
+            return replace(self, view=view)
         assert self.upstream is not None
-        return replace(self, upstream=replace(self.upstream, view=view), grid=grid)
+        return replace(self, upstream=replace(self.upstream, view=view))
 
     def _views(self, user: str) -> tuple[View, ...]:
         used = self.views is not None and self.views.used_by in (BOTH, user)

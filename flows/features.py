@@ -1,20 +1,30 @@
 """The expensive half of a study: extract features, training the encoders they need on the way."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from extractors.extractor import Extractor, Inputs, Runtime
+from extractors.extractor import Extractor, Runtime
 from extractors.run import MapBlocks, extract
-from extractors.training import plan_recipe, train
-from flows.candidates import ENCODER, Candidates, Cast
+from extractors.training import Diverged, train
+from flows.candidates import Candidates, Cast
+from flows.encoder_plans import (
+    Alternatives,
+    EncoderPlan,
+    GridPoint,
+    best,
+    chosen,
+    extractor_of,
+    grid_points,
+    plan_encoders,
+    upstream_store,
+)
 from flows.feature_plan import PER_REPEAT, FeaturePlan
-from flows.grids import GridPoint, alternative_of, grid_points
+from flows.grids import in_words
 from flows.study_config import StudyConfig
 from fusion.splits import Split
 from stores.books import Books
-from stores.encoders import EncoderRecipe
-from stores.errors import ConfigError
 from stores.features import FeatureStore
 from stores.manifest import Manifest
 from stores.progress import Progress
@@ -33,11 +43,26 @@ class Workbench:
     retry: frozenset[str] = frozenset()
 
 
+Grids = tuple[Sequence[GridPoint], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The encoders of a modality, one or one a repeat, and the plan of their rows, which has no grid any more.
+
+    `grids` says what became of each encoder that was tried, once, or in each repeat.
+    """
+
+    plan: FeaturePlan
+    encoders: tuple[str, ...]
+    grids: Grids = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Feature:
     """A feature of a study: one store, or one a repeat; the encoders behind them; the books of this run; its views.
 
-    `grids` says what became of each encoder that was tried, once, or in each repeat.
+    `grids` are those of `Trained`.
     """
 
     plan: FeaturePlan
@@ -47,33 +72,38 @@ class Feature:
     weights_note: str
     is_random: bool
     views: tuple["Feature", ...] = ()
-    grids: tuple[Sequence[GridPoint], ...] = ()
+    grids: Grids = ()
 
     def as_json(self) -> dict[str, Any]:
         ids = [store.id for store in self.stores]
         named: dict[str, Any] = {"id": ids[0]} if len(ids) == 1 else {"ids": ids}
         views = {"views": [view.as_json() for view in self.views]} if self.views else {}
+        grids = {"grids": points_of(self.grids)} if self.grids else {}
         receipt = self.books.receipt
-        return {**named, **self.books.as_dict(), "receipt": receipt and receipt.as_json(), **views}
+        return {**named, **self.books.as_dict(), "receipt": receipt and receipt.as_json(), **grids, **views}
+
+
+def points_of(grids: Grids) -> list[list[dict[str, Any]]]:
+    """Return grids as JSON, for `study.json` and for who asked."""
+    return [[asdict(point) for point in grid] for grid in grids]
 
 
 def find_features(
     config: StudyConfig, manifest: Manifest, cast: Cast | None, root: Root
-) -> dict[str, tuple[FeatureStore, ...]]:
-    """Return the stores a study means, by modality and by upstream name (`acoustic`): one, or one a repeat.
+) -> dict[str, tuple[Extractor[Any], ...]]:
+    """Return what makes the features a study means, by modality and upstream name (`acoustic`): one, or one a repeat.
 
-    Nothing is extracted, trained or written: a store may hold no row yet, and its encoder need not be trained. `cast`
-    may be None unless encoders are trained per repeat. Raises ConfigError if an encoder cannot be planned, for
-    instance because the upstream rows it would be trained on are not there.
+    Nothing is extracted, trained or written: its store may hold no row yet, and its encoder need not be trained.
+    `cast` may be None unless encoders are trained per repeat. Raises ConfigError if an encoder cannot be planned, for
+    instance because the upstream rows it would be trained on are not there, and GridNotTrained.
     """
-    found: dict[str, tuple[FeatureStore, ...]] = {}
+    found: dict[str, tuple[Extractor[Any], ...]] = {}
     for name, plan in _frozen(config).items():
-        found[name] = (FeatureStore(root, extractor_of(plan, root).identity),)
+        found[name] = (extractor_of(plan, root),)
     for modality, plan in _trained(config).items():
         upstream = upstream_store(plan, root)
-        recipes = plan_encoders(plan, config, manifest, cast, root, upstream)
-        extractors = [extractor_of(plan, root, upstream=upstream, encoder=recipe.id) for recipe in recipes]
-        found[modality] = tuple(FeatureStore(root, extractor.identity) for extractor in extractors)
+        used = [chosen(tried, root) for tried in plan_encoders(plan, config, manifest, cast, root, upstream)]
+        found[modality] = tuple(extractor_of(own.plan, root, upstream=upstream, encoder=own.id) for own in used)
     return found
 
 
@@ -85,106 +115,45 @@ def extract_frozen(config: StudyConfig, manifest: Manifest, bench: Workbench) ->
     }
 
 
-def train_encoders(
-    config: StudyConfig, manifest: Manifest, cast: Cast | None, bench: Workbench
-) -> dict[str, tuple[str, ...]]:
-    """Train what is not trained yet; return the encoder ids by modality: one, or one a repeat.
+def plan_all(
+    config: StudyConfig, manifest: Manifest, cast: Cast | None, root: Root
+) -> dict[str, Sequence[Alternatives]]:
+    """Return the encoders of a study by modality, once or in each repeat. What they read must have its rows."""
+    return {
+        modality: plan_encoders(plan, config, manifest, cast, root, upstream_store(plan, root))
+        for modality, plan in _trained(config).items()
+    }
 
-    What an encoder reads must be there: its upstream rows, and their views if it is fitted on some.
+
+def train_encoders(
+    planned: Mapping[str, Sequence[Alternatives]], manifest: Manifest, bench: Workbench
+) -> dict[str, Trained]:
+    """Train what is not trained yet, and choose among the encoders of a grid.
+
+    The views some are fitted on must be there.
     """
-    found: dict[str, tuple[str, ...]] = {}
-    for modality, plan in _trained(config).items():
-        upstream = upstream_store(plan, bench.root)
-        for tried in plan.grid or (plan,):
-            for recipe in recipes_of(tried, config, manifest, cast, upstream):
-                _train(tried, recipe, manifest, bench)
-        found[modality] = tuple(r.id for r in plan_encoders(plan, config, manifest, cast, bench.root, upstream))
+    found = {}
+    for modality, repeats in planned.items():
+        used = [_train_each(tried, manifest, bench) for tried in repeats]
+        grids = tuple(grid_points(tried, bench.root) for tried in repeats if tried[0].plan.tried)
+        plan = used[0].plan  # repeats choose among settings of the training, which do not show in a row's own
+        found[modality] = Trained(plan=plan, encoders=tuple(own.id for own in used), grids=grids)
+        for line in _choices(modality, grids):
+            bench.report.note(line)
     return found
 
 
 def extract_trained(
-    config: StudyConfig,
-    manifest: Manifest,
-    cast: Cast | None,
-    encoders: Mapping[str, Sequence[str]],
-    bench: Workbench,
+    config: StudyConfig, manifest: Manifest, cast: Cast | None, trained: Mapping[str, Trained], bench: Workbench
 ) -> dict[str, Feature]:
     """Extract the features of trained encoders. Per-repeat encoders read the samples of their repeat only."""
     found: dict[str, Feature] = {}
-    for modality, ids in encoders.items():
-        plan = config.features[modality]
-        upstream = upstream_store(plan, bench.root)
-        extractors = [extractor_of(plan, bench.root, upstream=upstream, encoder=encoder) for encoder in ids]
-        feature = extract_feature(plan, read_by(plan, manifest, cast), extractors, bench, encoders=tuple(ids))
-        tried = grid_recipes(plan, config, manifest, cast, upstream) if plan.grid else ()
-        grids = tuple(grid_points(plan, recipes, bench.root) for recipes in tried)
-        found[modality] = replace(feature, grids=grids)
+    for modality, own in trained.items():
+        upstream = upstream_store(own.plan, bench.root)
+        extractors = [extractor_of(own.plan, bench.root, upstream=upstream, encoder=name) for name in own.encoders]
+        feature = extract_feature(own.plan, read_by(own.plan, manifest, cast), extractors, bench, own.encoders)
+        found[modality] = replace(feature, grids=own.grids)
     return found
-
-
-def extractor_of(
-    plan: FeaturePlan, root: Root, *, upstream: FeatureStore | None = None, encoder: str | None = None
-) -> Extractor[Any]:
-    """Return the extractor a plan names; no model is loaded. Several that share `upstream` read its index once.
-
-    Of a plan with a grid it is the one whose settings `encoder` was trained with.
-    """
-    plan = alternative_of(plan, encoder, root)
-    upstream = upstream or upstream_store(plan, root)
-    inputs = Inputs(root=root, numerics=plan.numerics, upstream=upstream, encoder=encoder, view=plan.view)
-    return plan.extractor(plan.config, inputs)
-
-
-def upstream_store(plan: FeaturePlan, root: Root) -> FeatureStore | None:
-    """Return the store of the feature a plan reads, whether or not it holds rows yet; None if it reads media."""
-    return FeatureStore(root, extractor_of(plan.upstream, root).identity) if plan.upstream else None
-
-
-def plan_encoders(
-    plan: FeaturePlan,
-    config: StudyConfig,
-    manifest: Manifest,
-    cast: Cast | None,
-    root: Root,
-    upstream: FeatureStore | None,
-) -> Iterator[EncoderRecipe]:
-    """Yield the recipe of the encoder of a plan, or one a repeat; nothing is trained.
-
-    Of a grid it is the chosen one's. Raises ConfigError if a grid is not trained yet.
-    """
-    if not plan.grid:
-        yield from recipes_of(plan, config, manifest, cast, upstream)
-        return
-    for recipes in grid_recipes(plan, config, manifest, cast, upstream):
-        points = grid_points(plan, recipes, root)
-        yield next(recipe for recipe, point in zip(recipes, points, strict=True) if point.chosen)
-
-
-def grid_recipes(
-    plan: FeaturePlan, config: StudyConfig, manifest: Manifest, cast: Cast | None, upstream: FeatureStore | None
-) -> Iterator[tuple[EncoderRecipe, ...]]:
-    """Yield the recipes of all alternatives of a grid, together, or those of each repeat."""
-    alternatives = [recipes_of(other, config, manifest, cast, upstream) for other in plan.grid]
-    return zip(*alternatives, strict=True)
-
-
-def recipes_of(
-    plan: FeaturePlan, config: StudyConfig, manifest: Manifest, cast: Cast | None, upstream: FeatureStore | None
-) -> Iterator[EncoderRecipe]:
-    """Yield the recipe of a plan as it stands, whatever its grid, or one a repeat."""
-    assert plan.train is not None
-    for samples in _trainees(plan, manifest, cast):
-        yield plan_recipe(
-            plan.extractor,
-            plan.config,
-            plan.train,
-            samples,
-            scheme=config.study.scheme,
-            classes=manifest.labels[config.study.scheme],
-            groups=config.study.groups,
-            upstream=upstream,
-            views=plan.encoder_views,
-        )
 
 
 def read_by(plan: FeaturePlan, manifest: Manifest, cast: Cast | None) -> list[Sequence[Sample]]:
@@ -215,30 +184,31 @@ def _trained(config: StudyConfig) -> dict[str, FeaturePlan]:
     return {modality: plan for modality, plan in config.features.items() if plan.train is not None}
 
 
-def _trainees(plan: FeaturePlan, manifest: Manifest, cast: Cast | None) -> Iterator[list[Sample]]:
-    if plan.train_on == PER_REPEAT:
-        assert cast is not None
-        yield from ([cast.candidates.samples[i] for i in split.encoder] for split in cast.splits)
-        return
-    reserved = [sample for sample in manifest.samples if sample.split == ENCODER]
-    if not reserved:
-        raise ConfigError(
-            f'[features.{plan.modality}.train] samples = "reserved", but no sample of {manifest.name} has the split '
-            f"'encoder': reserve whole groups in the corpus, or set samples = \"per-repeat\""
-        )
-    yield reserved
-
-
 def _members(candidates: Candidates, split: Split) -> list[Sample]:
     positions = sorted({int(i) for part in (split.train, split.val, split.test) for i in part})
     return [candidates.samples[i] for i in positions]
 
 
-def _train(plan: FeaturePlan, recipe: EncoderRecipe, manifest: Manifest, bench: Workbench) -> str:
+def _train_each(tried: Alternatives, manifest: Manifest, bench: Workbench) -> EncoderPlan:
+    """Train each and return the best. One that diverges is told and left out. Raises Diverged if all do."""
+    lost = []
+    for own in tried:
+        try:
+            _train(own, manifest, bench)
+        except Diverged as error:
+            lost.append(error)
+            if len(lost) == len(tried):
+                raise
+            bench.report.note(f"left out, {in_words(own.plan.tried)}: {error}")
+    return best(tried, bench.root)
+
+
+def _train(own: EncoderPlan, manifest: Manifest, bench: Workbench) -> None:
+    plan = own.plan
     views = [plan.of_view(view) for view in plan.encoder_views]
-    return train(
+    train(
         plan.extractor,
-        recipe,
+        own.recipe,
         manifest.samples,
         bench.root,
         bench.runtime,
@@ -247,6 +217,20 @@ def _train(plan: FeaturePlan, recipe: EncoderRecipe, manifest: Manifest, bench: 
         views=plan.encoder_views,
         view_upstreams=[store for view in views if (store := upstream_store(view, bench.root))],
     )
+
+
+def _choices(modality: str, grids: Grids) -> list[str]:
+    """Return what a terminal says of the grids of a modality: which settings were chosen, and how often."""
+    used = [point for grid in grids for point in grid if point.chosen]
+    losses: dict[str, list[float]] = defaultdict(list)
+    for point in used:
+        losses[in_words(point.settings)].append(point.val_loss)
+    return [
+        f"{modality}: {words}, chosen"
+        + (f" in {len(own)} of {len(used)} repeats" if len(used) > 1 else f" among {len(grids[0])}")
+        + f" at a loss of {sum(own) / len(own):.4g} on the encoder's own held-back groups"
+        for words, own in losses.items()
+    ]
 
 
 def extract_feature(

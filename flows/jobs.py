@@ -9,7 +9,7 @@ from typing import Any
 from extractors.extractor import Runtime, decode_threads
 from extractors.run import MapBlocks
 from flows.candidates import Cast
-from flows.features import Feature, Workbench
+from flows.features import Feature, Workbench, points_of
 from flows.pipeline import Extracted, cast_study, check_study, extract, make_manifest, report_latest, run_study, train
 from flows.progress import console, progress
 from flows.study_config import StudyConfig, load_study
@@ -95,8 +95,9 @@ def train_job(study: str, options: Options, mapper: Mapper = dask_mapper) -> JSO
     config = load_study(study)
     with _bench(options, mapper) as bench, _corpus(config, bench, options) as manifest:
         extracted = train(config, manifest, _cast_of_encoders(config, manifest), bench)
-    encoders = {modality: list(dict.fromkeys(ids)) for modality, ids in extracted.encoders.items()}
-    return _features(extracted, options) | {"encoders": encoders}
+    encoders = {modality: list(dict.fromkeys(own.encoders)) for modality, own in extracted.trained.items()}
+    grids = {modality: points_of(own.grids) for modality, own in extracted.trained.items() if own.grids}
+    return _features(extracted, options) | {"encoders": encoders, "grids": grids}
 
 
 def study_job(study: str, options: Options, mapper: Mapper = dask_mapper) -> JSON:

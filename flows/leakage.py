@@ -1,8 +1,14 @@
 """The leakage rule: nobody is scored on rows of an encoder that has seen them (DESIGN section 4)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from stores.encoders import Trainee
+from flows.candidates import Cast
+from flows.features import Feature
+from flows.study_config import StudyConfig
+from stores.encoders import EncoderStore, Trainee
+from stores.manifest import Manifest
+from stores.root import Root
 from stores.samples import Sample
 
 _SHOWN = 3  # offending samples that are named
@@ -10,6 +16,39 @@ _SHOWN = 3  # offending samples that are named
 
 class LeakageError(ValueError):
     """A validation or test part shares a sample, a group or a recording with an encoder's training."""
+
+
+def trainees_of(feature: Feature, manifest: Manifest, root: Root) -> list[list[Trainee]]:
+    """Return whom each encoder of a feature was trained on, in the groups the manifest puts them in now.
+
+    The stored groups of a sample count once the corpus has it no more.
+    """
+    groups = {sample.id: sample.groups for sample in manifest.samples}
+    return [
+        [replace(trainee, groups=groups.get(trainee.sample_id, trainee.groups)) for trainee in own]
+        for own in map(EncoderStore(root).trained_on, feature.encoders)
+    ]
+
+
+def check_encoders(
+    config: StudyConfig,
+    cast: Cast,
+    features: Mapping[str, Feature],
+    trainees: Mapping[str, Sequence[Sequence[Trainee]]],
+    keys: Mapping[str, Sequence[str | None]],
+) -> None:
+    """Raise LeakageError if an encoder of a study has seen somebody it scores; `keys` are the candidates' media."""
+    for modality, own in trainees.items():
+        for number, (encoder, seen) in enumerate(zip(features[modality].encoders, own, strict=True)):
+            splits = cast.splits[number : number + 1] if len(own) > 1 else cast.splits
+            scored = sorted({int(i) for split in splits for part in (split.val, split.test) for i in part})
+            refuse_leakage(
+                encoder,
+                seen,
+                [(cast.candidates.samples[i], keys[modality][i]) for i in scored],
+                kinds=config.study.groups,
+                modality=modality,
+            )
 
 
 def refuse_leakage(

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from flows.candidates import Cast, choose
-from flows.features import Feature, Workbench, extract_frozen, extract_trained, extractor_of, train_encoders
+from flows.encoder_plans import extractor_of
+from flows.features import Feature, Trained, Workbench, extract_frozen, extract_trained, plan_all, train_encoders
+from flows.grids import in_words
 from flows.snapshot import take_snapshot
 from flows.study_config import StudyConfig
-from flows.views import with_views
+from flows.views import with_upstream_views, with_views
 from fusion.study import HeadPlan, RunBooks, check_plans, run_heads, subsets
 from reports.report import ReportPaths, write_report
 from stores.errors import ConfigError, DamagedError, NotFound
@@ -22,7 +24,7 @@ class Extracted:
 
     manifest: Manifest
     features: Mapping[str, Feature]
-    encoders: Mapping[str, tuple[str, ...]]
+    trained: Mapping[str, Trained]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +53,17 @@ def train(config: StudyConfig, manifest: Manifest, cast: Cast | None, bench: Wor
 
     `cast` may be None unless the study needs one.
     """
-    frozen = with_views(extract_frozen(config, manifest, bench), config, manifest, cast, bench)
-    return Extracted(manifest=manifest, features=frozen, encoders=train_encoders(config, manifest, cast, bench))
+    frozen = with_views(extract_frozen(config, manifest, bench), cast, bench)
+    planned = plan_all(config, manifest, cast, bench.root)
+    frozen = with_upstream_views(frozen, config, manifest, planned, cast, bench)
+    return Extracted(manifest=manifest, features=frozen, trained=train_encoders(planned, manifest, bench))
 
 
 def extract(config: StudyConfig, manifest: Manifest, cast: Cast | None, bench: Workbench) -> Extracted:
     """Extract every feature of the study, training the encoders that are not trained yet."""
-    trained = train(config, manifest, cast, bench)
-    more = extract_trained(config, manifest, cast, trained.encoders, bench)
-    return replace(trained, features={**trained.features, **with_views(more, config, manifest, cast, bench)})
+    ready = train(config, manifest, cast, bench)
+    more = extract_trained(config, manifest, cast, ready.trained, bench)
+    return replace(ready, features={**ready.features, **with_views(more, cast, bench)})
 
 
 def run_study(config: StudyConfig, extracted: Extracted, cast: Cast, bench: Workbench) -> StudyRun:
@@ -84,8 +88,12 @@ def check_study(config: StudyConfig, root: Root) -> None:
     """Raise ConfigError, before any work is done, for a head that cannot be or a feature that heads cannot read."""
     head_plans(config)
     for modality, plan in config.features.items():
-        if (layout := extractor_of(plan, root).spec().layout) != "vector":
-            raise ConfigError(f"[features.{modality}] {plan.name} rows are {layout}; heads read one vector a sample")
+        for own in plan.grid or (plan,):
+            if (layout := extractor_of(own, root).spec().layout) != "vector":
+                with_these = f" with {in_words(own.tried)}" if own.tried else ""
+                raise ConfigError(
+                    f"[features.{modality}] {plan.name} rows{with_these} are {layout}; heads read one vector a sample"
+                )
 
 
 def head_plans(config: StudyConfig) -> list[HeadPlan]:

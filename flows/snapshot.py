@@ -10,11 +10,10 @@ import numpy as np
 from flows.candidates import Candidates, Cast
 from flows.facts import samples_table, splits_table, study_facts, warnings
 from flows.features import Feature
-from flows.leakage import refuse_leakage
+from flows.leakage import check_encoders, trainees_of
 from flows.study_config import StudyConfig
 from fusion.splits import Split
 from stores.block import ABSENT, FeatureBlock, gather_all
-from stores.encoders import EncoderStore
 from stores.errors import ConfigError, MediaError
 from stores.features import FeatureStore
 from stores.identity import fingerprint, short_id
@@ -66,9 +65,11 @@ def take_snapshot(
     Raises LeakageError, or ConfigError if a training part is left without one of the classes.
     """
     aligned = _align(config, cast, features)
-    _check_encoders(config, cast, features, aligned.keys, root)
+    trainees = {m: trainees_of(features[m], manifest, root) for m in config.modalities if features[m].encoders}
+    check_encoders(config, cast, features, trainees, aligned.keys)
     filtered = _filter(cast, features, aligned.block)
-    store = _write_down(config, manifest, cast, features, aligned, filtered, root)
+    told = warnings(config, cast, filtered.splits, aligned.keys, trainees)
+    store = _write_down(config, manifest, cast, features, aligned, filtered, told, root)
     views = {m: _trained_on(rows, filtered.splits, len(cast.splits)) for m, rows in aligned.views.items()}
     return Snapshot(block=replace(aligned.block, views=views), splits=filtered.splits, store=store)
 
@@ -146,6 +147,7 @@ def _write_down(
     features: Mapping[str, Feature],
     aligned: _Aligned,
     filtered: _Filtered,
+    told: Sequence[str],
     root: Root,
 ) -> StudyStore:
     identity = _identity(config, cast.candidates, filtered.splits, aligned, features)
@@ -153,7 +155,7 @@ def _write_down(
         **study_facts(config, manifest, cast.candidates, features, aligned.keys),
         "snapshot": fingerprint(identity),
         "excluded": dict(sorted(Counter(filtered.excluded.values()).items())),
-        "warnings": warnings(config, filtered.splits, len(cast.splits), cast.candidates.groups, aligned.keys),
+        "warnings": list(told),
     }
     samples = samples_table(manifest, cast.candidates, config, filtered.excluded)
     splits = splits_table(filtered.splits, aligned.block)
@@ -192,28 +194,6 @@ def _check_classes(split: Split, block: FeatureBlock) -> None:
             f"repeat {split.repeat}: no training sample of {names} is left once incomplete samples are dropped: "
             "drop the class from the corpus settings, or use fewer modalities"
         )
-
-
-def _check_encoders(
-    config: StudyConfig,
-    cast: Cast,
-    features: Mapping[str, Feature],
-    keys: Mapping[str, Sequence[str | None]],
-    root: Root,
-) -> None:
-    for modality, feature in features.items():
-        if modality not in keys:
-            continue
-        for number, encoder in enumerate(feature.encoders):
-            own = cast.splits[number : number + 1] if len(feature.encoders) > 1 else cast.splits
-            scored = sorted({int(i) for split in own for part in (split.val, split.test) for i in part})
-            refuse_leakage(
-                encoder,
-                EncoderStore(root).trained_on(encoder),
-                [(cast.candidates.samples[i], keys[modality][i]) for i in scored],
-                kinds=config.study.groups,
-                modality=modality,
-            )
 
 
 def _identity(

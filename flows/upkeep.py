@@ -1,12 +1,13 @@
 """Keep a store in order: verify it, compact its parts, collect what nobody needs."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
-from extractors.extractor import Runtime
+from extractors.extractor import Extractor, Runtime
 from extractors.recompute import Deviation, recompute
-from flows.features import extractor_of, feature_plans, find_features, read_by
+from flows.encoder_plans import GridNotTrained
+from flows.features import feature_plans, find_features, read_by
 from flows.pipeline import cast_study
 from flows.progress import console, progress
 from flows.study_config import load_study
@@ -18,7 +19,7 @@ from stores.errors import ConfigError
 from stores.features import FeatureStore, feature_ids
 from stores.litter import find_litter, named_litter, sweep
 from stores.root import Root
-from stores.samples import MODALITIES
+from stores.samples import MODALITIES, Sample
 from stores.verifying import verify
 
 JSON = dict[str, Any]
@@ -42,7 +43,7 @@ def verify_store(
     with progress(quiet=quiet) as report:
         verdict = verify(root, report)
     asked = study is not None and not verdict.damages  # rows of damaged parts cannot be compared
-    deviations = _recompute(str(study), root, share, seed, runtime) if asked else []
+    deviations, skipped = _recompute(str(study), root, share, seed, runtime) if asked else ([], [])
     ok = not verdict.damages and all(deviation.holds for deviation in deviations)
     return {
         "root": root.address,
@@ -52,6 +53,7 @@ def verify_store(
         "damages": [asdict(damage) for damage in verdict.damages],
         "litter": verdict.litter,
         "recomputed": [{**asdict(deviation), "holds": deviation.holds} for deviation in deviations],
+        "skipped": skipped,
     }
 
 
@@ -73,6 +75,8 @@ def show_verdict(found: JSON) -> None:
             console.print(
                 f"  {printable(sample)} has a row, but can no longer be decoded", highlight=False, markup=False
             )
+    for reason in found["skipped"]:
+        console.print(f"not recomputed: {reason}", highlight=False, markup=False)
     for damage in found["damages"]:
         console.print(printable(f"{damage['path']}: {damage['problem']}"), style="red", highlight=False, markup=False)
     if found["litter"]:
@@ -156,17 +160,24 @@ def _share(text: str) -> float:
     return value
 
 
-def _recompute(study: str, root: Root, share: float, seed: int, runtime: Runtime) -> list[Deviation]:
+def _recompute(study: str, root: Root, share: float, seed: int, runtime: Runtime) -> tuple[list[Deviation], list[str]]:
+    """Return how far rows are off, and why the features of a modality could not be asked for."""
     config = load_study(study)
     manifest = config.corpus.build(root, base=config.base)
     load_digests(root, manifest.name)
     cast = cast_study(config, manifest) if config.needs_cast else None
-    plans = feature_plans(config)
-    found = find_features(config, manifest, cast, root)
-    asked = [
-        (extractor_of(plans[name], root, encoder=store.identity.encoder), samples)
-        for name, stores in found.items()
-        for store, samples in zip(stores, read_by(plans[name], manifest, cast), strict=True)
-    ]
-    asked += [(extractor, manifest.samples) for extractor in view_extractors(config, found, root)]
-    return [recompute(extractor, samples, runtime, share=share, seed=seed) for extractor, samples in asked]
+    asked: list[tuple[Extractor[Any], Sequence[Sample]]] = []
+    skipped = []
+    for modality, plan in config.features.items():
+        part = replace(config, features={modality: plan})
+        try:
+            found = find_features(part, manifest, cast, root)
+        except GridNotTrained as error:
+            skipped.append(str(error))
+            continue
+        plans = feature_plans(part)
+        asked += [
+            pair for name, own in found.items() for pair in zip(own, read_by(plans[name], manifest, cast), strict=True)
+        ]
+        asked += [(extractor, manifest.samples) for extractor in view_extractors(part, found, root)]
+    return [recompute(extractor, own, runtime, share=share, seed=seed) for extractor, own in asked], skipped

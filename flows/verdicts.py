@@ -1,7 +1,7 @@
 """What becomes of each modality of a study, and why: what is held, what is missing, and what is stored nearest."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from extractors.extractor import Extractor
 from extractors.plan import Plan, plan
 from flows.candidates import Cast
 from flows.differences import Differences, counted, in_words, short
+from flows.encoder_plans import Alternatives, best, extractor_of, plan_encoders
 from flows.feature_plan import FeaturePlan
-from flows.features import extractor_of, plan_encoders, read_by
+from flows.features import read_by
 from flows.neighbours import Neighbours
 from flows.study_config import StudyConfig
 from flows.views import viewed_by_heads
@@ -54,12 +55,16 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """One store a feature means: whose rows it should hold, and the recipe of its encoder if it has one."""
+    """One store a feature means: whose rows it should hold, and the recipe of its encoder if it has one.
+
+    `tried` are the encoders it is chosen from. Unless all are there, it stands for one that is to be trained.
+    """
 
     root: Root
     extractor: Extractor[Any]
     samples: Sequence[Sample]
     recipe: EncoderRecipe | None = None
+    tried: Alternatives = ()
 
     @cached_property
     def plan(self) -> Plan:
@@ -88,13 +93,14 @@ def wanted(config: StudyConfig, modality: str, manifest: Manifest, cast: Cast | 
     """Return the stores a modality means: one, or one a repeat. Rows that its upstream lacks count as if made."""
     own = config.features[modality]
     upstream = _Promised.of(own, manifest, root)
-    recipes: list[EncoderRecipe | None] = [None]
-    if own.train is not None:
-        recipes = [*plan_encoders(own, config, manifest, cast, root, upstream)]
-    found = []
-    for recipe, samples in zip(recipes, read_by(own, manifest, cast), strict=True):
-        extractor = extractor_of(own, root, upstream=upstream, encoder=recipe.id if recipe else None)
-        found.append(Wanted(root=root, extractor=extractor, samples=samples, recipe=recipe))
+    if own.train is None:
+        return [Wanted(root=root, extractor=extractor_of(own, root, upstream=upstream), samples=manifest.samples)]
+    encoders, found = EncoderStore(root), []
+    repeats = plan_encoders(own, config, manifest, cast, root, upstream)
+    for tried, samples in zip(repeats, read_by(own, manifest, cast), strict=True):
+        one = next((each for each in tried if each.id not in encoders), None) or best(tried, root)
+        extractor = extractor_of(one.plan, root, upstream=upstream, encoder=one.id)
+        found.append(Wanted(root=root, extractor=extractor, samples=samples, recipe=one.recipe, tried=tried))
     return found
 
 
@@ -106,7 +112,8 @@ def wanted_views(own: FeaturePlan, found: Sequence[Wanted], manifest: Manifest, 
         stores = []
         for original, samples in zip(found, viewed_by_heads(own, cast), strict=True):
             encoder = original.recipe.id if original.recipe else None
-            extractor = extractor_of(varied, root, upstream=upstream, encoder=encoder)
+            chosen = replace(varied, config=original.extractor.config)
+            extractor = extractor_of(chosen, root, upstream=upstream, encoder=encoder)
             stores.append(Wanted(root=root, extractor=extractor, samples=samples, recipe=original.recipe))
         views.append(stores)
     return views
@@ -153,6 +160,10 @@ def _missing(found: Sequence[Wanted], missing: Wanted, others: Sequence[Wanted])
     """An encoder or a feature is not there: told against the nearest that is, and is none of this study's own."""
     upstream = missing.extractor.inputs.upstream
     neighbours = Neighbours(missing.root, missing.extractor.modality, upstream.identity if upstream else None)
+    tried = [each.id in EncoderStore(missing.root) for own in found for each in own.tried]
+    if any(tried) and not all(tried) and len(tried) > len(found):
+        words = f"grid: {sum(tried)} of {len(tried)} encoders trained, {len(tried) - sum(tried)} to be trained"
+        return PARTIAL, None, {}, words
     if missing.recipe is not None and not missing.is_trained:
         near = neighbours.encoder(missing.recipe, {own.recipe.id for own in found if own.recipe})
         again, first, kind = f"{_training(found)}:", "first training", "encoder "

@@ -7,28 +7,36 @@ from typing import Any
 from extractors.extractor import Extractor
 from extractors.training import FIT
 from flows.candidates import Cast
+from flows.encoder_plans import Alternatives, extractor_of, upstream_store
 from flows.feature_plan import PER_REPEAT, FeaturePlan
-from flows.features import Feature, Workbench, extract_feature, extractor_of, recipes_of, upstream_store
+from flows.features import Feature, Workbench, extract_feature
 from flows.study_config import StudyConfig
-from stores.features import FeatureStore
 from stores.manifest import Manifest
 from stores.root import Root
 from stores.samples import Sample
 
 
-def with_views(
-    features: Mapping[str, Feature], config: StudyConfig, manifest: Manifest, cast: Cast | None, bench: Workbench
-) -> dict[str, Feature]:
-    """Return the features, each with the views that are made of it; those that are missing are extracted.
+def with_views(features: Mapping[str, Feature], cast: Cast | None, bench: Workbench) -> dict[str, Feature]:
+    """Return the features, each with the views of it that heads read; those that are missing are extracted.
 
     `cast` may be None unless the study needs one.
     """
+    return {name: replace(feature, views=_for_heads(feature, cast, bench)) for name, feature in features.items()}
+
+
+def with_upstream_views(
+    features: Mapping[str, Feature],
+    config: StudyConfig,
+    manifest: Manifest,
+    planned: Mapping[str, Sequence[Alternatives]],
+    cast: Cast | None,
+    bench: Workbench,
+) -> dict[str, Feature]:
+    """Return the features, those that others read with the views that the `planned` encoders, or heads, ask for."""
     found = dict(features)
     for modality, plan in config.features.items():
-        if modality in found:
-            found[modality] = replace(found[modality], views=_for_heads(found[modality], cast, bench))
-        if plan.upstream is not None and plan.upstream.name in found:
-            views = _upstream_views(plan, config, manifest, cast, bench)
+        if plan.upstream is not None:
+            views = _upstream_views(plan, planned.get(modality, ()), manifest, cast, bench)
             found[plan.upstream.name] = replace(found[plan.upstream.name], views=views)
     return found
 
@@ -42,13 +50,14 @@ def viewed_by_heads(plan: FeaturePlan, cast: Cast) -> list[list[Sample]]:
 
 
 def view_extractors(
-    config: StudyConfig, found: Mapping[str, Sequence[FeatureStore]], root: Root
+    config: StudyConfig, found: Mapping[str, Sequence[Extractor[Any]]], root: Root
 ) -> Iterator[Extractor[Any]]:
-    """Yield what makes each view, one a store; `found` holds the features they are views of, by name."""
+    """Yield what makes each view; `found` is what makes the features they are views of, by name."""
     for modality, plan in config.features.items():
         for view in plan.head_views:
-            for store in found[modality]:
-                yield extractor_of(plan.of_view(view), root, encoder=store.identity.encoder)
+            for original in found[modality]:
+                varied = replace(plan.of_view(view), config=original.config)  # which a grid may have chosen
+                yield extractor_of(varied, root, encoder=original.inputs.encoder)
         yield from (extractor_of(varied, root) for varied in _varied_upstream(plan))
 
 
@@ -68,13 +77,13 @@ def _for_heads(feature: Feature, cast: Cast | None, bench: Workbench) -> tuple[F
 
 
 def _upstream_views(
-    plan: FeaturePlan, config: StudyConfig, manifest: Manifest, cast: Cast | None, bench: Workbench
+    plan: FeaturePlan, repeats: Sequence[Alternatives], manifest: Manifest, cast: Cast | None, bench: Workbench
 ) -> tuple[Feature, ...]:
     """Extract the views of what a feature reads: of whom its encoder is fitted on, and of whom heads are trained on."""
     plans = _varied_upstream(plan)
     wanted: dict[str, Sample] = {}
     if plans and plan.encoder_views:
-        recipes = recipes_of(plan, config, manifest, cast, upstream_store(plan, bench.root))
+        recipes = [first.recipe for first, *_ in repeats]  # all of a grid are fitted on the same
         fitted = {trainee.sample_id for recipe in recipes for trainee in recipe.trainees if trainee.use == FIT}
         wanted |= {sample.id: sample for sample in manifest.samples if sample.id in fitted}
     if plans and plan.head_views:

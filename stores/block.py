@@ -107,29 +107,36 @@ def _looked_up(
 ) -> tuple[Gathered, Callable[[], None]]:
     """Return a modality whose values are still to be read, and what reads them."""
     spec = stores[0].identity.spec
+    if spec.layout != "vector":
+        raise ValueError(f"expected a feature of one vector a sample, but the rows of {stores[0].id} are {spec.layout}")
     column = keys if isinstance(keys, pa.Array) else pa.array(keys, pa.string())
-    indices = [store.index() for store in stores]
-    entries = [index.find(column) for index in indices]
+    distinct = {store.id: store for store in stores}  # repeats that train on the same samples share an encoder
+    place = [list(distinct).index(store.id) for store in stores]
+    indices = [store.index() for store in distinct.values()]
+    all_entries = [index.find(column) for index in indices]
+    entries = np.stack([all_entries[i] for i in place])
     if readable is not None:
-        entries = [np.where(may, own, ABSENT) for may, own in zip(readable, entries, strict=True)]
-    wanted = [_distinct(own, len(index)) for own, index in zip(entries, indices, strict=True)]
-    ends = np.cumsum([0, *map(len, wanted)])
+        entries[~readable] = ABSENT
+    wanted, ends, rows = [], [0], np.full_like(entries, ABSENT)
+    for i, index in enumerate(indices):
+        at = np.equal(place, i)
+        own, numbered = entries[at], rows[at]
+        used, numbers = _numbered(own[own != ABSENT], len(index))
+        numbered[own != ABSENT] = ends[-1] + numbers
+        rows[at] = numbered
+        wanted.append(used)
+        ends.append(ends[-1] + len(used))
     values = np.empty((ends[-1], spec.dim), spec.dtype)
-    rows = np.full((len(stores), len(keys)), ABSENT, dtype=np.int64)
-    for repeat, (index, own, used) in enumerate(zip(indices, entries, wanted, strict=True)):
-        number = np.empty(len(index), dtype=np.int64)
-        number[used] = np.arange(ends[repeat], ends[repeat + 1])
-        rows[repeat, own != ABSENT] = number[own[own != ABSENT]]
 
     def read() -> None:
-        for repeat, (store, index) in enumerate(zip(stores, indices, strict=True)):
-            read_vectors(store, index, wanted[repeat], values[ends[repeat] : ends[repeat + 1]])
+        for i, store in enumerate(distinct.values()):
+            read_vectors(store, indices[i], wanted[i], values[ends[i] : ends[i + 1]])
 
-    return Gathered(values, rows, list(zip(indices, entries, strict=True))), read
+    return Gathered(values, rows, [(indices[i], own) for i, own in zip(place, entries, strict=True)]), read
 
 
-def _distinct(entries: np.ndarray, length: int) -> np.ndarray:
-    """Return the ascending entries there are, each once."""
+def _numbered(entries: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ascending entries there are, each once, and the number of each of `entries` among them."""
     used = np.zeros(length, dtype=bool)
-    used[entries[entries != ABSENT]] = True
-    return np.flatnonzero(used)
+    used[entries] = True
+    return np.flatnonzero(used), (np.cumsum(used) - 1)[entries]

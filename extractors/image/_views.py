@@ -60,3 +60,15 @@ def _windows(faces: np.ndarray, turned: float, kept: float, aside: np.ndarray, *
     for k, c in np.ndindex(len(planes), planes.shape[3]):
         affine_transform(planes[k, :, :, c], matrix, offset, output=found[k, :, :, c], order=1, mode="nearest")
     return found.reshape(faces.shape)
+
+
+def shifted(faces: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:
+    """Return (k, size, size[, 3]) uint8 shifted by up to `most` whole pixels, edges repeated, half of them mirrored.
+
+    Pixels stay what they are: blurring them, as a fraction of a pixel does, costs small faces much of what they show.
+    """
+    down, right = generator.integers(0, 2 * most + 1, size=2)
+    size = faces.shape[1]
+    around = ((0, 0), (most, most), (most, most), (0, 0))[: faces.ndim]  # RGB has its channels last
+    found = np.pad(faces, around, "edge")[:, down : down + size, right : right + size]
+    return found[:, :, ::-1] if generator.random() < 0.5 else found

@@ -14,7 +14,7 @@ import numpy as np
 from extractors.image._faces import NO_FACE, WHOLE, Faces, Framing, find_detector
 from extractors.image._images import load_still
 from extractors.image._video import load_frames
-from extractors.image._views import FaceViews, seen_otherwise
+from extractors.image._views import FaceViews, seen_otherwise, shifted
 from extractors.image._weights import NAMED, RANDOM, check_weights, read_state, weights_digest
 from extractors.trainable import Trainable
 from stores.errors import ConfigError
@@ -30,7 +30,7 @@ CLASSES = 1000  # of ImageNet, the width of `fc`
 LAYERS = ("avgpool", "fc")
 MEAN, NONE = POOLINGS = ("mean", "none")
 NO_DETECTOR = "none"
-_WHILE_TRAINING = FaceViews(rotation=0, crop=0, shift=1 / 32, flip=True, brightness=0, noise=0)
+_SHIFT = 1 / 32  # of the width, anew each time in training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +143,8 @@ class ResNet(Trainable[Faces]):
 
     def augmented(self, items: Sequence[Faces], generator: np.random.Generator) -> Sequence[Faces]:
         """Flip half of the faces and shift each by up to 1/32 of its width, edges repeated."""
-        return [self.varied(item, _WHILE_TRAINING, generator) for item in items]
+        most = round(_SHIFT * self.config.size)
+        return [replace(item, pixels=shifted(item.pixels, most, generator)) for item in items]
 
     def length(self, item: Faces) -> int:
         return len(item)

@@ -85,8 +85,7 @@ class LstmCnn(Trainable[np.ndarray]):
             raise MediaError(f"{sample.id}: no {self.upstream} row to read", reason="upstream", stage="read")
         place = self._rows[key]
         [frames] = read_part(self.inputs.upstream, place.part, np.array([place.row]), opened=self._parts)
-        chosen: np.ndarray = frames[:, self._columns]
-        return chosen
+        return np.ascontiguousarray(frames[:, self._columns])  # a slice would hold on to the other columns
 
     def length(self, item: np.ndarray) -> int:
         return len(item)

@@ -25,6 +25,11 @@ class Tokens:
     windows: Sequence[Window]
     remark: str | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """About what it takes in memory: Python's integers are large."""
+        return 36 * len(self.ids)
+
 
 def windows(pieces: int, most: int) -> list[Window]:
     """Return windows of at most `most` pieces, each sharing a quarter of that with the next.

@@ -21,6 +21,7 @@ from stores.encoders import EncoderRecipe, EncoderStore
 from stores.errors import ConfigError, StoreError
 from stores.features import FeatureStore
 from stores.identity import tensors_digest
+from stores.layout import place_of
 from stores.progress import Progress, Silent
 from stores.root import Root
 from stores.samples import Sample
@@ -321,6 +322,7 @@ def test_an_interrupted_training_goes_on_to_the_very_same_weights(
     encoders, encoder = EncoderStore(task.root), task.plan(modality, **plan)[2].id
     assert encoder not in encoders
     assert task.root.exists("encoders", encoder, "checkpoint.safetensors")
+    assert place_of(f"encoders/{encoder}/checkpoint.safetensors") is not None
     rest = Counting(99)
     assert task.train(modality, report=rest, **plan) == encoder
     whole = Task(Root(tmp_path / "whole"), task.samples)

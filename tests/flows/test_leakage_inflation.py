@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from scipy.stats import binom
 
-from flows import snapshot
+from flows import leakage
 from flows.jobs import Options, run_job
 from flows.leakage import LeakageError
 from stores.root import Root
@@ -108,7 +108,7 @@ def test_an_encoder_that_has_seen_the_scored_faces_inflates_the_score_and_is_ref
     leaking = scored + reserved(scored)
     with pytest.raises(LeakageError, match=r"has seen \d+ of .*0 \(the same image recording\)"):
         run(leaking)
-    monkeypatch.setattr(snapshot, "refuse_leakage", lambda *_, **__: None)
+    monkeypatch.setattr(leakage, "refuse_leakage", lambda *_, **__: None)
     assert min(run(leaking)) > HIGH
 
 

@@ -142,7 +142,7 @@ def test_the_stores_of_a_study_are_found_without_writing_anything(
     before = sorted((tmp_path / "runs").rglob("*"))
     found = find_features(config, manifest, cast_study(config, manifest), root)
     books = said["features"]["image"]
-    assert [store.id for store in found["image"]] == books.get("ids", [books.get("id")])
+    assert [extractor.identity.id for extractor in found["image"]] == books.get("ids", [books.get("id")])
     assert find_features(config, manifest, cast_study(config, manifest), Root(tmp_path / "empty")).keys() == {"image"}
     assert sorted((tmp_path / "runs").rglob("*")) == before
     assert not (tmp_path / "empty").exists()

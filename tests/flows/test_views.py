@@ -12,8 +12,9 @@ import pytest
 from extractors.extractor import Runtime
 from extractors.run import extract as make_rows
 from flows.candidates import Cast
+from flows.encoder_plans import extractor_of
 from flows.explain import explain_study
-from flows.features import Workbench, extractor_of, find_features
+from flows.features import Workbench, find_features
 from flows.jobs import Options, extract_job, run_job
 from flows.pipeline import cast_study, extract
 from flows.snapshot import Snapshot, take_snapshot
@@ -366,8 +367,9 @@ def test_views_that_are_not_there_yet_are_told_as_such(talkers: Any) -> None:
 def test_the_features_a_study_exports_are_its_originals(talkers: Any) -> None:
     world = World.of(talkers)
     found = find_features(world.config, world.manifest, world.cast, world.root)
-    assert {name: len(stores) for name, stores in found.items()} == {"acoustic": 1, "image": 1, "speech": 1}
-    assert all(len(store.index()) == ALL for stores in found.values() for store in stores)
+    assert {name: len(makers) for name, makers in found.items()} == {"acoustic": 1, "image": 1, "speech": 1}
+    identities = [extractor.identity for makers in found.values() for extractor in makers]
+    assert all(len(FeatureStore(world.root, identity).index()) == ALL for identity in identities)
 
 
 def test_a_sample_whose_voice_is_gone_has_no_views_and_the_others_do(talkers: Any, tmp_path: Path) -> None:
