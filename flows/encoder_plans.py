@@ -1,7 +1,7 @@
 """Which encoders a study means: whom each is trained on, with which settings, and of a grid which one is used."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -50,6 +50,21 @@ class GridPoint:
     chosen: bool
 
 
+Grids = tuple[Sequence[GridPoint], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The encoders of a modality, one or one a repeat, and the plan of their rows, which has no grid any more.
+
+    `grids` says what became of each encoder that was tried, once, or in each repeat.
+    """
+
+    plan: FeaturePlan
+    encoders: tuple[str, ...]
+    grids: Grids = ()
+
+
 def extractor_of(
     plan: FeaturePlan, root: Root, *, upstream: FeatureStore | None = None, encoder: str | None = None
 ) -> Extractor[Any]:
@@ -62,6 +77,17 @@ def extractor_of(
 def upstream_store(plan: FeaturePlan, root: Root) -> FeatureStore | None:
     """Return the store of the feature a plan reads, whether or not it holds rows yet; None if it reads media."""
     return FeatureStore(root, extractor_of(plan.upstream, root).identity) if plan.upstream else None
+
+
+def plan_all(
+    config: StudyConfig, manifest: Manifest, cast: Cast | None, root: Root
+) -> dict[str, Sequence[Alternatives]]:
+    """Return the encoders of a study by modality, once or in each repeat. What they read must have its rows."""
+    return {
+        modality: plan_encoders(plan, config, manifest, cast, root, upstream_store(plan, root))
+        for modality, plan in config.features.items()
+        if plan.train is not None
+    }
 
 
 def plan_encoders(
@@ -137,6 +163,11 @@ def grid_points(alternatives: Alternatives, root: Root) -> list[GridPoint]:
         )
         for i, (own, epoch) in enumerate(zip(trained, epochs, strict=True))
     ]
+
+
+def points_of(grids: Grids) -> list[list[dict[str, Any]]]:
+    """Return grids as JSON, for `study.json` and for who asked."""
+    return [[asdict(point) for point in grid] for grid in grids]
 
 
 def _own_part(plan: FeaturePlan, root: Root, upstream: FeatureStore | None) -> tuple[Mapping[str, Any], str | None]:

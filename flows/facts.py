@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from extractors.extractor import settings
 from flows.candidates import Candidates, Cast
+from flows.encoder_plans import points_of
 from flows.feature_plan import PER_REPEAT
-from flows.features import Feature, points_of
+from flows.features import Feature
 from flows.study_config import StudyConfig
 from fusion.splits import Split
 from stores.block import FeatureBlock

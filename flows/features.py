@@ -1,27 +1,14 @@
 """The expensive half of a study: extract features, training the encoders they need on the way."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from extractors.extractor import Extractor, Runtime
 from extractors.run import MapBlocks, extract
-from extractors.training import Diverged, train
 from flows.candidates import Candidates, Cast
-from flows.encoder_plans import (
-    Alternatives,
-    EncoderPlan,
-    GridPoint,
-    best,
-    chosen,
-    extractor_of,
-    grid_points,
-    plan_encoders,
-    upstream_store,
-)
+from flows.encoder_plans import Grids, Trained, chosen, extractor_of, plan_encoders, points_of, upstream_store
 from flows.feature_plan import PER_REPEAT, FeaturePlan
-from flows.grids import in_words
 from flows.study_config import StudyConfig
 from fusion.splits import Split
 from stores.books import Books
@@ -41,21 +28,6 @@ class Workbench:
     report: Progress
     map_blocks: MapBlocks | None = None
     retry: frozenset[str] = frozenset()
-
-
-Grids = tuple[Sequence[GridPoint], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """The encoders of a modality, one or one a repeat, and the plan of their rows, which has no grid any more.
-
-    `grids` says what became of each encoder that was tried, once, or in each repeat.
-    """
-
-    plan: FeaturePlan
-    encoders: tuple[str, ...]
-    grids: Grids = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +55,6 @@ class Feature:
         return {**named, **self.books.as_dict(), "receipt": receipt and receipt.as_json(), **grids, **views}
 
 
-def points_of(grids: Grids) -> list[list[dict[str, Any]]]:
-    """Return grids as JSON, for `study.json` and for who asked."""
-    return [[asdict(point) for point in grid] for grid in grids]
-
-
 def find_features(
     config: StudyConfig, manifest: Manifest, cast: Cast | None, root: Root
 ) -> dict[str, tuple[Extractor[Any], ...]]:
@@ -113,34 +80,6 @@ def extract_frozen(config: StudyConfig, manifest: Manifest, bench: Workbench) ->
         name: extract_feature(plan, [manifest.samples], [extractor_of(plan, bench.root)], bench)
         for name, plan in _frozen(config).items()
     }
-
-
-def plan_all(
-    config: StudyConfig, manifest: Manifest, cast: Cast | None, root: Root
-) -> dict[str, Sequence[Alternatives]]:
-    """Return the encoders of a study by modality, once or in each repeat. What they read must have its rows."""
-    return {
-        modality: plan_encoders(plan, config, manifest, cast, root, upstream_store(plan, root))
-        for modality, plan in _trained(config).items()
-    }
-
-
-def train_encoders(
-    planned: Mapping[str, Sequence[Alternatives]], manifest: Manifest, bench: Workbench
-) -> dict[str, Trained]:
-    """Train what is not trained yet, and choose among the encoders of a grid.
-
-    The views some are fitted on must be there.
-    """
-    found = {}
-    for modality, repeats in planned.items():
-        used = [_train_each(tried, manifest, bench) for tried in repeats]
-        grids = tuple(grid_points(tried, bench.root) for tried in repeats if tried[0].plan.tried)
-        plan = used[0].plan  # repeats choose among settings of the training, which do not show in a row's own
-        found[modality] = Trained(plan=plan, encoders=tuple(own.id for own in used), grids=grids)
-        for line in _choices(modality, grids):
-            bench.report.note(line)
-    return found
 
 
 def extract_trained(
@@ -187,50 +126,6 @@ def _trained(config: StudyConfig) -> dict[str, FeaturePlan]:
 def _members(candidates: Candidates, split: Split) -> list[Sample]:
     positions = sorted({int(i) for part in (split.train, split.val, split.test) for i in part})
     return [candidates.samples[i] for i in positions]
-
-
-def _train_each(tried: Alternatives, manifest: Manifest, bench: Workbench) -> EncoderPlan:
-    """Train each and return the best. One that diverges is told and left out. Raises Diverged if all do."""
-    lost = []
-    for own in tried:
-        try:
-            _train(own, manifest, bench)
-        except Diverged as error:
-            lost.append(error)
-            if len(lost) == len(tried):
-                raise
-            bench.report.note(f"left out, {in_words(own.plan.tried)}: {error}")
-    return best(tried, bench.root)
-
-
-def _train(own: EncoderPlan, manifest: Manifest, bench: Workbench) -> None:
-    plan = own.plan
-    views = [plan.of_view(view) for view in plan.encoder_views]
-    train(
-        plan.extractor,
-        own.recipe,
-        manifest.samples,
-        bench.root,
-        bench.runtime,
-        config=plan.config,
-        report=bench.report,
-        views=plan.encoder_views,
-        view_upstreams=[store for view in views if (store := upstream_store(view, bench.root))],
-    )
-
-
-def _choices(modality: str, grids: Grids) -> list[str]:
-    """Return what a terminal says of the grids of a modality: which settings were chosen, and how often."""
-    used = [point for grid in grids for point in grid if point.chosen]
-    losses: dict[str, list[float]] = defaultdict(list)
-    for point in used:
-        losses[in_words(point.settings)].append(point.val_loss)
-    return [
-        f"{modality}: {words}, chosen"
-        + (f" in {len(own)} of {len(used)} repeats" if len(used) > 1 else f" among {len(grids[0])}")
-        + f" at a loss of {sum(own) / len(own):.4g} on the encoder's own held-back groups"
-        for words, own in losses.items()
-    ]
 
 
 def extract_feature(

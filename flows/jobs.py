@@ -9,7 +9,8 @@ from typing import Any
 from extractors.extractor import Runtime, decode_threads
 from extractors.run import MapBlocks
 from flows.candidates import Cast
-from flows.features import Feature, Workbench, points_of
+from flows.encoder_plans import points_of
+from flows.features import Feature, Workbench
 from flows.pipeline import Extracted, cast_study, check_study, extract, make_manifest, report_latest, run_study, train
 from flows.progress import console, progress
 from flows.study_config import StudyConfig, load_study

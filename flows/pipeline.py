@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from flows.candidates import Cast, choose
-from flows.encoder_plans import extractor_of
-from flows.features import Feature, Trained, Workbench, extract_frozen, extract_trained, plan_all, train_encoders
+from flows.encoder_plans import Trained, extractor_of, plan_all
+from flows.features import Feature, Workbench, extract_frozen, extract_trained
 from flows.grids import in_words
 from flows.snapshot import take_snapshot
 from flows.study_config import StudyConfig
+from flows.training import train_encoders
 from flows.views import with_upstream_views, with_views
 from fusion.study import HeadPlan, RunBooks, check_plans, run_heads, subsets
 from reports.report import ReportPaths, write_report

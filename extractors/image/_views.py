@@ -6,22 +6,20 @@ import numpy as np
 
 from stores.errors import ConfigError
 
-_MOST = {"rotation": 180.0, "crop": 0.9, "shift": 0.5, "brightness": 1.0, "noise": 255.0}
+_MOST = {"rotation": 180.0, "crop": 0.9, "brightness": 1.0, "noise": 255.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceViews:
     """How far a view may be from its picture; all 0 and no `flip`: not at all. Drawn uniformly.
 
-    `rotation` in degrees, either way; `crop` and `shift` as shares of the side: the window that is enlarged to the
-    whole square is smaller by up to `crop`, lies anywhere in it and reaches up to `shift` beyond its edges, which are
-    repeated; `flip` mirrors every other view; `brightness` as a share of the gray levels, darker or brighter; `noise`
-    is the standard deviation of white noise in gray levels.
+    `rotation` in degrees, either way, edges repeated; `crop` as a share of the side: the window that is enlarged to the
+    whole square is smaller by up to that and lies anywhere in it; `flip` mirrors every other view; `brightness` as a
+    share of the gray levels, darker or brighter; `noise` is the standard deviation of white noise in gray levels.
     """
 
     rotation: float = 15.0
     crop: float = 0.1
-    shift: float = 0.0
     flip: bool = True
     brightness: float = 0.2
     noise: float = 4.0
@@ -36,7 +34,7 @@ def seen_otherwise(faces: np.ndarray, views: FaceViews, generator: np.random.Gen
     """Return a view of (k, size, size[, 3]) uint8, in the same shape; all k pictures alike, but for the noise."""
     turned = np.deg2rad(views.rotation) * generator.uniform(-1, 1)
     kept = 1 - views.crop * generator.uniform()
-    aside = ((1 - kept) / 2 + views.shift) * generator.uniform(-1, 1, 2)
+    aside = (1 - kept) / 2 * generator.uniform(-1, 1, 2)
     mirrored = views.flip and generator.random() < 0.5
     level = 1 + views.brightness * generator.uniform(-1, 1)
     found = _windows(faces, turned, kept, aside, mirrored=bool(mirrored))

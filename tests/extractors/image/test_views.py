@@ -6,13 +6,13 @@ import pytest
 
 from extractors._decoding import decoded
 from extractors.extractor import Inputs, View
-from extractors.image._views import FaceViews, seen_otherwise
+from extractors.image._views import FaceViews, seen_otherwise, shifted
 from extractors.image.resnet import ResNet, ResNetConfig
 from stores.errors import ConfigError
 from stores.root import Root
 from stores.samples import Sample
 
-NOTHING = {"rotation": 0.0, "crop": 0.0, "shift": 0.0, "flip": False, "brightness": 0.0, "noise": 0.0}
+NOTHING = {"rotation": 0.0, "crop": 0.0, "flip": False, "brightness": 0.0, "noise": 0.0}
 RAMP = np.tile(np.arange(0, 128, 4, dtype=np.uint8), (32, 1))  # brighter to the right
 
 
@@ -89,16 +89,21 @@ def test_a_crop_is_a_window_of_the_picture_enlarged() -> None:
         assert view.max() <= RAMP.max()
 
 
-def test_a_shift_repeats_the_edge() -> None:
-    for seed in range(10):
-        row = view_of(RAMP[None], seed, shift=0.25)[0, 16].astype(int)
-        assert set(np.diff(row)) <= {0, 1, 2, 3, 4}
-        assert np.abs(row - RAMP[0]).max() <= 33  # a quarter of the width, 4 levels a pixel
+def test_whole_pixels_are_shifted_and_edges_repeated() -> None:
+    seen = set()
+    for seed in range(40):
+        row = shifted(RAMP[None], 2, np.random.default_rng(seed))[0, 16].astype(int)
+        row = row if row[0] < row[-1] else row[::-1]
+        moved = int(row[16] - RAMP[16, 16]) // 4
+        wanted = RAMP[16].astype(int)[np.clip(np.arange(RAMP.shape[1]) + moved, 0, RAMP.shape[1] - 1)]
+        np.testing.assert_array_equal(row, wanted)
+        seen.add(moved)
+    assert seen == {-2, -1, 0, 1, 2}
 
 
 def test_all_frames_of_a_video_are_varied_alike() -> None:
     frame = noise(1, 40, 40)
-    found = view_of(np.concatenate([frame, frame]), 5, rotation=30.0, crop=0.3, flip=True, brightness=0.4, shift=0.1)
+    found = view_of(np.concatenate([frame, frame]), 5, rotation=30.0, crop=0.3, flip=True, brightness=0.4)
     np.testing.assert_array_equal(found[0], found[1])
     assert (found[0] != frame[0]).mean() > 0.5
 
@@ -108,7 +113,6 @@ def test_all_frames_of_a_video_are_varied_alike() -> None:
     [
         {"rotation": 181.0},
         {"crop": 1.0},
-        {"shift": 0.6},
         {"brightness": -0.1},
         {"noise": 256.0},
         {"crop": float("nan")},
@@ -131,7 +135,7 @@ def test_a_view_is_the_same_whenever_it_is_made_and_no_other(root: Root, write_f
     first = made()
     assert made() == first
     others = [made(0, 2), *(made(**change) for change in ({"rotation": 14.0}, {"crop": 0.2}, {"flip": False}))]
-    others += [made(**change) for change in ({"brightness": 0.1}, {"noise": 3.0}, {"shift": 0.1})]
+    others += [made(**change) for change in ({"brightness": 0.1}, {"noise": 3.0})]
     for other in others:
         assert other[0] != first[0]
         assert other[1] != first[1]
