@@ -174,7 +174,8 @@ def _recompute(study: str, root: Root, share: float, seed: int, runtime: Runtime
             found = find_features(part, manifest, cast, root)
         except GridNotTrained as error:
             skipped.append(str(error))
-            continue
+            part = replace(config, features={plan.upstream.name: plan.upstream} if plan.upstream else {})
+            found = find_features(part, manifest, cast, root)
         plans = feature_plans(part)
         asked += [
             pair for name, own in found.items() for pair in zip(own, read_by(plans[name], manifest, cast), strict=True)

@@ -48,7 +48,7 @@ def _feature(name: str, feature: Mapping[str, Any]) -> str:
     ids = feature["ids"]
     count = "" if len(ids) == 1 else f", one a repeat, {len(ids)} in all"
     grids = feature.get("grids", [])
-    chosen = f"; settings chosen among {len(grids[0])} on the encoder's own held-back groups" if grids else ""
+    chosen = f"; settings chosen among {max(map(len, grids))} on the encoder's own held-back groups" if grids else ""
     return f"{sentence(name)}: {feature['extractor']} ({feature['weights']}; {ids[0]}{count}{chosen}).{_views(feature)}"
 
 

@@ -43,6 +43,24 @@ def test_what_may_not_be_read_is_absent_and_is_not_even_gathered(root, vectors, 
     assert found.digests()[1] == [None, row_digest(row(11))]
 
 
+def test_repeats_that_share_a_store_share_its_rows(root, vectors, receipt, row):
+    stores = [FeatureStore.create(root, replace(vectors, encoder=f"e{n}")) for n in range(2)]
+    for number, store in enumerate(stores):
+        store.write_part({"a": row(10 * number), "b": row(10 * number + 1)}, receipt)
+    repeats = [stores[1], FeatureStore(root, stores[0].identity), stores[1]]
+    readable = {"text": np.array([[True, False], [True, True], [True, True]])}
+    found = gather_all({"text": (repeats, ["b", "a"])}, readable)["text"]
+    assert found.values[:, 0].tolist() == [10, 11, 0, 1]
+    assert found.rows.tolist() == [[1, ABSENT], [3, 2], [1, 0]]
+    assert found.digests()[0] == [row_digest(row(11)), None]
+
+
+def test_rows_of_many_frames_are_refused(root, ragged):
+    store = FeatureStore.create(root, ragged)
+    with pytest.raises(ValueError, match=f"the rows of {store.id} are ragged"):
+        gather([store], ["a"])
+
+
 def block(**changes):
     content = {
         "sample_ids": ("c/1", "c/2", "c/3"),
