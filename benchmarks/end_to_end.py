@@ -1,8 +1,8 @@
 """How busy an extraction keeps the device: all three modalities, from files to sealed rows.
 
-`busy_share` is the seconds to embed the same items, already decoded and in memory, in the same batches / the seconds of
-the whole extraction (files hashed, read and decoded, rows embedded, written, read back and sealed): 1 if everything
-else were free. Models are opened before either. The files are those of AFFUSE_REAL_DATA (MELD sentences, nEMO clips,
+`busy_share` is the seconds to embed the same items, already decoded and in memory, in batches alike in length / the
+seconds of the whole extraction (files hashed, read and decoded, rows embedded, written, read back and sealed): 1 if
+everything else were free. Models are opened before either. The files are those of AFFUSE_REAL_DATA (MELD sentences, nEMO clips,
 FER2013 faces), else of the synthetic corpus.
 """
 

@@ -22,6 +22,8 @@ from stores.spec import Receipt
 PART_BYTES = 64 << 20  # recordings fill several parts a block, so that one is written while the next is made
 _OWN = ("read", "decode", "embed", "waiting")  # stages a part can be told to have cost; `write` adds itself
 
+Since = tuple[float, Mapping[str, float]]  # when a part began, and the seconds by stage until then
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -38,7 +40,10 @@ class Outcome:
 
 
 class Part:
-    """The rows and failures of a block; sealed behind by the writer thread."""
+    """The rows and failures of a block; sealed behind by the writer thread.
+
+    `since` goes from part to part, so that seals tell of all the loop took but for the writing of the last.
+    """
 
     def __init__(
         self,
@@ -47,13 +52,14 @@ class Part:
         writer: ThreadPoolExecutor,
         report: Progress,
         stages: Stages,
+        since: Since,
     ) -> None:
         self.extractor, self.store, self.writer, self.report, self.stages = extractor, store, writer, report, stages
         self.rows: dict[str, np.ndarray] = {}
         self.failures: list[Quarantined] = []
         self.remarks: Counter[str] = Counter()
         self.sealed = self.extracted = self.bytes = self.halved = 0
-        self.started, self.before = time.perf_counter(), stages.since()
+        self.since = since
         self.writing: Future[str] | None = None
 
     def add(self, pending: Pending, row: np.ndarray | MediaError) -> None:
@@ -95,19 +101,19 @@ class Part:
             with self.stages.timed("waiting", WAITING_TO_WRITE):
                 self.writing.result()  # at most one part waits to be written
         device, dtype = self.extractor.computed_on
-        took = self.stages.since(self.before)
+        (started, before), self.since = self.since, (time.perf_counter(), self.stages.so_far())
+        ended, after = self.since
         receipt = Receipt(
             device=device,
             dtype=dtype,
-            seconds=round(time.perf_counter() - self.started, 3),
+            seconds=round(ended - started, 3),
             versions=self.extractor.versions(),
             counts={"rows": len(self.rows), "bytes": self.bytes, **self.remarks},
-            stages=rounded({name: took.get(name, 0.0) for name in _OWN}),
+            stages=rounded({name: after.get(name, 0.0) - before.get(name, 0.0) for name in _OWN}),
         )
         self.writing = self.writer.submit(self._write, self.rows, receipt)
         self.sealed += len(self.rows)
         self.rows, self.remarks, self.bytes = {}, Counter(), 0
-        self.started, self.before = time.perf_counter(), self.stages.since()
 
     def _write(self, rows: Mapping[str, np.ndarray], receipt: Receipt) -> str:
         with self.stages.timed("write"):

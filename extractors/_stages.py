@@ -28,10 +28,10 @@ class Stages:
         with self._lock:
             self._seconds.update(seconds)
 
-    def since(self, before: Mapping[str, float] | None = None) -> dict[str, float]:
-        """Return the seconds by stage, less those of an earlier call."""
+    def so_far(self) -> dict[str, float]:
+        """Return the seconds by stage."""
         with self._lock:
-            return {name: value - (before or {}).get(name, 0.0) for name, value in self._seconds.items()}
+            return dict(self._seconds)
 
 
 def rounded(seconds: Mapping[str, float]) -> dict[str, float]:

@@ -39,7 +39,10 @@ def pick_dtype(device: torch.device, numerics: str) -> torch.dtype:
 
 @contextmanager
 def at_most(threads: int | None) -> Iterator[None]:
-    """Compute on no more CPU threads than that inside the block; None leaves torch's setting."""
+    """Compute on no more CPU threads than that inside the block; None leaves torch's setting.
+
+    The setting is the process's: only one thread at a time may be inside.
+    """
     import torch
 
     before = torch.get_num_threads()

@@ -23,10 +23,14 @@ Item = TypeVar("Item")
 _MOST_DECODERS = 16  # Python runs one of them at a time but for what codecs do
 
 
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def decode_threads() -> int:
     """Return how many threads decode by default: half the cores this process may use, at least 2 and at most 16."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(2, min(_MOST_DECODERS, cores // 2))
+    return max(2, min(_MOST_DECODERS, usable_cores() // 2))
 
 
 @dataclass(frozen=True, kw_only=True)

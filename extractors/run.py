@@ -17,7 +17,7 @@ from typing import Any
 from extractors._ahead import MOST_BYTES, ahead, weight
 from extractors._decoding import decoded, too_slow
 from extractors._embedding import Embedding
-from extractors._part import Outcome, Part
+from extractors._part import Outcome, Part, Since
 from extractors._stages import Stages, rounded
 from extractors.extractor import Description, Extractor, Runtime
 from extractors.forecast import forecast
@@ -35,7 +35,7 @@ MapBlocks = Callable[[Callable[[Block], Outcome], Sequence[Block]], Iterable[Out
 GPU_BUDGETS = 32  # a batch on a GPU may cost so many times one on a CPU
 _FIRST_WINDOW = 64  # items; the first ones are embedded while the queue still fills
 _SMALL_BLOCK, _MANY_BLOCKS = 64, 16
-_OPENING = Lock()
+_OPENING, _EMBEDDING = Lock(), Lock()
 
 
 def extract(
@@ -73,7 +73,7 @@ def extract(
             failed += outcome.quarantined
             halved += outcome.halved
         report.finish(store.id)
-    took = stages.since()
+    took = stages.so_far()
     receipt = RunReceipt(
         samples=extracted + failed,
         seconds=round(time.perf_counter() - started, 3),
@@ -122,13 +122,17 @@ def _outcomes(
 
 
 def extract_block(description: Description, runtime: Runtime, block: Block) -> Outcome:
-    """Extract and seal one block; what a worker process is sent. The model is opened once a process."""
+    """Extract and seal one block; what a worker process is sent. The model is opened once a process.
+
+    A worker with several threads embeds one block at a time: `at_most` and the GPU's memory are the whole process's.
+    """
     stages = Stages()
     with stages.timed("open"):
         extractor = _open_once(description, runtime.device)
     store = FeatureStore.create(extractor.inputs.root, extractor.identity)
-    [outcome] = _Loop(extractor, store, runtime, Silent(), stages).outcomes([block])
-    return replace(outcome, stages=rounded(stages.since()))
+    with _EMBEDDING:
+        [outcome] = _Loop(extractor, store, runtime, Silent(), stages).outcomes([block])
+    return replace(outcome, stages=rounded(stages.so_far()))
 
 
 def _open_once(description: Description, device: str) -> Extractor[Any]:
@@ -164,17 +168,18 @@ class _Loop:
                     self.extractor, _ = opening.result()
             with closing(self._decoding(blocks)) as items, self.stages.timed("loop"):
                 behind: Future[Outcome] | None = None
-                began = time.perf_counter()
+                since: Since = time.perf_counter(), self.stages.so_far()
                 for block in blocks:
                     remaining = islice(items, len(block))
                     window = self._next(remaining)
-                    embedding = embedding or self._embedding(opening, began)
-                    part = Part(self.extractor, self.store, writer, self.report, self.stages)
+                    if embedding is None:
+                        embedding, since = self._embedding(opening, since)
+                    part = Part(self.extractor, self.store, writer, self.report, self.stages, since)
                     while window:
                         self._embed(embedding, window, part)
                         window.clear()  # or its items would stay in memory while the next are awaited
                         window = self._next(remaining)
-                    sealed = part.close()
+                    sealed, since = part.close(), part.since
                     if behind is not None:
                         yield self._written(behind)
                     behind = sealed
@@ -205,13 +210,14 @@ class _Loop:
     def _open(self, description: Description) -> tuple[Extractor[Any], float]:
         return _open_once(description, self.runtime.device), time.perf_counter()
 
-    def _embedding(self, opening: Future[tuple[Extractor[Any], float]], began: float) -> Embedding:
-        """Return the means to embed once the model is open; only then the loop begins for the receipt."""
+    def _embedding(self, opening: Future[tuple[Extractor[Any], float]], since: Since) -> tuple[Embedding, Since]:
+        """Return the means to embed once the model is open; only then the loop begins for the receipts."""
+        began, before = since
         waited = time.perf_counter() - began
         self.extractor, opened = opening.result()
         early = max(0.0, opened - began)
         self.stages.add({"open": early, "loop": -early, "waiting": -min(early, waited)})
-        return Embedding(self.extractor, self.report)
+        return Embedding(self.extractor, self.report), (began + early, before)
 
     def _embed(self, embedding: Embedding, window: Sequence[tuple[Pending, Any]], part: Part) -> None:
         """Embed what has been decoded, in batches alike in length that cost no more than the device can bear."""

@@ -4,7 +4,6 @@ Only descriptions and samples travel to a worker, never a model and never an arr
 """
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
@@ -14,12 +13,14 @@ from dask.distributed import Client, Future, LocalCluster, wait
 from distributed.scheduler import KilledWorker
 
 from extractors._part import Outcome
+from extractors.extractor import usable_cores
 from extractors.run import Block, MapBlocks
 from stores.errors import ConfigError
 from stores.progress import Progress
 
 RETRIES = 2  # of a block that failed; one that lost its worker is given to another by Dask itself
 GPU = "GPU"  # the resource that `dask worker --resources "GPU=1"` advertises
+_ENVIRONMENT = "distributed.nanny.pre-spawn-environ"
 _AHEAD = 2  # blocks a process has or will get next
 _PATIENCE_S = 30.0
 _FIRST_WORKER_S = 60.0
@@ -51,9 +52,9 @@ def cluster_here(workers: int) -> AbstractContextManager[Any]:
     import dask
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it tells of every connection that is closed
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, usable_cores() // workers)
     environment = {f"{library}_NUM_THREADS": threads for library in ("OMP", "MKL", "OPENBLAS")}
-    with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}):
+    with dask.config.set({_ENVIRONMENT: {**dask.config.get(_ENVIRONMENT), **environment}}):
         cluster: AbstractContextManager[Any] = LocalCluster(
             n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
         )
@@ -66,7 +67,8 @@ def wait_for_worker(client: Client) -> None:
         client.wait_for_workers(1, timeout=_FIRST_WORKER_S)
     except TimeoutError:
         address = client.scheduler.address
-        raise ConfigError(f"the scheduler at {address} has no worker: start one with `dask worker {address}`") from None
+        command = f"dask worker {address} --nthreads 1"  # a second thread would wait: one block is embedded at a time
+        raise ConfigError(f"the scheduler at {address} has no worker: start one with `{command}`") from None
 
 
 @contextmanager

@@ -155,10 +155,11 @@ def _cast_of_encoders(config: StudyConfig, manifest: Manifest) -> Cast | None:
 
 @contextmanager
 def _bench(options: Options, mapper: Mapper) -> Iterator[Workbench]:
+    share = max(1, decode_threads() // (options.workers or 1))  # the processes share the cores
     runtime = Runtime(
         device=options.device,
         batch_size=options.batch_size,
-        decode_workers=decode_threads() if options.decode_workers is None else options.decode_workers,
+        decode_workers=share if options.decode_workers is None else options.decode_workers,
         time_limit=options.time_limit,
     )
     if options.reason and not options.retry_quarantined:

@@ -52,7 +52,7 @@ def show_receipts(features: Mapping[str, Feature]) -> None:
         *((stage, *(_stage(receipt, stage) for receipt in every)) for stage in STAGES),
         ("device busy", *("-" if (busy := receipt.busy_share) is None else f"{100 * busy:.0f} %" for receipt in every)),
     ]
-    caption = "share: of the seconds with the model open; stages overlap; decode adds up its threads"
+    caption = "share: of the seconds with the model open (read and open come before); stages overlap; decode: a thread"
     show_table("What extraction took", ("", *receipts), rows, caption=caption, optional_last=False)
 
 

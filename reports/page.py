@@ -101,13 +101,16 @@ def _feature(feature: Mapping[str, Any]) -> list[str]:
 
 
 def _cost(cost: Mapping[str, Any]) -> list[str]:
-    """Return rows, seconds, rows a second, seconds and share of every stage, and how busy the device was, as text."""
+    """Return rows, seconds, rows a second, seconds of every stage, and how busy the device was, as text.
+
+    Stages of one thread have their share too; several read and decode, how many no seal says.
+    """
     rows, seconds, stages = cost["rows"], cost["seconds"], cost["stages"]
     if not rows or not seconds:  # sealed before receipts told of stages
         return [str(rows), *["\N{EN DASH}"] * (3 + len(COST_STAGES))]
-    told = [f"{stages.get(stage, 0.0):.1f} s, {100 * stages.get(stage, 0.0) / seconds:.0f} %" for stage in COST_STAGES]
-    busy = f"{100 * stages.get('embed', 0.0) / seconds:.0f} %"
-    return [str(rows), f"{seconds:.1f}", f"{rows / seconds:.1f}", *told, busy]
+    shares = {stage: f"{100 * stages.get(stage, 0.0) / seconds:.0f} %" for stage in ("embed", "write", "waiting")}
+    told = [", ".join([f"{stages.get(name, 0.0):.1f} s", *filter(None, [shares.get(name)])]) for name in COST_STAGES]
+    return [str(rows), f"{seconds:.1f}", f"{rows / seconds:.1f}", *told, shares["embed"]]
 
 
 def _first_of(ids: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 STAGES = ("read", "open", "decode", "embed", "write", "waiting")
 WAITING_TO_WRITE = "waiting_to_write"
+_BEFORE = ("read", "open")  # `read` may be upstream rows in the loop as well: the sum is no share of either
 _BUSY = 0.85  # of the loop: from here on the device is the bottleneck
 _SHORT_S = 1.0
 
@@ -51,8 +52,13 @@ class RunReceipt:
         return self.samples / self.seconds if self.samples and self.seconds else None
 
     def share(self, stage: str) -> float | None:
-        """Return seconds of a stage / seconds of the loop. Stages overlap, so shares may add up to more than 1."""
-        return self.stages.get(stage, 0.0) / self.loop if self.loop else None
+        """Return seconds of a stage / seconds of the loop, those of `decode` a thread; None without a loop.
+
+        Stages overlap, so shares may add up to more than 1. `read` and `open` have none: they precede the loop.
+        """
+        if stage in _BEFORE or not self.loop:
+            return None
+        return self.stages.get(stage, 0.0) / (self.decode_workers if stage == "decode" else 1) / self.loop
 
     @property
     def busy_share(self) -> float | None:
@@ -76,9 +82,8 @@ class RunReceipt:
             return "write bound: the device waits for the store; a faster disk under --root would help"
         if source >= rest:
             stage = "decode" if self.stages.get("decode", 0.0) > 0 else "read"
-            return (
-                f"{stage} bound: raise --decode-workers ({self.decode_workers}), or spread it with --workers or --dask"
-            )
+            threads = f"raise --decode-workers ({self.decode_workers})"
+            return f"{stage} bound: {threads}, or spread it over more processes (--workers, --dask)"
         return "loop bound: rows are so cheap that keeping the books takes longest"
 
     def __str__(self) -> str:

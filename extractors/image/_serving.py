@@ -38,13 +38,24 @@ class FoldedResNet:
         self._steps = exact[: self.first_fast] + fast[self.first_fast :]
         self._rows(pictures)  # packs what is not packed yet, before threads share it
         self._seen, self._worth_compiling = 0, pictures.device.type == "cuda"
-        self._computed: Callable[[Tensor], Tensor] = self._rows
+        self._computed: Unit = self._rows
 
     def __call__(self, pictures: Tensor) -> Tensor:
         self._seen += len(pictures)
         if self._worth_compiling and self._seen > _COMPILED_AFTER:
-            self._computed, self._worth_compiling = torch.compile(self._rows, dynamic=True), False
+            self._worth_compiling = False
+            return self._compiled(pictures)
         return self._computed(pictures)
+
+    def _compiled(self, pictures: Tensor) -> Tensor:
+        """Return rows, compiled from here on, unless this machine cannot compile: then nothing changes."""
+        try:
+            compiled: Unit = torch.compile(self._rows, dynamic=True)
+            rows = compiled(pictures)
+        except Exception:  # of many kinds: no compiler, no headers, no Triton, no room for its cache
+            return self._rows(pictures)
+        self._computed = compiled
+        return rows
 
     def _rows(self, pictures: Tensor) -> Tensor:
         return self._through(self._steps, pictures)

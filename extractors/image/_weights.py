@@ -7,8 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors.numpy import load_file
-
 from stores.errors import ConfigError
 from stores.identity import tensors_digest
 
@@ -78,12 +76,14 @@ def _file_digest(path: Path, _size: int, _mtime_ns: int) -> str:
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
     import torch
+    from safetensors.torch import load_file
 
     expected = f"ResNet weights {path.name}: expected a plain state dict of tensors"
     try:
         if path.suffix == ".safetensors":
-            return {name: torch.from_numpy(value) for name, value in load_file(path).items()}
-        state = torch.load(path, map_location="cpu", weights_only=True)
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except (ImportError, MemoryError):
         raise
     except Exception as error:  # torch and safetensors raise their own kinds; torch's advice is unsafe, so not quoted
@@ -96,7 +96,12 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     if wrong := [name for name, value in state.items() if not isinstance(value, torch.Tensor)]:
         kinds = ", ".join(f"{name}: {type(state[name]).__name__}" for name in wrong[:4])
         raise ConfigError(f"{expected} (weights_only), got a checkpoint with {kinds}; save its state dict alone")
-    return dict(state)
+    return {name: _widened(value) for name, value in state.items()}
+
+
+def _widened(tensor: torch.Tensor) -> torch.Tensor:
+    """Return halves in float32, which holds them exactly and is what rows are computed of; others as they are."""
+    return tensor.float() if tensor.is_floating_point() and tensor.itemsize < 4 else tensor
 
 
 def _find(weights: str, depth: int) -> Path:

@@ -90,6 +90,7 @@ class ResNet(Trainable[Faces]):
 
     modality = "image"
     version = 2
+    preprocessing = 2
     config_type = ResNetConfig
     trains_mixed = serves_mixed = True
     paper_grid: ClassVar[Mapping[str, Sequence[Any]]] = {"layer": ["avgpool", "fc"], "optimiser": ["adam", "sgd"]}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from extractors._containers import opened
+from extractors._containers import beginning, decoded_at, opened
 from stores.errors import MediaError
 from stores.samples import Sample
 
@@ -87,12 +87,12 @@ def _read_container(path: Path, start: float, end: float | None) -> tuple[np.nda
             raise MediaError(f"{path.name} has no audio track", reason="no_audio_track")
         stream = container.streams.audio[0]
         rate = _checked(stream.rate, stream.channels, path)
-        if start > _PREROLL_S:
-            container.seek(int((start - _PREROLL_S) * av.time_base))
-        resampler = av.AudioResampler(format="fltp")
+        seeks = start > _PREROLL_S
+        frames = decoded_at(container, stream, start - _PREROLL_S) if seeks else container.decode(stream)
+        resampler, begin = av.AudioResampler(format="fltp"), beginning(container)
         kept, position, first, last = _Kept(path, rate), None, 0, None
-        for frame in container.decode(stream):
-            time = 0.0 if frame.time is None else frame.time
+        for frame in frames:
+            time = 0.0 if frame.time is None else frame.time - begin
             if end is not None and time >= end:
                 break
             if position is None:

@@ -20,7 +20,7 @@ RESAMPLERS = ("soxr_vhq", "soxr_hq", "soxr_mq")
 MEL_SCALES = ("slaney", "htk")
 PADDINGS = {"zero": "constant", "reflect": "reflect"}  # numpy's and librosa's names
 DELTA_WIDTH = 9  # frames, librosa's default
-_BLOCK = 512  # frames whose spectra are held at a time: an hour of sound would take 1.5 GB
+_BLOCK = 128  # frames at a time: what they need stays in the cache, and larger arrays cost a page fault a page
 _THREADS = min(4, os.cpu_count() or 1)  # one clip each: what a clip needs fits the cache of its core
 
 
@@ -77,6 +77,7 @@ class Acoustic(Extractor[np.ndarray]):
 
     modality = "speech"
     version = 2
+    preprocessing = 2
     config_type = AcousticConfig
     packages: ClassVar[tuple[str, ...]] = ("av", "librosa", "numpy", "scipy", "soundfile", "soxr")
     budget = 4_000_000  # samples: four minutes

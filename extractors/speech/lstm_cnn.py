@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from extractors.trainable import Trainable
-from stores.errors import ConfigError, MediaError
+from stores.errors import ConfigError, DamagedError, MediaError
 from stores.rows import Index, Opened, read_part
 from stores.samples import Sample
 from stores.spec import FeatureSpec, embedding_spec
@@ -78,14 +78,21 @@ class LstmCnn(Trainable[np.ndarray]):
         return f"trained here ({self.inputs.encoder})"
 
     def decode(self, sample: Sample, key: str) -> np.ndarray:
-        assert self.inputs.upstream is not None
-        if key not in self._rows:
-            self.__dict__.pop("_rows", None)  # rows may have been sealed since the index was read
-        if key not in self._rows:
-            raise MediaError(f"{sample.id}: no {self.upstream} row to read", reason="upstream", stage="read")
-        place = self._rows[key]
-        [frames] = read_part(self.inputs.upstream, place.part, np.array([place.row]), opened=self._parts)
+        try:
+            frames = self._frames(sample, key)
+        except (DamagedError, MediaError):  # rows may have been sealed, and parts compacted, since the index was read
+            self.__dict__.pop("_rows", None)
+            frames = self._frames(sample, key)
         return np.ascontiguousarray(frames[:, self._columns])  # a slice would hold on to the other columns
+
+    def _frames(self, sample: Sample, key: str) -> np.ndarray:
+        assert self.inputs.upstream is not None
+        place = self._rows.get(key)
+        if place is None:
+            raise MediaError(f"{sample.id}: no {self.upstream} row to read", reason="upstream", stage="read")
+        frames: np.ndarray
+        [frames] = read_part(self.inputs.upstream, place.part, np.array([place.row]), opened=self._parts)
+        return frames
 
     def length(self, item: np.ndarray) -> int:
         return len(item)

@@ -28,6 +28,7 @@ class BertNetwork(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.bert: Any = BertModel(BertConfig.from_pretrained(folder), add_pooling_layer=False)
+        self.width: int = self.bert.config.hidden_size * (layers if side_by_side else 1)
 
     def forward(self, ids: Tensor, lengths: Tensor, slots: Tensor, weights: Tensor) -> Tensor:
         states = self.bert(
@@ -54,7 +55,7 @@ def gathered(tokens: Tensor, slots: Tensor, weights: Tensor, count: int) -> Tens
 def given_state(folder: Path) -> dict[str, Tensor]:
     """Return the state of a BertNetwork with the weights in a folder. Raises ConfigError if some are missing."""
     model, found = BertModel.from_pretrained(
-        folder, add_pooling_layer=False, output_loading_info=True, local_files_only=True
+        folder, add_pooling_layer=False, output_loading_info=True, local_files_only=True, dtype=torch.float32
     )
     if lacking := sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]])):
         raise ConfigError(f"BERT weights in {folder} lack {len(lacking)} tensors of the model, first {lacking[0]}")

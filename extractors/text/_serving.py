@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from extractors.text._network import BertNetwork, filled, gathered
+from extractors.text._network import BertNetwork, filled
 from extractors.text._products import product
 
 Groups = list[tuple[int, int]]  # (length, number of windows), in the order of the tokens
@@ -27,18 +27,13 @@ class PackedBert:
         order = lengths.argsort(stable=True)
         totals = accumulate(lengths[order].tolist())
         turns = [len(list(own)) for _, own in groupby(totals, lambda total: (total - 1) // _MOST_TOKENS)]
-        count = int(slots.max()) + 1
-        rows = [
-            self._rows(ids[lines], lengths[lines], slots[lines], weights[lines], count)
-            for lines in torch.split(order, turns)
-        ]
-        return torch.stack(rows).sum(dim=0)
-
-    def _rows(self, ids: Tensor, lengths: Tensor, slots: Tensor, weights: Tensor, count: int) -> Tensor:
-        inside = filled(ids, lengths)
-        groups = [(length, len(list(same))) for length, same in groupby(lengths.tolist())]
-        tokens = self._tokens(ids[inside], inside.nonzero()[:, 1], groups)
-        return gathered(tokens, slots[inside], weights[inside], count)
+        rows = torch.zeros(int(slots.max()) + 1, self._network.width, device=ids.device)
+        for lines in torch.split(order, turns):
+            inside = filled(ids[lines], lengths[lines])
+            groups = [(length, len(list(same))) for length, same in groupby(lengths[lines].tolist())]
+            tokens = self._tokens(ids[lines][inside], inside.nonzero()[:, 1], groups)
+            rows.index_add_(0, slots[lines][inside], tokens * weights[lines][inside][:, None])
+        return rows
 
     def _tokens(self, ids: Tensor, positions: Tensor, groups: Groups) -> Tensor:
         """Return (n, width) of n tokens, windows one after the other."""

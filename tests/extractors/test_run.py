@@ -1,10 +1,11 @@
 import errno
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from threading import Event
+from time import sleep
 
 import numpy as np
 import pytest
@@ -254,6 +255,64 @@ def test_the_receipt_of_a_run_adds_up_and_is_kept_with_the_books(counting: Count
     again = extract(counting, say("a", "b b"), root, RUNTIME, report=Silent()).receipt
     assert again is not None
     assert (again.samples, again.verdict) == (0, "nothing to do")
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("unopened", [False, True])
+def test_seals_tell_of_all_the_loop_took_but_for_the_last_writing(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch, unopened: bool, elsewhere: bool
+) -> None:
+    decode = counting.decode
+
+    def slow(sample: Sample, key: str) -> str:
+        sleep(0.02)  # decoding bound
+        return decode(sample, key)
+
+    def opened(*_: object) -> Counting:
+        sleep(0.01)
+        return counting
+
+    monkeypatch.setattr(counting, "decode", slow)
+    monkeypatch.setattr("extractors.run._opened", opened)
+    monkeypatch.setattr(Counting, "decodes_unopened", unopened)
+    more = {"map_blocks": map} if elsewhere else {}
+    samples = say(*(f"{i}" for i in range(12)))
+    receipt = extract(counting, samples, counting.inputs.root, RUNTIME, report=Silent(), **more).receipt
+    assert receipt is not None
+    cost = FeatureStore(counting.inputs.root, counting.identity).cost()
+    sealed, took, last = cost["stages"], receipt.stages, receipt.stages["waiting_to_write"]
+    rounding = 0.0005 * 13  # of six parts, six blocks and the receipt itself
+    for stage in ("embed", "decode"):
+        assert sealed[stage] == pytest.approx(took[stage], abs=rounding)
+    assert took["waiting"] - last - rounding <= sealed["waiting"] <= took["waiting"] + rounding
+    assert sealed["waiting"] + sealed["embed"] - 2 * rounding <= cost["seconds"] <= receipt.loop + rounding
+
+
+def test_blocks_are_embedded_one_at_a_time_however_many_threads_a_worker_has(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, most, embed = 0, 0, counting.embed
+
+    def watched(items: Sequence[str]) -> list[np.ndarray]:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        sleep(0.02)
+        inside -= 1
+        return list(embed(items))
+
+    monkeypatch.setattr(counting, "embed", watched)
+    monkeypatch.setattr("extractors.run._SMALL_BLOCK", 2)
+    with ThreadPoolExecutor(3) as pool:
+        books = extract(
+            counting,
+            say(*(f"{i}" for i in range(12))),
+            counting.inputs.root,
+            RUNTIME,
+            report=Silent(),
+            map_blocks=pool.map,
+        )
+    assert (books.extracted, most) == (12, 1)
 
 
 def test_the_receipt_says_how_and_counts_remarks(counting: Counting) -> None:

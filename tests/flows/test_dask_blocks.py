@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
 import soundfile
 from dask.distributed import Client
 
 from extractors import run as loop
-from extractors.extractor import Inputs, Runtime
+from extractors.extractor import Inputs, Runtime, decode_threads
 from extractors.run import extract
 from extractors.speech.acoustic import Acoustic, AcousticConfig
-from flows.dask_blocks import block_mapper, places
+from flows.dask_blocks import block_mapper, connected, places
 from flows.jobs import Options, extract_job
 from stores.errors import ConfigError
 from stores.features import FeatureStore
@@ -165,7 +166,20 @@ def test_the_command_extracts_on_a_cluster_and_on_processes_of_its_own(
         there = result("extract", study, "--device", "cpu", *where, root=tmp_path / name)["features"]["image"]
         assert {count: there[count] for count in counts} == {count: here[count] for count in counts}
         assert there["receipt"]["samples"] == 48
+        decoders = {"there": decode_threads(), "local": max(1, decode_threads() // 2)}[name]
+        assert there["receipt"]["decode_workers"] == decoders
         assert there["receipt"]["stages"]["embed"] > 0
+
+
+def test_processes_share_the_cores_this_one_may_use_and_keep_the_settings_of_dask(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    trim = dask.config.get("distributed.nanny.pre-spawn-environ")["MALLOC_TRIM_THRESHOLD_"]
+    with connected(None, 2) as client:
+        assert set(client.run(os.environ.get, "OMP_NUM_THREADS").values()) == {"3"}
+        assert set(client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()) == {str(trim)}
 
 
 def test_blocks_go_to_workers_that_advertise_a_gpu(two_workers: Cluster, clips: list[Sample], tmp_path: Path) -> None:

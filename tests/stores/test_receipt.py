@@ -14,12 +14,12 @@ def receipt(samples: int = 100, seconds: float = 12.5, loop: float = 10.0, **sta
     return RunReceipt(samples=samples, seconds=seconds, loop=loop, stages=stages, decode_workers=2)
 
 
-def test_shares_are_of_the_loop_and_the_rate_of_the_whole_run() -> None:
-    found = receipt(read=1.0, decode=15.0, embed=9.0, waiting=0.5)
-    assert (found.busy_share, found.share("decode"), found.share("write")) == (0.9, 1.5, 0.0)
+def test_shares_are_of_the_loop_a_thread_and_the_rate_of_the_whole_run() -> None:
+    found = receipt(read=1.0, open=25.0, decode=15.0, embed=9.0, waiting=0.5)
+    assert (found.busy_share, found.share("decode"), found.share("write")) == (0.9, 0.75, 0.0)
     assert found.rate == 8.0
     assert found.as_json()["shares"] == {
-        "read": 0.1, "open": 0.0, "decode": 1.5, "embed": 0.9, "write": 0.0, "waiting": 0.05,
+        "read": None, "open": None, "decode": 0.75, "embed": 0.9, "write": 0.0, "waiting": 0.05,
     }  # fmt: skip
 
 

@@ -115,6 +115,19 @@ def test_the_same_weights_in_another_file_are_the_same_feature(root: Root, tmp_p
     assert ResNet(first, Inputs(root=root)).identity == ResNet(second, Inputs(root=root)).identity
 
 
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_in_halves_are_those_weights_in_float32(
+    face: Sample, root: Root, tmp_path: Path, name: str, dtype: torch.dtype
+) -> None:
+    state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in trained_looking(18).state_dict().items()}
+    (save_file if name.endswith("safetensors") else torch.save)(state, tmp_path / name)
+    torch.save({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, tmp_path / "wide.pth")
+    half, wide = (opened(root, depth=18, size=32, weights=str(tmp_path / own)) for own in (name, "wide.pth"))
+    assert half.identity == wide.identity
+    assert rows(half, face)[0].tobytes() == rows(wide, face)[0].tobytes()
+
+
 def test_weights_without_batch_counters_load(face: Sample, root: Root, tmp_path: Path) -> None:
     state = trained_looking(18).state_dict()
     torch.save({k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}, tmp_path / "old.pth")

@@ -127,6 +127,23 @@ def test_what_would_be_compiled_on_a_gpu_can_be(monkeypatch: pytest.MonkeyPatch)
     assert cosine(second, first) >= 1 - 1e-6
 
 
+def test_a_machine_that_cannot_compile_computes_on_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def broken(graph: object, examples: object) -> Callable[..., object]:
+        tried.append(graph)
+        raise FileNotFoundError("no compiler")
+
+    monkeypatch.setattr(_convolutions, "fuses", lambda device: False)  # as on a GPU
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=broken))
+    monkeypatch.setattr(_serving, "_COMPILED_AFTER", 5)
+    served = FoldedResNet(network(), torch.bfloat16, 32, grayscale=True)
+    served._worth_compiling, served._steps = True, served._steps[:2]
+    rows = [served(pictures(4, 32)) for _ in range(4)]
+    assert all(torch.equal(found, rows[0]) for found in rows)
+    assert len(tried) == 1
+
+
 @NO_GPU
 def test_rows_on_a_gpu_are_those_of_the_cpu() -> None:
     net, faces = network(50), pictures(4, 224)

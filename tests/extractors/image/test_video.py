@@ -1,5 +1,6 @@
 import struct
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -106,3 +107,83 @@ def test_a_playlist_is_no_recording(write_video: Callable[..., Path], tmp_path: 
     with pytest.raises(MediaError, match=r"^c/1: list.mp4 is no recording") as caught:
         load(tmp_path / "list.mp4", 2)
     assert caught.value.reason == "undecodable"
+
+
+def write_numbered(
+    path: Path, codec: str, settings: dict[str, str], *, sound_first: float = 0.0, clock: int = 0
+) -> Path:
+    """Write 100 frames, 25 a second, each with its number in stripes, on a clock that begins at `clock` s."""
+    with av.open(str(path), "w", options={"output_ts_offset": str(clock)}) as container:
+        video = container.add_stream(codec, rate=25, options=settings)
+        video.width, video.height, video.pix_fmt, video.codec_context.gop_size = 64, 64, "yuv420p", 25
+        audio = container.add_stream("pcm_s16le", rate=16000, layout="mono") if sound_first else None
+        if audio is not None:
+            block = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.int16), format="s16", layout="mono")
+            block.sample_rate, block.pts = 16000, 0
+            container.mux([*audio.encode(block), *audio.encode(None)])
+        for number in range(100):
+            stripes = np.repeat([220 if number >> bit & 1 else 30 for bit in range(8)], 8).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(np.tile(stripes, (64, 1)), format="gray").reformat(format="yuv420p")
+            frame.pts, frame.time_base = number + round(25 * sound_first), Fraction(1, 25)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    return path
+
+
+def numbers(path: Path, count: int, start_ms: int | None, end_ms: int | None) -> list[int]:
+    frames = load_frames(path, Framing(size=64), count, start_ms=start_ms, end_ms=end_ms, sample_id="c/1").pixels
+    return [sum(1 << bit for bit in range(8) if frame[:, 8 * bit + 4].mean() > 125) for frame in frames]
+
+
+H264 = ("libx264", {"bf": "2"})
+OPEN_GOP = ("libx264", {"x264-params": "open-gop=1:bframes=3:b-adapt=0:keyint=25:min-keyint=25:scenecut=0"})
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "settings"),
+    [
+        *((f"h264.{kind}", *H264) for kind in ("mp4", "mkv", "flv", "ts", "avi")),
+        ("open.mp4", *OPEN_GOP),
+        ("open.ts", *OPEN_GOP),
+        ("mpeg2.ts", "mpeg2video", {"bf": "2"}),
+        ("mpeg2.mpg", "mpeg2video", {"bf": "2"}),
+        ("mpeg1.mpg", "mpeg1video", {"bf": "2"}),
+        ("mpeg4.avi", "mpeg4", {"bf": "2"}),
+        ("plain.avi", "mpeg4", {"bf": "0"}),
+    ],
+)
+def test_the_frame_of_a_time_is_found_in_every_container(
+    tmp_path: Path, name: str, codec: str, settings: dict[str, str]
+) -> None:
+    path = write_numbered(tmp_path / name, codec, settings)
+    asked = [0, 7, 24, 25, 26, 49, 63, 90, 99]
+    assert [numbers(path, 1, 40 * number, 40 * number + 40) for number in asked] == [[number] for number in asked]
+    assert numbers(path, 4, 1000, 2000) == [28, 34, 40, 46]  # on show at 1.125, 1.375, 1.625 and 1.875 s
+    assert numbers(path, 2, None, None) == [25, 75]
+
+
+def test_a_long_recording_without_an_index_is_not_decoded_from_its_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_numbered(tmp_path / "long.ts", *H264)
+    monkeypatch.setattr("extractors._containers._BACK_S", 2.0)
+    monkeypatch.setattr("extractors._containers.decoded_anew", lambda *_: pytest.fail("decoded from the beginning"))
+    assert numbers(path, 4, 3000, None) == [78, 84, 90, 96]
+
+
+@pytest.mark.parametrize("kind", ["ts", "mkv", "mp4"])
+def test_a_segment_is_measured_from_the_beginning_of_the_recording(tmp_path: Path, kind: str) -> None:
+    path = write_numbered(tmp_path / f"late.{kind}", *H264, clock=10)
+    with av.open(str(path)) as container:
+        assert container.start_time >= 10 * av.time_base
+    assert numbers(path, 4, 0, 1000) == [3, 9, 15, 21]
+    assert numbers(path, 4, 2000, 3000) == [53, 59, 65, 71]
+
+
+def test_the_beginning_of_a_recording_is_that_of_its_first_stream(tmp_path: Path) -> None:
+    path = write_numbered(tmp_path / "sound-first.mkv", *H264, sound_first=0.4, clock=10)
+    assert numbers(path, 1, 400, 440) == [0]
+    assert numbers(path, 4, 1400, 2400) == [28, 34, 40, 46]
+    with pytest.raises(MediaError) as caught:
+        numbers(path, 1, 0, 400)
+    assert caught.value.reason == "empty_media"

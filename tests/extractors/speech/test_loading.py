@@ -2,6 +2,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -120,3 +121,34 @@ def test_rates_and_channels_that_no_recording_has_are_named(tmp_path: Path, rate
     assert reason(sample(tmp_path / "odd.wav")) == "undecodable"
     with pytest.raises(MediaError, match=r"odd.wav says \d+ (Hz|channels); expected 1"):
         load_mono(sample(tmp_path / "odd.wav"), 16000)
+
+
+def write_encoded(path: Path, codec: str, sound: np.ndarray, *, rate: int = 16000, clock: int = 0) -> Sample:
+    """Write the sound on a clock that begins at `clock` s."""
+    with av.open(str(path), "w", options={"output_ts_offset": str(clock)}) as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(sound[None].astype(np.float32), format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = rate, 0
+        for fitting in av.AudioResampler(format=stream.format, layout="mono", rate=rate).resample(frame):
+            container.mux(stream.encode(fitting))
+        container.mux(stream.encode(None))
+    return sample(path)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("late.mkv", "pcm_s16le"), ("late.mp4", "aac"), ("late.ts", "mp2")])
+def test_a_segment_is_measured_from_the_beginning_of_the_recording(tmp_path: Path, name: str, codec: str) -> None:
+    late = write_encoded(tmp_path / name, codec, np.concatenate([0 * tone(2.0), tone(1.0), 0 * tone(1.0)]), clock=10)
+    first, third = replace(late, end_ms=1000), replace(late, start_ms=2000, end_ms=3000)
+    quiet, loud = load_mono(first, 16000), load_mono(third, 16000)
+    assert (len(quiet), len(loud)) == (16000, 16000)
+    assert abs(quiet).max() < 0.01
+    assert np.sqrt(np.mean(loud[1600:-1600] ** 2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
+
+
+def test_the_delay_of_an_mp3_encoder_is_no_sound(tmp_path: Path) -> None:
+    wanted = np.concatenate([tone(0.5, 300), tone(1.5, 900)])
+    sound = write_encoded(tmp_path / "tone.mp3", "mp3", wanted)
+    first = load_mono(replace(sound, start_ms=0, end_ms=1000), 16000)
+    assert len(first) == 16000
+    assert np.corrcoef(first, wanted[:16000])[0, 1] > 0.99
+    assert np.corrcoef(load_mono(replace(sound, start_ms=450, end_ms=550), 16000), wanted[7200:8800])[0, 1] > 0.98

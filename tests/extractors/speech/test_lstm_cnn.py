@@ -11,6 +11,7 @@ from extractors.run import extract
 from extractors.speech._network import LstmCnnNetwork
 from extractors.speech.acoustic import Acoustic, AcousticConfig
 from extractors.speech.lstm_cnn import LstmCnn, LstmCnnConfig
+from stores.compaction import compact
 from stores.errors import ConfigError, DamagedError
 from stores.features import FeatureStore
 from stores.progress import Silent
@@ -163,6 +164,22 @@ def test_rows_sealed_after_the_first_reading_are_found(root: Root, people: list[
     [later] = FeatureStore(root, acoustic.identity).read([people[5].key("speech")])
     assert np.array_equal(extractor.decode(people[5], people[5].key("speech")), later)
     assert np.array_equal(extractor.decode(people[0], people[0].key("speech")), first)
+
+
+def test_rows_compacted_after_the_first_reading_are_found(root: Root, people: list[Sample]) -> None:
+    acoustic = Acoustic(AcousticConfig(), Inputs(root=root))
+    for few in (people[:3], people):
+        extract(acoustic, few, root, Runtime(device="cpu"), report=Silent())
+    store = FeatureStore(root, acoustic.identity)
+    expected = store.read([people[1].key("speech")])[0]
+    extractor = LstmCnn(LstmCnnConfig(), Inputs(root=root, upstream=store))
+    extractor.decode(people[0], people[0].key("speech"))
+    parts = [seal.part for seal in store.seals()]
+    assert compact(store) == (2, 1)
+    for part in parts:  # as `affuse store gc` deletes them
+        root.delete(store.folder, "parts", f"{part}.zarr")
+        root.delete(store.folder, "parts", f"{part}.parquet")
+    assert np.array_equal(extractor.decode(people[1], people[1].key("speech")), expected)
 
 
 def test_a_piece_lost_after_the_first_reading_is_told(root: Root, people: list[Sample]) -> None:

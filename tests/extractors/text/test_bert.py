@@ -73,6 +73,66 @@ def test_another_tokenizer_is_another_feature(uncased: Path, root: Root) -> None
     assert before.id != after.id
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "ids"),
+    [
+        ("special_tokens_map.json", {"unk_token": "."}, [2, 12, 6, 3]),
+        ("added_tokens.json", {"xyz": 13}, [2, 13, 6, 3]),
+    ],
+)
+def test_every_file_a_tokenizer_is_read_from_is_in_the_id(
+    uncased: Path, root: Root, say: Callable[[str], Sample], name: str, content: dict[str, object], ids: list[int]
+) -> None:
+    before, after = (Bert(BertConfig(weights=str(uncased)), Inputs(root=root)) for _ in range(2))
+    assert before.decode(say("xyz door"), "").ids == [2, 1, 6, 3]
+    assert before.identity.weights is not None
+    (uncased / name).write_text(json.dumps(content))
+    assert after.decode(say("xyz door"), "").ids == ids
+    assert after.identity.weights == before.identity.weights
+    assert after.identity.id != before.identity.id
+
+
+@pytest.mark.parametrize("kind", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_in_halves_are_those_weights_in_float32(
+    uncased: Path, root: Root, kind: str, dtype: torch.dtype
+) -> None:
+    """Rows and id are of the values, so a file of the same values in float32 gives the same feature."""
+    halves = {name: value.to(dtype) for name, value in load_file(uncased / "model.safetensors").items()}
+    config = json.loads((uncased / "config.json").read_text())
+    (uncased / "config.json").write_text(json.dumps(config | {"dtype": str(dtype).removeprefix("torch.")}))
+    (uncased / "model.safetensors").unlink()
+    found = []
+    for state in (halves, {name: value.float() for name, value in halves.items()}):
+        (save_file if kind.endswith("safetensors") else torch.save)(state, uncased / kind)
+        bert = Bert(BertConfig(weights=str(uncased)), Inputs(root=root, numerics="exact"))
+        bert.open(Runtime(device="cpu"))
+        found.append((bert.identity, row(bert, "Kids talking by the DOOR").tobytes()))
+    assert found[0] == found[1]
+
+
+def test_a_dtype_in_the_config_rounds_no_weights(uncased: Path, opened: Callable[..., Bert]) -> None:
+    wanted = row(opened(weights=str(uncased)), "the kids")
+    config = json.loads((uncased / "config.json").read_text())
+    (uncased / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}))
+    assert np.array_equal(row(opened(weights=str(uncased), max_tokens=511), "the kids"), wanted)
+
+
+def test_what_a_config_leaves_out_is_berts_default(uncased: Path, root: Root) -> None:
+    def bert(**settings: object) -> Bert:
+        return Bert(BertConfig(weights=str(uncased), **settings), Inputs(root=root))
+
+    defaults = {"num_hidden_layers": 12, "num_attention_heads": 12, "hidden_size": 768, "max_position_embeddings": 512}
+    config = json.loads((uncased / "config.json").read_text()) | defaults
+    (uncased / "config.json").write_text(json.dumps(config))
+    said = bert().identity
+    (uncased / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k not in defaults}))
+    assert bert().identity == said
+    assert said.spec.dim == 768
+    with pytest.raises(ConfigError, match="num_hidden_layers = 12"):
+        bert(layers=13).identity  # noqa: B018
+
+
 def test_long_text_is_cut_or_windowed_and_remarked(
     uncased: Path, opened: Callable[..., Bert], say: Callable[[str], Sample]
 ) -> None:

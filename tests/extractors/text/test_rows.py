@@ -3,12 +3,14 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from extractors.extractor import Extractor
 from extractors.text.bert import Bert
@@ -123,6 +125,32 @@ def test_what_does_not_fit_at_once_is_computed_in_turns(
     together = rows(bert, TEXTS)
     monkeypatch.setattr("extractors.text._serving._MOST_TOKENS", 16)
     assert all(np.abs(a - b).max() < 1e-5 for a, b in zip(rows(bert, TEXTS), together, strict=True))
+
+
+class _Made(TorchDispatchMode):
+    """Keeps every tensor of a shape that is made, but not what shares its memory."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape, self.found = shape, dict[int, torch.Tensor]()
+
+    def __torch_dispatch__(self, function: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> object:
+        made = function(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.shape == self.shape:
+            self.found[made.data_ptr()] = made
+        return made
+
+
+def test_rows_of_a_long_text_are_held_once_however_many_turns_it_takes(
+    opened: Callable[..., Bert], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bert = opened(max_tokens=10, long="window", pooling="none")
+    [together] = rows(bert, ["no " * 100])
+    monkeypatch.setattr("extractors.text._serving._MOST_TOKENS", 16)
+    with _Made((102, 384)) as made:
+        [found] = rows(bert, ["no " * 100])
+    assert len(made.found) == 1
+    assert np.abs(found - together).max() < 1e-5
 
 
 @pytest.mark.real_data
