@@ -2,8 +2,8 @@
 
 `busy_share` is the seconds to embed the same items, already decoded and in memory, in batches alike in length / the
 seconds of the whole extraction (files hashed, read and decoded, rows embedded, written, read back and sealed): 1 if
-everything else were free. Models are opened before either. The files are those of AFFUSE_REAL_DATA (MELD sentences, nEMO clips,
-FER2013 faces), else of the synthetic corpus.
+everything else were free. Models are opened before either. The files are those of AFFUSE_REAL_DATA (MELD sentences,
+nEMO clips, FER2013 faces), else of the synthetic corpus.
 """
 
 import csv
