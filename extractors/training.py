@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -123,12 +123,7 @@ def plan_recipe(
     return EncoderRecipe(
         extractor=extractor.name,
         version=extractor.version,
-        config={
-            "network": extractor.own_settings(),
-            "training": settings(train, frozenset({"seed"})),
-            "preprocessing": extractor.preprocessing,
-            "views": [view.as_dict() for view in views],
-        },
+        config=recipe_config(extractor, train, views),
         seed=train.seed,
         classes=tuple(classes),
         trainees=tuple(
@@ -138,6 +133,16 @@ def plan_recipe(
         upstream=upstream.id if upstream else None,
         initial=extractor.given_digest(),
     )
+
+
+def recipe_config(extractor: Extractor[Any], train: TrainConfig, views: Sequence[View]) -> dict[str, Any]:
+    """Return what a recipe says of the settings of network, training, preprocessing and views."""
+    return {
+        "network": extractor.own_settings(),
+        "training": settings(train, frozenset({"seed"})),
+        "preprocessing": extractor.preprocessing,
+        "views": [view.as_dict() for view in views],
+    }
 
 
 def train(
@@ -167,19 +172,12 @@ def train(
     upstream = FeatureStore.open(root, extractor_type.modality, recipe.upstream) if recipe.upstream else None
     plan = TrainConfig(**recipe.config["training"], seed=recipe.seed)
     extractor = _trainable(extractor_type, config, Inputs(root=root, upstream=upstream))
-    planned = (extractor.given_digest(), extractor.own_settings(), [view.as_dict() for view in views])
-    if planned != (recipe.initial, recipe.config["network"], recipe.config["views"]):
+    planned = (extractor.given_digest(), recipe_config(extractor, plan, views))
+    if planned != (recipe.initial, recipe.config):
         raise ConfigError(f"the config of {extractor.name} is not the one {recipe.id} was planned with: plan again")
     from extractors._fitting import fit
 
-    if upstream is not None and len(view_upstreams) != len(views):
-        raise ConfigError(f"{extractor.name} reads {len(views)} views, but got {len(view_upstreams)} stores of them")
-    readers: list[Extractor[Any]] = [extractor]
-    if upstream is None:
-        readers += [extractor_type(config, Inputs(root=root, view=view)) for view in views]
-    else:
-        readers += [extractor_type(config, Inputs(root=root, upstream=store)) for store in view_upstreams]
-    crowds, skipped = _gather(readers, recipe, samples, runtime)
+    crowds, skipped = _gather([extractor, *_readers_of(views, extractor, view_upstreams)], recipe, samples, runtime)
     name = f"train {recipe.id}"
     if skipped:
         report.note(f"{name}: left out " + ", ".join(f"{count} {reason}" for reason, count in skipped.items()))
@@ -206,6 +204,18 @@ def _trainable(extractor_type: type[Extractor[Any]], config: Any, inputs: Inputs
         name = extractor_name(extractor_type)
         raise ConfigError(f'{name} with these settings reads given weights: nothing to train (weights = "trained"?)')
     return extractor_type(config, inputs)
+
+
+def _readers_of(
+    views: Sequence[View], extractor: Trainable[Any], upstreams: Sequence[FeatureStore]
+) -> list[Trainable[Any]]:
+    """Return what reads each view: its own store of upstream rows, or the media, varied."""
+    inputs = extractor.inputs
+    if inputs.upstream is None:
+        return [type(extractor)(extractor.config, replace(inputs, view=view)) for view in views]
+    if len(upstreams) != len(views):
+        raise ConfigError(f"{extractor.name} reads {len(views)} views, but got {len(upstreams)} stores of them")
+    return [type(extractor)(extractor.config, replace(inputs, upstream=store)) for store in upstreams]
 
 
 def _may_pass(error: MediaError, sample: Sample, key: str, modality: str) -> bool:

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from extractors.extractor import Extractor, Inputs, settings
+from extractors.extractor import Extractor, Inputs
 from extractors.trainable import Trainable
-from extractors.training import plan_recipe
+from extractors.training import plan_recipe, recipe_config
 from flows.candidates import ENCODER, Cast
 from flows.feature_plan import PER_REPEAT, FeaturePlan
 from flows.study_config import StudyConfig
@@ -118,7 +118,7 @@ def plan_encoders(
             upstream=upstream,
             views=first.encoder_views,
         )
-        recipes = [recipe, *(replace(recipe, config={**recipe.config, **part}, initial=start) for part, start in own)]
+        recipes = [recipe, *(replace(recipe, config=part, initial=start) for part, start in own)]
         tried = zip((first, *others), recipes, strict=True)
         found.append(tuple(EncoderPlan(plan=one, recipe=recipe) for one, recipe in tried))
     return found
@@ -171,11 +171,11 @@ def points_of(grids: Grids) -> list[list[dict[str, Any]]]:
 
 
 def _own_part(plan: FeaturePlan, root: Root, upstream: FeatureStore | None) -> tuple[Mapping[str, Any], str | None]:
-    """Return what is a plan's own in its recipe, as `plan_recipe` has it: all plans of a grid share the rest."""
+    """Return settings and start of a plan's recipe: all plans of a grid share the rest."""
     extractor = extractor_of(plan, root, upstream=upstream)
     assert isinstance(extractor, Trainable)
-    training = settings(plan.train, frozenset({"seed"}))
-    return {"network": extractor.own_settings(), "training": training}, extractor.given_digest()
+    assert plan.train is not None
+    return recipe_config(extractor, plan.train, plan.encoder_views), extractor.given_digest()
 
 
 def _trainees(plan: FeaturePlan, manifest: Manifest, cast: Cast | None) -> Iterator[list[Sample]]:
