@@ -63,38 +63,37 @@ def extract(
         report.note(f"{store.id}: {len(lost)} damaged parts are passed over; `affuse store verify` names them")
     size = runtime.block_size if map_blocks is None else _block_size(len(todo.todo), runtime)
     blocks = [tuple(todo.todo[i : i + size]) for i in range(0, len(todo.todo), size)]
-    rows = extracted = failed = halved = 0
+    outcomes: list[Outcome] = []
     if blocks:
         report.note(f"{store.id}: {forecast(todo, store)}")
         report.start(store.id, todo.pending, "samples")
-        for outcome in _outcomes(extractor, store, blocks, runtime, report, stages, map_blocks):
-            rows += outcome.rows
-            extracted += outcome.extracted
-            failed += outcome.quarantined
-            halved += outcome.halved
+        outcomes += _outcomes(extractor, store, blocks, runtime, report, stages, map_blocks)
         report.finish(store.id)
-    took = stages.so_far()
-    receipt = RunReceipt(
-        samples=extracted + failed,
-        seconds=round(time.perf_counter() - started, 3),
-        loop=round(took.pop("loop", 0.0), 3),
-        stages=rounded(took),
-        decode_workers=runtime.decode_workers,
-        halved=halved,
-    )
     books = Books(
         samples=len(samples),
         absent=len(todo.absent),
         cached=len(todo.cached),
-        extracted=extracted,
-        quarantined=len(todo.quarantined) + failed,
-        distinct=len(set(todo.cached)) + rows,
-        receipt=receipt,
+        extracted=sum(outcome.extracted for outcome in outcomes),
+        quarantined=len(todo.quarantined) + sum(outcome.quarantined for outcome in outcomes),
+        distinct=len(set(todo.cached)) + sum(outcome.rows for outcome in outcomes),
+        receipt=_receipt(outcomes, stages, time.perf_counter() - started, runtime),
     )
     if blocks:
-        report.note(f"{store.id}: {receipt}")
+        report.note(f"{store.id}: {books.receipt}")
     store.write_books(books, now())
     return books
+
+
+def _receipt(outcomes: Sequence[Outcome], stages: Stages, seconds: float, runtime: Runtime) -> RunReceipt:
+    took = stages.so_far()
+    return RunReceipt(
+        samples=sum(outcome.extracted + outcome.quarantined for outcome in outcomes),
+        seconds=round(seconds, 3),
+        loop=round(took.pop("loop", 0.0), 3),
+        stages=rounded(took),
+        decode_workers=runtime.decode_workers,
+        halved=sum(outcome.halved for outcome in outcomes),
+    )
 
 
 def _block_size(todo: int, runtime: Runtime) -> int:
