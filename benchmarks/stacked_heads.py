@@ -8,8 +8,10 @@ import torch
 from benchmarks._measure import ratio, say
 from fusion.heads.weighted import Weighted, WeightedConfig
 from fusion.inputs import Inputs, to_device
+from fusion.members import Member
 from fusion.splits import ProtocolConfig, make_splits
-from fusion.training import TrainingConfig, train_stacked
+from fusion.training import train_stacked
+from fusion.training_config import TrainingConfig
 from stores.block import FeatureBlock
 
 SAMPLES, CLASSES, REPEATS = 800, 5, 20
@@ -38,7 +40,9 @@ def main() -> None:
     def train(part: slice) -> None:
         chosen = splits[part]
         inputs = Inputs(block, values, sorted(WIDTHS), chosen, training.input_norm)
-        train_stacked(build, inputs, chosen, range(len(chosen)), CLASSES, training)
+        train_stacked(
+            build, block, inputs, [Member(split=split, seed=i, training=training) for i, split in enumerate(chosen)]
+        )
 
     def one_by_one() -> None:
         for repeat in range(REPEATS):

@@ -11,7 +11,8 @@ from flows.snapshot import take_snapshot
 from flows.study_config import StudyConfig
 from flows.training import train_encoders
 from flows.views import with_upstream_views, with_views
-from fusion.study import HeadPlan, RunBooks, check_plans, run_heads, subsets
+from fusion.plans import HeadPlan, check_plans, subsets
+from fusion.study import RunBooks, run_heads
 from reports.report import ReportPaths, write_report
 from stores.errors import ConfigError, DamagedError, NotFound
 from stores.manifest import Manifest
@@ -74,7 +75,6 @@ def run_study(config: StudyConfig, extracted: Extracted, cast: Cast, bench: Work
         snapshot.block,
         snapshot.splits,
         head_plans(config),
-        config.training,
         snapshot.store,
         seed=config.seed,
         device=bench.runtime.device,
@@ -104,9 +104,12 @@ def head_plans(config: StudyConfig) -> list[HeadPlan]:
         chosen = table.subsets or subsets(config.modalities, name)
         if not chosen:
             raise ConfigError(
-                f"[heads.{name}] needs more modalities than the study has: {', '.join(config.modalities)}"
+                f"[heads.{name}] does not work with the study's modalities: {', '.join(config.modalities)}"
             )
-        plans.append(HeadPlan(head=name, config=table.config, subsets=chosen))
+        plans += [
+            HeadPlan(head=name, config=table.config, subsets=chosen, training=training, variant=variant)
+            for variant, training in {"": config.training, **config.variants}.items()
+        ]
     check_plans(plans)
     return plans
 

@@ -1,6 +1,7 @@
 """A study as its TOML file says it: corpus, features, protocol, heads, training, report."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,14 +11,15 @@ from typing import Any
 from corpora._corpus import Corpus
 from flows.feature_plan import PER_REPEAT, FeaturePlan, read_feature
 from fusion.splits import ProtocolConfig
-from fusion.training import TrainingConfig
+from fusion.training_config import TrainingConfig, with_preset
 from reports.report import ReportConfig
 from stores.errors import ConfigError
 from stores.plugins import find_plugin, plugin_names
 from stores.samples import MODALITIES
 from stores.settings import build, check_keys, table_of
 
-TABLES = ("name", "seed", "corpus", "study", "features", "protocol", "heads", "training", "report")
+_VARIANT = re.compile(r"[a-z][a-z0-9_-]*")
+TABLES = ("name", "seed", "corpus", "study", "features", "protocol", "heads", "training", "variants", "report")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,10 @@ class HeadTable:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """Everything a study TOML says; `base` is the folder relative paths in it are relative to."""
+    """Everything a study TOML says; `base` is the folder relative paths in it are relative to.
+
+    `variants` are further trainings by name: every head runs with each of them too.
+    """
 
     name: str
     seed: int
@@ -58,6 +63,7 @@ class StudyConfig:
     protocol: ProtocolConfig
     heads: Mapping[str, HeadTable]
     training: TrainingConfig
+    variants: Mapping[str, TrainingConfig]
     report: ReportConfig
 
     @property
@@ -111,7 +117,8 @@ def parse_study(content: Mapping[str, Any], *, base: Path, default_name: str = "
         features=features,
         protocol=build(ProtocolConfig, table_of(content, "protocol", where="study file"), where="protocol"),
         heads=_heads(table_of(content, "heads", where="study file"), tuple(sorted(features))),
-        training=build(TrainingConfig, table_of(content, "training", where="study file"), where="training"),
+        training=_training(table_of(content, "training", where="study file"), where="training"),
+        variants=_variants(content),
         report=build(ReportConfig, table_of(content, "report", where="study file"), where="report"),
     )
 
@@ -136,6 +143,21 @@ def _expanded(table: Mapping[str, Any]) -> dict[str, Any]:
                 raise ConfigError(f"[corpus] path {value!r}: set the environment variable it names, or write the path")
         found[key] = value
     return found
+
+
+def _training(table: Mapping[str, Any], where: str) -> TrainingConfig:
+    return build(TrainingConfig, with_preset(table), where=where)
+
+
+def _variants(content: Mapping[str, Any]) -> dict[str, TrainingConfig]:
+    """Return `[variants.<name>]`: each says what it does otherwise than `[training]`."""
+    base = table_of(content, "training", where="study file")
+    own = table_of(content, "variants", where="study file")
+    if odd := [name for name in own if not _VARIANT.fullmatch(name)]:
+        raise ConfigError(f"[variants] names should be lower-case words such as class_weights, got {odd[0]!r}")
+    return {
+        name: _training({**base, **table_of(own, name, where="variants")}, where=f"variants.{name}") for name in own
+    }
 
 
 def _heads(table: dict[str, Any], modalities: tuple[str, ...]) -> dict[str, HeadTable]:

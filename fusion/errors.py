@@ -13,3 +13,7 @@ class SplitError(FusionError, ConfigError):
 
 class TrainingError(FusionError, ArithmeticError):
     """A loss is not finite: the learning rate is too high, or a feature is."""
+
+
+class FeatureError(FusionError, ValueError):
+    """A feature row cannot be used: it is not finite."""

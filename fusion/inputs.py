@@ -1,21 +1,56 @@
 """Feed a stack of members from one shared feature block: rows by index, normalised as each member learned to."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fusion.errors import FeatureError
 from fusion.splits import Split
 from stores.block import ABSENT, FeatureBlock
 
 INPUT_NORMS = ("batch", "layer", "none")
 _EPSILON = 1e-5
+_CHECKED_AT_ONCE = 4096  # rows
 
 
 def to_device(block: FeatureBlock, device: torch.device) -> dict[str, Tensor]:
-    """Return `values[modality]` (rows, dim) on the device, in the stored dtype, once for all members and heads."""
+    """Return `values[modality]` (rows, dim) on the device, in the stored dtype, once for all members and heads.
+
+    Raises FeatureError, naming the sample, for a row that is not finite.
+    """
+    for modality in block.modalities:
+        _check_finite(block, modality)
     return {modality: torch.from_numpy(block.values[modality]).to(device) for modality in block.modalities}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What L members read in one step, B samples each; everything (L, B) unless said.
+
+    `samples` are positions into the block, `real` is False where a member has run out of them. `versions` number the
+    view that is read (0: the sample itself); features are `(1 - mix) x[samples] + mix x[partners]`; `hidden` (L, B,
+    modalities) is True for what a sample has but should not be seen with.
+    """
+
+    samples: Tensor
+    real: Tensor
+    versions: Tensor | None = None
+    partners: Tensor | None = None
+    mix: Tensor | None = None
+    hidden: Tensor | None = None
+
+
+class Condition(Protocol):
+    """What is done to features and presence on the way to a head, after their normalisation."""
+
+    def __call__(
+        self, x: Mapping[str, Tensor], present: Tensor, members: Sequence[int]
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Return features and presence (L, B, modalities) as the stack's `members` shall see them."""
 
 
 class Inputs:
@@ -24,7 +59,7 @@ class Inputs:
     `norm` is "batch" (mean and deviation of each dimension over the member's own training rows; a dimension that is
     constant there is only centred), "layer" (over the dimensions of a row) or "none". A sample has `versions`: itself,
     which is number 0, and the views the block has of it; a modality that lacks a view reads the sample itself there.
-    Raises ValueError for a split with a sample that lacks a modality, and for a view of a sample it does not train on.
+    `precision` is the dtype that heads get. Raises ValueError for a view of a sample that is not trained on.
     """
 
     def __init__(
@@ -34,65 +69,106 @@ class Inputs:
         modalities: Sequence[str],
         splits: Sequence[Split],
         norm: str,
+        precision: str = "float32",
     ) -> None:
         self.norm = norm
-        self.values = {m: values[m] for m in modalities}
+        self.modalities = tuple(sorted(modalities))
+        self.dtype: torch.dtype = getattr(torch, precision)
+        self.values = {m: values[m] for m in self.modalities}
         self.device = next(iter(self.values.values())).device
         self.labels = torch.from_numpy(block.labels.astype(np.int64)).to(self.device)
-        rows = {m: np.stack([block.repeat_rows(m, split.repeat) for split in splits]) for m in modalities}
-        for m in modalities:
-            _check_present(block, m, rows[m], splits)
+        rows = {m: np.stack([block.repeat_rows(m, split.repeat) for split in splits]) for m in self.modalities}
+        there = np.stack([rows[m] != ABSENT for m in self.modalities], axis=-1)  # (M, n, modalities)
+        self.complete = all(there[i, _used(split)].all() for i, split in enumerate(splits))
+        self.there = torch.from_numpy(there).to(self.device)
+        for m in self.modalities:
             _check_views(block, m, splits)
-        self.versions = 1 + max(block.views[m].shape[1] if m in block.views else 0 for m in modalities)
-        versions = {m: self._versions(block, m, rows[m], splits) for m in modalities}
-        self.rows = {m: torch.from_numpy(versions[m]).to(self.device) for m in modalities}  # (M, versions, n)
+        self.versions = 1 + max(block.views[m].shape[1] if m in block.views else 0 for m in self.modalities)
+        versions = {m: self._versions(block, m, rows[m], splits) for m in self.modalities}
+        self.rows = {m: torch.from_numpy(versions[m]).to(self.device) for m in self.modalities}  # (M, versions, n)
         if norm == "batch":
-            train = [torch.from_numpy(split.train).to(self.device) for split in splits]
-            self.shift, self.scale = {}, {}
-            for m in modalities:
-                fitted = [
-                    _standard(self.values[m].index_select(0, own[0, part]))
-                    for own, part in zip(self.rows[m], train, strict=True)
-                ]
-                self.shift[m], self.scale[m] = (torch.stack(terms)[:, None] for terms in zip(*fitted, strict=True))
+            self._fit_norm(rows, splits)
 
     @property
     def widths(self) -> dict[str, int]:
         """The dimension of each modality."""
         return {m: values.shape[1] for m, values in self.values.items()}
 
-    def batch(self, samples: Tensor, members: Tensor, versions: Tensor | None = None) -> dict[str, Tensor]:
-        """Return `x[modality]` (L, B, dim) float32 of the samples (L, B) of the `members` (L,) of the stack.
+    def seen(self, member: int, positions: np.ndarray) -> np.ndarray:
+        """Return those of the positions at which a member has at least one modality."""
+        return positions[self.there[member].any(dim=1).cpu().numpy()[positions]]
 
-        `versions` (L, B), below `self.versions`, are for training; without them it is the samples themselves.
+    def batch(self, reading: Reading, members: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return `x[modality]` (L, B, dim) and presence (L, B, modalities) of what the stack's `members` (L,) read.
+
+        Features of what is not present are 0.
         """
-        drawn = torch.zeros_like(samples) if versions is None else versions
-        return {m: self._normalised(m, samples, members, drawn) for m in self.values}
+        present = self.there[members[:, None], reading.samples] & reading.real[..., None]
+        if reading.hidden is not None:
+            present = present & ~reading.hidden
+        x = {m: self._normalised(m, reading, members) for m in self.modalities}
+        if reading.hidden is not None or not self.complete:
+            x = {m: own * present[..., i, None] for i, (m, own) in enumerate(x.items())}
+        return x, present
+
+    def _fit_norm(self, rows: Mapping[str, np.ndarray], splits: Sequence[Split]) -> None:
+        self.shift, self.scale = {}, {}
+        for m in self.modalities:
+            own = [np.unique(found[split.train]) for found, split in zip(rows[m], splits, strict=True)]
+            there = [torch.from_numpy(found[found != ABSENT]).to(self.device) for found in own]
+            fitted = [_standard(self.values[m].index_select(0, found)) for found in there]
+            self.shift[m], self.scale[m] = (torch.stack(terms)[:, None] for terms in zip(*fitted, strict=True))
 
     def _versions(self, block: FeatureBlock, m: str, rows: np.ndarray, splits: Sequence[Split]) -> np.ndarray:
-        """Return (M, versions, n) rows: the samples themselves, then each view where there is one."""
-        found = np.repeat(rows[:, None], self.versions, axis=1)
+        """Return (M, versions, n) rows: the samples themselves, then each view where there is one; 0 for the absent."""
+        found = np.repeat(np.maximum(rows, 0)[:, None], self.versions, axis=1)
         for own, split in zip(found, splits, strict=True):
             views = block.repeat_views(m, split.repeat)
             there = views != ABSENT
             own[1 : 1 + len(views)][there] = views[there]
         return found
 
-    def _normalised(self, m: str, samples: Tensor, members: Tensor, versions: Tensor) -> Tensor:
-        rows = self.rows[m][members[:, None], versions, samples]
-        x = self.values[m].index_select(0, rows.flatten()).float().view(*rows.shape, -1)
+    def _normalised(self, m: str, reading: Reading, members: Tensor) -> Tensor:
+        x = self._read(m, reading.samples, members, reading.versions)
+        if reading.partners is not None and reading.mix is not None:
+            x = torch.lerp(x, self._read(m, reading.partners, members, None), reading.mix[..., None])
         if self.norm == "batch":
-            return torch.addcmul(self.shift[m][members], x, self.scale[m][members])
-        return torch.nn.functional.layer_norm(x, x.shape[-1:], eps=_EPSILON) if self.norm == "layer" else x
+            x = torch.addcmul(self.shift[m][members], x, self.scale[m][members])
+        elif self.norm == "layer":
+            x = torch.nn.functional.layer_norm(x, x.shape[-1:], eps=_EPSILON)
+        return x.to(self.dtype)
+
+    def _read(self, m: str, samples: Tensor, members: Tensor, versions: Tensor | None) -> Tensor:
+        rows = self.rows[m][members[:, None], 0 if versions is None else versions, samples]
+        return self.values[m].index_select(0, rows.flatten()).float().view(*rows.shape, -1)
+
+
+def _used(split: Split) -> np.ndarray:
+    return np.concatenate([split.train, split.val, split.test])
 
 
 def _standard(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return (shift, scale), both (dim,), with `shift + scale x` of mean 0 and deviation 1 over the rows."""
+    if not len(rows):
+        return torch.zeros(rows.shape[1]), torch.ones(rows.shape[1])
     x = rows.float()
     mean = x.mean(dim=0)
     variance = (x - mean).square_().mean(dim=0)
     scale = torch.where(variance > 0, variance, 1).rsqrt()
     return -mean * scale, scale
+
+
+def _check_finite(block: FeatureBlock, modality: str) -> None:
+    values = block.values[modality]
+    for start in range(0, len(values), _CHECKED_AT_ONCE):
+        odd = np.flatnonzero(~np.isfinite(values[start : start + _CHECKED_AT_ONCE]).all(axis=1)) + start
+        if len(odd):
+            samples = np.flatnonzero((block.rows[modality] == odd[0]).any(axis=0))
+            whose = block.sample_ids[samples[0]] if len(samples) else "a view"
+            raise FeatureError(
+                f"{modality} features of {whose} are not finite: `affuse store verify` finds the rows, and what it "
+                "moves to the quarantine is extracted again"
+            )
 
 
 def _check_views(block: FeatureBlock, modality: str, splits: Sequence[Split]) -> None:
@@ -105,14 +181,4 @@ def _check_views(block: FeatureBlock, modality: str, splits: Sequence[Split]) ->
             raise ValueError(
                 f"repeat {split.repeat} would read {modality} views of {len(strays)} samples it does not train on "
                 f"({block.sample_ids[strays[0]]} of {next(parts, 'no part')} first): views are for training parts only"
-            )
-
-
-def _check_present(block: FeatureBlock, modality: str, rows: np.ndarray, splits: Sequence[Split]) -> None:
-    for own, split in zip(rows, splits, strict=True):
-        used = np.concatenate([split.train, split.val, split.test])
-        if len(lacking := used[own[used] == ABSENT]):
-            raise ValueError(
-                f"repeat {split.repeat} uses {len(lacking)} samples without {modality} ({block.sample_ids[lacking[0]]} "
-                "first): heads are given complete samples only"
             )

@@ -1,56 +1,29 @@
 """Run every head of a study on every split, and nothing twice: a run that is sealed is not trained again."""
 
-import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, cast
 
 import numpy as np
-import pyarrow as pa
 import torch
 
-from fusion.heads._head import Combiner, FusionHead, Head, HeadConfig
+from fusion.combining import combine_stored
+from fusion.heads._head import Combiner, FusionHead, HeadConfig
 from fusion.inputs import Inputs, to_device
+from fusion.members import Member
+from fusion.plans import HeadPlan, voter_of
 from fusion.splits import Split
-from fusion.training import Fitted, TrainingConfig, member_bytes, train_stacked
+from fusion.training import Fitted, Scored, Stack, member_bytes, train_stacked
+from fusion.training_config import TrainingConfig
 from stores.block import FeatureBlock
 from stores.errors import ConfigError
-from stores.plugins import find_plugin
 from stores.progress import Progress, Silent
-from stores.settings import build
 from stores.studies import Predicted, Run, RunSpec, StudyStore
 
 STACK_BYTES = 1 << 30  # what the members of one stack may hold together
 _WORK = "fusion heads"
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeadPlan:
-    """A head, its settings, and the modalities to run it on. Raises NotFound or ConfigError if that cannot be."""
-
-    head: str
-    config: Mapping[str, Any] = field(default_factory=dict)
-    subsets: tuple[tuple[str, ...], ...]
-
-    def __post_init__(self) -> None:
-        _ = self.settings
-        for subset in self.subsets:
-            if not self.type.fewest <= len(set(subset)) == len(subset) <= (self.type.most or len(subset)):
-                most = f" to {self.type.most}" if self.type.most else " or more"
-                raise ConfigError(
-                    f"{self.head} takes {self.type.fewest}{most} different modalities, got {list(subset)}"
-                )
-
-    @property
-    def type(self) -> type[Head]:
-        return find_plugin("fusion.heads", self.head, Head)
-
-    @property
-    def settings(self) -> HeadConfig:
-        """The head's config with every default. Raises ConfigError for an unknown key or a wrong type."""
-        return build(self.type.config_type, self.config, where=f"heads.{self.head}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +35,14 @@ class RunBooks:
     run_ids: tuple[str, ...]
 
 
-def subsets(modalities: Sequence[str], head: str) -> tuple[tuple[str, ...], ...]:
-    """Return every subset of the modalities that a head makes sense on, small ones first.
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run to make; `config` and `training` are those it is really trained with."""
 
-    `unimodal` takes one at a time, a fusion two or more; with one modality a fusion has none.
-    """
-    kind = find_plugin("fusion.heads", head, Head)
-    sizes = range(kind.fewest, min(kind.most or len(modalities), len(modalities)) + 1)
-    return tuple(itertools.chain.from_iterable(itertools.combinations(sorted(modalities), size) for size in sizes))
+    spec: RunSpec
+    split: Split
+    config: HeadConfig
+    training: TrainingConfig
 
 
 def member_seed(seed: int, repeat: int) -> int:
@@ -81,7 +54,6 @@ def run_heads(
     block: FeatureBlock,
     splits: Sequence[Split],
     plans: Sequence[HeadPlan],
-    training: TrainingConfig,
     store: StudyStore,
     *,
     seed: int,
@@ -90,23 +62,22 @@ def run_heads(
 ) -> RunBooks:
     """Train and store every planned run that is not sealed yet; combiners come last and read the stored posteriors.
 
-    `splits` hold complete samples only. One part is sealed per head and subset, so a killed study resumes there.
-    Raises ConfigError for a modality the block lacks, or a combiner whose unimodal heads are not planned.
+    Each stack of members is sealed when it is finished, so a killed study resumes there. Raises ConfigError for a
+    modality the block lacks, or a combiner whose unimodal heads are not planned.
     """
-    study = _Study(
+    return Study(
         block=block,
-        values=to_device(block, _device(device)),
+        values=to_device(block, device_of(device)),
         splits=splits,
         plans=plans,
-        training=training,
         store=store,
         seed=seed,
         report=report or Silent(),
-    )
-    return study.run()
+    ).run()
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """Return the device of a name, `auto` being a GPU if there is one. Raises ConfigError for a GPU that is not there."""
     gpu = torch.cuda.is_available()
     if name.startswith("cuda") and not gpu:
         raise ConfigError(f"device {name!r} was asked for, but torch finds no GPU: use auto or cpu")
@@ -114,44 +85,42 @@ def _device(name: str) -> torch.device:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Study:
-    """One call of `run_heads`."""
+class Study:
+    """Everything one call of `run_heads` has at hand."""
 
     block: FeatureBlock
     values: Mapping[str, torch.Tensor]
     splits: Sequence[Split]
     plans: Sequence[HeadPlan]
-    training: TrainingConfig
     store: StudyStore
     seed: int
     report: Progress
 
     def run(self) -> RunBooks:
-        sealed = self.store.runs()
-        done = set() if sealed is None else set(sealed["run_id"].to_pylist())
+        done = self.store.run_ids()
         work = [(plan, subset) for plan in self.plans for subset in plan.subsets]
-        specs = [[self._spec(plan, subset, split) for split in self.splits] for plan, subset in work]
+        specs = [[self.spec(plan, subset, split) for split in self.splits] for plan, subset in work]
         ids = tuple(dict.fromkeys(spec.id for own in specs for spec in own))
         missing = set(ids) - done
         self.report.start(_WORK, len(missing), "runs")
-        for (plan, _), own in sorted(zip(work, specs, strict=True), key=lambda item: _combines(item[0][0])):
+        for (plan, _), own in sorted(zip(work, specs, strict=True), key=lambda item: item[0][0].combines):
             todo = [(spec, split) for spec, split in zip(own, self.splits, strict=True) if spec.id in missing]
             if todo:
-                runs = self._combined(plan, todo) if _combines(plan) else self._trained(plan, todo)
-                self.store.write_runs(runs)
+                (self._combine if plan.combines else self._train)(plan, todo)
                 missing -= {spec.id for spec, _ in todo}
         self.report.finish(_WORK)
         trained = len(set(ids) - done)
         return RunBooks(cached=len(ids) - trained, trained=trained, run_ids=ids)
 
-    def _spec(self, plan: HeadPlan, subset: Sequence[str], split: Split) -> RunSpec:
+    def spec(self, plan: HeadPlan, subset: Sequence[str], split: Split) -> RunSpec:
         """Return the name of a run; that of a combiner also holds what it reads."""
         if lacking := sorted(set(subset) - set(self.block.modalities)):
             raise ConfigError(f"{plan.head} is planned on {lacking[0]}; there are: {', '.join(self.block.modalities)}")
         config = asdict(plan.settings)
-        if _combines(plan):
-            voter = _voter(self.plans, plan, subset)
+        if plan.combines:
+            voter = voter_of(self.plans, plan, subset)
             config["reads"] = {"head": voter.head, "version": voter.type.version, "config": asdict(voter.settings)}
+        training = asdict(plan.training)
         return RunSpec(
             study=self.store.id,
             head=plan.head,
@@ -159,94 +128,99 @@ class _Study:
             config=config,
             modalities=tuple(sorted(subset)),
             repeat=split.repeat,
-            training=asdict(self.training),
+            precision=training.pop("precision"),
+            training=training,
+            variant=plan.variant,
         )
 
-    def _trained(self, plan: HeadPlan, todo: Sequence[tuple[RunSpec, Split]]) -> list[Run]:
-        """Train the missing repeats of one head and subset, as many at a time as fit."""
-        modalities = todo[0][0].modalities
-        n_classes = len(self.block.classes)
-        build = partial(cast(type[FusionHead], plan.type), plan.settings)
-        widths = {m: self.values[m].shape[1] for m in modalities}
-        fit = max(1, STACK_BYTES // member_bytes(build, widths, n_classes, self.training))
-        runs = []
-        for start in range(0, len(todo), fit):
-            specs, splits = zip(*todo[start : start + fit], strict=True)
-            inputs = Inputs(self.block, self.values, modalities, splits, self.training.input_norm)
-            seeds = [member_seed(self.seed, split.repeat) for split in splits]
-            fitted = train_stacked(build, inputs, splits, seeds, n_classes, self.training)
-            runs += [self._run(*made) for made in zip(specs, splits, fitted, strict=True)]
-            self.report.advance(_WORK, len(specs))
-        return runs
+    def train(self, jobs: Sequence[Job], head: type[FusionHead]) -> Stack:
+        """Train jobs of one head, subset and shape as one stack."""
+        modalities = jobs[0].spec.modalities
+        shared = jobs[0].training
+        splits = [job.split for job in jobs]
+        inputs = Inputs(self.block, self.values, modalities, splits, shared.input_norm, shared.precision)
+        members = [
+            Member(split=job.split, seed=member_seed(self.seed, job.split.repeat), training=job.training)
+            for job in jobs
+        ]
+        return train_stacked(partial(head, jobs[0].config), self.block, inputs, members)
 
-    def _run(self, spec: RunSpec, split: Split, fitted: Fitted) -> Run:
+    def stacks(self, jobs: Sequence[Job], head: type[FusionHead]) -> list[list[Job]]:
+        """Deal jobs of one head and subset into stacks: alike in shape, and no more than fit into memory together."""
+        alike: dict[Any, list[Job]] = defaultdict(list)
+        for job in jobs:
+            alike[job.config, job.training.shape].append(job)
+        widths = {m: self.values[m].shape[1] for m in jobs[0].spec.modalities}
+        found = []
+        for own in alike.values():
+            build = partial(head, own[0].config)
+            fit = max(1, STACK_BYTES // member_bytes(build, widths, len(self.block.classes), own[0].training))
+            found += [own[start : start + fit] for start in range(0, len(own), fit)]
+        return found
+
+    def _train(self, plan: HeadPlan, todo: Sequence[tuple[RunSpec, Split]]) -> None:
+        """Train the missing repeats of one head and subset, and seal each stack as it is finished."""
+        head = cast(type[FusionHead], plan.type)
+        jobs = [Job(spec=spec, split=split, config=plan.settings, training=plan.training) for spec, split in todo]
+        for own in self.stacks(jobs, head):
+            stack = self.train(own, head)
+            self.store.open_test([job.spec.id for job in own], "score")
+            made = zip(own, stack.fitted, stack.predict("test"), strict=True)
+            self.store.write_runs([self._run(job, fitted, test) for job, fitted, test in made])
+            self.report.advance(_WORK, len(own))
+
+    def _run(self, job: Job, fitted: Fitted, test: Scored) -> Run:
         return Run(
-            spec=spec,
-            seed=member_seed(self.seed, split.repeat),
-            val=self._predicted(split.val, fitted.val),
-            test=self._predicted(split.test, fitted.test),
+            spec=job.spec,
+            seed=member_seed(self.seed, job.split.repeat),
+            val=self._predicted(job.split.val, fitted.val),
+            test=self._predicted(job.split.test, test),
             best_epoch=fitted.best_epoch,
             curves=fitted.curves,
-            weights=fitted.weights,
+            weights=self._weight_rows(job.spec.modalities, fitted.weights),
             seconds=fitted.seconds,
+            hyper={**asdict(job.config), **asdict(job.training)},
+            counts={"before": fitted.roster.before.tolist(), "after": fitted.roster.after.tolist()},
         )
 
-    def _combined(self, plan: HeadPlan, todo: Sequence[tuple[RunSpec, Split]]) -> list[Run]:
-        """Combine the stored posteriors of the single modalities, repeat by repeat."""
-        modalities = todo[0][0].modalities
-        voter = _voter(self.plans, plan, modalities)
-        read = [{m: self._spec(voter, (m,), split).id for m in modalities} for _, split in todo]
-        ids = [run for own in read for run in own.values()]
-        combiner = cast(type[Combiner], plan.type)(plan.settings)
-        stored = {part: _posteriors(self.store.predictions(ids, part)) for part in ("val", "test")}
-        runs = []
-        for (spec, split), own in zip(todo, read, strict=True):
-            parts = {}
-            for part, positions in (("val", split.val), ("test", split.test)):
-                names = [self.block.sample_ids[i] for i in positions]
-                votes = {m: np.stack([stored[part][run][name] for name in names]) for m, run in own.items()}
-                parts[part] = self._predicted(positions, combiner.combine(votes))
-            seed = member_seed(self.seed, split.repeat)
-            runs.append(Run(spec=spec, seed=seed, val=parts["val"], test=parts["test"]))
-        self.report.advance(_WORK, len(todo))
-        return runs
+    def _weight_rows(
+        self, modalities: Sequence[str], weights: np.ndarray | None
+    ) -> tuple[tuple[str, str | None, float], ...]:
+        """Return (modality, class or None, weight) of weights (modalities,) or (modalities, K)."""
+        if weights is None:
+            return ()
+        if weights.ndim == 1:
+            return tuple((m, None, float(own)) for m, own in zip(modalities, weights, strict=True))
+        named = zip(modalities, weights, strict=True)
+        return tuple(
+            (m, label, float(own)) for m, row in named for label, own in zip(self.block.classes, row, strict=True)
+        )
 
-    def _predicted(self, positions: np.ndarray, posteriors: np.ndarray) -> Predicted:
+    def _combine(self, plan: HeadPlan, todo: Sequence[tuple[RunSpec, Split]]) -> None:
+        """Combine the stored posteriors of the single modalities, repeat by repeat."""
+        voter = voter_of(self.plans, plan, todo[0][0].modalities)
+        read = [{m: self.spec(voter, (m,), split).id for m in spec.modalities} for spec, split in todo]
+        combiner = cast(type[Combiner], plan.type)(plan.settings)
+        self.store.open_test([spec.id for spec, _ in todo], "score")
+        scored = combine_stored(combiner, self.block, [split for _, split in todo], read, self.store)
+        self.store.write_runs(
+            [
+                Run(
+                    spec=spec,
+                    seed=member_seed(self.seed, split.repeat),
+                    val=self._predicted(split.val, own["val"]),
+                    test=self._predicted(split.test, own["test"]),
+                )
+                for (spec, split), own in zip(todo, scored, strict=True)
+            ]
+        )
+        self.report.advance(_WORK, len(todo))
+
+    def _predicted(self, positions: np.ndarray, scored: Scored) -> Predicted:
         return Predicted(
             sample_ids=tuple(self.block.sample_ids[i] for i in positions),
             labels=self.block.labels[positions],
             groups=self.block.groups[positions],
-            posteriors=posteriors,
+            posteriors=scored.posteriors,
+            weights=scored.weights,
         )
-
-
-def check_plans(plans: Sequence[HeadPlan]) -> None:
-    """Raise ConfigError for a combiner whose voters are not planned; cheap, so it can be asked before any work."""
-    for plan in plans:
-        for subset in plan.subsets if _combines(plan) else ():
-            _voter(plans, plan, subset)
-
-
-def _voter(plans: Sequence[HeadPlan], plan: HeadPlan, subset: Sequence[str]) -> HeadPlan:
-    """Return the plan of the head whose posteriors a combiner reads."""
-    reads = cast(type[Combiner], plan.type).reads
-    for candidate in plans:
-        if candidate.head == reads and {(m,) for m in subset} <= set(candidate.subsets):
-            return candidate
-    raise ConfigError(
-        f"{plan.head} on {'+'.join(subset)} reads the posteriors of {reads} on each of them, which is not planned: "
-        f"add [heads.{reads}], or leave {plan.head} out"
-    )
-
-
-def _combines(plan: HeadPlan) -> bool:
-    return issubclass(plan.type, Combiner)
-
-
-def _posteriors(table: pa.Table) -> dict[str, dict[str, np.ndarray]]:
-    """Return posteriors (K,) by run id and sample id."""
-    found: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
-    rows = np.array(table["posterior"].to_pylist(), dtype=np.float32)
-    for run, sample, row in zip(table["run_id"].to_pylist(), table["sample_id"].to_pylist(), rows, strict=True):
-        found[run][sample] = row
-    return found

@@ -3,249 +3,326 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fusion.errors import TrainingError
+from fusion.balance import Roster, make_roster
 from fusion.heads._head import Frame, FusionHead
-from fusion.inputs import INPUT_NORMS, Inputs
-from fusion.optimiser import StackedAdam
-from fusion.splits import Split
-from stores.errors import ConfigError
+from fusion.inputs import Condition, Inputs, Reading
+from fusion.members import Member, Trainee
+from fusion.optimiser import StackedOptimiser
+from fusion.training_config import TrainingConfig
+from stores.block import FeatureBlock
 
 _SCORED_AT_ONCE = 128  # samples a member
 _COPIES = 5  # of each weight: itself, its gradient, two moments, the best epoch's
 
+Build = Callable[[Frame], FusionHead]
+
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """How every head of a study is trained: Adam on mean categorical cross-entropy, stopped on validation loss.
+class Scored:
+    """What a member says of one part: posteriors (n, K) float32 in the order of its split.
 
-    `learning_rate`, `batch_size` and `epochs` are the reference paper's (Table 7). It names learning-rate decay, early
-    stopping, dropout and L2 without amounts (audit A25): those are ours. Training stops `patience` epochs after the
-    best one; after `plateau_epochs` without improvement the rate is multiplied by `plateau_decay`. `width` is the
-    shared width of projections and hidden layers; `weight_decay` is decoupled; `input_norm` is batch, layer or none.
+    `weights` (n, modalities) float32 are those of a head that weighs by sample.
     """
 
-    learning_rate: float = 1e-4
-    batch_size: int = 32
-    epochs: int = 50
-    patience: int = 7
-    plateau_decay: float = 0.5
-    plateau_epochs: int = 3
-    dropout: float = 0.3
-    weight_decay: float = 1e-5
-    width: int = 128
-    input_norm: str = "batch"
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "patience", "plateau_epochs", "width"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"training {name} should be 1 or more, got {getattr(self, name)}")
-        if not (self.learning_rate > 0 and self.weight_decay >= 0):
-            raise ConfigError("training learning_rate should be above 0, and weight_decay 0 or more")
-        if not (0 < self.plateau_decay <= 1 and 0 <= self.dropout < 1):
-            raise ConfigError("training plateau_decay should be in (0, 1], and dropout in [0, 1)")
-        if self.input_norm not in INPUT_NORMS:
-            raise ConfigError(f"training input_norm should be one of {', '.join(INPUT_NORMS)}, got {self.input_norm!r}")
+    posteriors: np.ndarray
+    weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """One trained member. `val` and `test` are posteriors (n, K) float32 in the order of its split."""
+    """How one member's training went; `weights` is (modalities,) or (modalities, K), None for a head without."""
 
     best_epoch: int
     curves: tuple[Mapping[str, float], ...]
-    weights: Mapping[str, float]
-    val: np.ndarray
-    test: np.ndarray
+    weights: np.ndarray | None
+    roster: Roster
+    val: Scored
     seconds: float
 
 
-@dataclass(kw_only=True)
-class _Member:
-    """What one member remembers between epochs; `place` is its place in the full stack."""
-
-    place: int
-    seed: int
-    split: Split
-    shuffle: np.random.Generator
-    drawing: np.random.Generator
-    curves: list[Mapping[str, float]] = field(default_factory=list)
-    best: float = math.inf
-    best_epoch: int = 0
-    best_weights: list[Tensor] = field(default_factory=list)
-    slowed: int = 0  # the epoch the rate was last cut in
-
-    def record(self, epoch: int, train_loss: float, val_loss: float, val_accuracy: float) -> bool:
-        """Add an epoch to the curves and return whether it is the best so far."""
-        if not math.isfinite(train_loss + val_loss):
-            raise TrainingError(
-                f"repeat {self.split.repeat}, epoch {epoch}: the loss is not finite (training {train_loss}, validation "
-                f"{val_loss}): lower the learning rate, or look for features that are not finite"
-            )
-        point = {"epoch": epoch, "train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
-        self.curves.append(point)
-        if improved := val_loss < self.best:
-            self.best, self.best_epoch = val_loss, epoch
-        return improved
-
-    def on_plateau(self, epoch: int, patience: int) -> bool:
-        """Return whether the rate should be cut now: `patience` epochs since the best one, or since the last cut."""
-        due = epoch - max(self.best_epoch, self.slowed) >= patience
-        if due:
-            self.slowed = epoch
-        return due
-
-
-def member_bytes(
-    build: Callable[[Frame], FusionHead], widths: Mapping[str, int], n_classes: int, training: TrainingConfig
-) -> int:
+def member_bytes(build: Build, widths: Mapping[str, int], n_classes: int, training: TrainingConfig) -> int:
     """Return about how much memory one member of a stack takes while it trains."""
-    head = build(Frame(widths=widths, n_classes=n_classes, hidden=training.width, dropout=training.dropout, seeds=[0]))
+    head = build(_frame(widths, n_classes, [Member(split=None, seed=0, training=training)]))  # type: ignore[arg-type]
     weights = sum(parameter.numel() for parameter in head.parameters())
     batch = max(training.batch_size, _SCORED_AT_ONCE) * sum(widths.values())
     return 4 * (_COPIES * weights + 3 * batch)
 
 
-def train_stacked(
-    build: Callable[[Frame], FusionHead],
-    inputs: Inputs,
-    splits: Sequence[Split],
-    seeds: Sequence[int],
-    n_classes: int,
-    training: TrainingConfig,
-) -> list[Fitted]:
-    """Train one member per split and return them in order; the test part is predicted once, at the end.
+class Stack:
+    """Members that are trained: `fitted` says how it went, `predict` lets them speak of a part of their split.
 
-    `inputs` was made for the same splits. Where it has views, each sample of an epoch is read in a version drawn at
-    random, itself or one of its views, every modality in the same. A finished member leaves the stack, so it costs
-    nothing and disturbs nobody. Raises TrainingError if a loss is not finite.
+    The test part is not touched before it is asked for.
+    """
+
+    def __init__(self, head: FusionHead, inputs: Inputs, members: Sequence[Member], prior: Tensor) -> None:
+        self.head = head
+        self.inputs = inputs
+        self.members = members
+        self.prior = prior
+        self.fitted: list[Fitted] = []
+
+    def predict(self, part: str, condition: Condition | None = None) -> list[Scored]:
+        """Return what each member says of its `part`: val or test, under a condition if one is given."""
+        positions = [getattr(member.split, part) for member in self.members]
+        places = list(range(len(self.members)))
+        found = _forward(self.head, self.inputs, places, positions, self.prior, condition)
+        rows = found.logits.softmax(dim=2).cpu().numpy()
+        mask = found.real.cpu().numpy()
+        weights = found.weights.cpu().numpy() if found.weights is not None else None
+        return [
+            Scored(posteriors=rows[m][mask[m]], weights=None if weights is None else weights[m][mask[m]])
+            for m in places
+        ]
+
+
+def train_stacked(build: Build, block: FeatureBlock, inputs: Inputs, members: Sequence[Member]) -> Stack:
+    """Train the members and return them in order, each with the weights of its best epoch.
+
+    `inputs` was made for the same splits, and all settings agree in `TrainingConfig.shape`. Where there are views, each
+    sample of an epoch is read in a version drawn at random, itself or one of its views, every modality in the same. A
+    finished member leaves the stack, so it costs nothing and disturbs nobody. Raises TrainingError if a loss is not
+    finite.
     """
     began = time.perf_counter()
-    frame = Frame(
-        widths=inputs.widths, n_classes=n_classes, hidden=training.width, dropout=training.dropout, seeds=seeds
-    )
-    head = build(frame).to(inputs.device)
-    stack = [
-        _Member(
-            place=place,
-            seed=seed,
-            split=split,
-            shuffle=np.random.default_rng([seed, 1]),
-            drawing=np.random.default_rng([seed, 2]),
-        )
-        for place, (seed, split) in enumerate(zip(seeds, splits, strict=True))
+    head = build(_frame(inputs.widths, len(block.classes), members)).to(inputs.device)
+    trainees = [
+        Trainee(place=place, member=member, roster=_roster(block, inputs, place, member))
+        for place, member in enumerate(members)
     ]
-    _fit(head, inputs, stack, training)
-    for parameter, best in zip(head.parameters(), zip(*(m.best_weights for m in stack), strict=True), strict=True):
+    prior = torch.stack([_prior(block, member) for member in members]).to(inputs.device)
+    _fit(head, inputs, trainees, prior)
+    for parameter, best in zip(head.parameters(), zip(*(t.best_weights for t in trainees), strict=True), strict=True):
         parameter.data = torch.stack(best)
-    val, test = (_posteriors(head, inputs, stack, part) for part in ("val", "test"))
-    seconds = (time.perf_counter() - began) / len(stack)
-    return [
+    stack = Stack(head, inputs, members, prior)
+    weights = head.modality_weights()
+    val = stack.predict("val")
+    seconds = (time.perf_counter() - began) / len(members)
+    stack.fitted = [
         Fitted(
-            best_epoch=member.best_epoch,
-            curves=tuple(member.curves),
-            weights=weights,
-            val=val[member.place],
-            test=test[member.place],
+            best_epoch=trainee.best_epoch,
+            curves=tuple(trainee.curves),
+            weights=None if weights is None else weights[trainee.place].cpu().numpy(),
+            roster=trainee.roster,
+            val=val[trainee.place],
             seconds=seconds,
         )
-        for member, weights in zip(stack, head.modality_weights(), strict=True)
+        for trainee in trainees
     ]
+    return stack
 
 
-def _fit(head: FusionHead, inputs: Inputs, stack: Sequence[_Member], training: TrainingConfig) -> None:
+def _frame(widths: Mapping[str, int], n_classes: int, members: Sequence[Member]) -> Frame:
+    training = members[0].training
+    return Frame(
+        widths=widths,
+        n_classes=n_classes,
+        hidden=training.width,
+        dropout=[member.training.dropout for member in members],
+        seeds=[member.seed for member in members],
+        classifier=training.classifier,
+    )
+
+
+def _roster(block: FeatureBlock, inputs: Inputs, place: int, member: Member) -> Roster:
+    return make_roster(
+        block,
+        inputs.seen(place, member.split.train),
+        inputs.modalities,
+        member.split.repeat,
+        balance=member.training.balance,
+        target=member.training.balance_target,
+        seed=member.seed,
+    )
+
+
+def _prior(block: FeatureBlock, member: Member) -> Tensor:
+    """Return the log of each class' share of the training part, (K,): what a sample with nothing to see gets."""
+    counts = np.bincount(block.labels[member.split.train], minlength=len(block.classes))
+    return torch.from_numpy(counts / counts.sum()).float().log()
+
+
+def _fit(head: FusionHead, inputs: Inputs, trainees: Sequence[Trainee], prior: Tensor) -> None:
     """Train until every member has stopped; each keeps the weights of its best epoch."""
     parameters = list(head.parameters())
-    adam = StackedAdam(parameters, learning_rate=training.learning_rate, weight_decay=training.weight_decay)
-    members = list(stack)
-    for epoch in range(1, training.epochs + 1):
-        train_losses = _train_epoch(head, adam, inputs, members, training.batch_size, epoch)
-        for row, (member, *point) in enumerate(zip(members, train_losses, *_score(head, inputs, members), strict=True)):
-            if member.record(epoch, *point):
-                member.best_weights = [p.detach()[row].clone() for p in parameters]
-            if member.on_plateau(epoch, training.plateau_epochs):
-                adam.slow_down(row, training.plateau_decay)
-        going = [row for row, member in enumerate(members) if epoch - member.best_epoch < training.patience]
-        if not going:
-            return
-        if len(going) < len(members):
-            head.keep(going)
-            adam.keep(going)
-            members = [members[row] for row in going]
+    shared = trainees[0].member.training
+    optimiser = StackedOptimiser(
+        parameters,
+        kind=shared.optimiser,
+        learning_rates=[t.member.training.learning_rate for t in trainees],
+        weight_decays=[t.member.training.weight_decay for t in trainees],
+        decay=shared.decay,
+        momentum=shared.momentum,
+    )
+    going, epoch = list(trainees), 0
+    while going:
+        epoch += 1
+        train_losses = _train_epoch(head, optimiser, inputs, going, epoch)
+        points = zip(going, train_losses, *_score(head, inputs, going, prior), strict=True)
+        for row, (trainee, *point) in enumerate(points):
+            if trainee.record(epoch, *point):
+                trainee.best_weights = [p.detach()[row].clone() for p in parameters]
+            if trainee.on_plateau(epoch):
+                optimiser.slow_down(row, trainee.member.training.plateau_decay)
+        staying = [row for row, trainee in enumerate(going) if trainee.goes_on(epoch)]
+        if 0 < len(staying) < len(going):
+            head.keep(staying)
+            optimiser.keep(staying)
+        going = [going[row] for row in staying]
 
 
 def _train_epoch(
-    head: FusionHead, adam: StackedAdam, inputs: Inputs, members: Sequence[_Member], batch_size: int, epoch: int
+    head: FusionHead, optimiser: StackedOptimiser, inputs: Inputs, going: Sequence[Trainee], epoch: int
 ) -> list[float]:
     """Run one epoch and return each member's mean training loss, as met on the way."""
     head.train()
-    head.reseed([member.seed + epoch for member in members])
-    orders = [member.shuffle.permutation(member.split.train) for member in members]
-    samples, real = (part.to(inputs.device) for part in _batches(orders, batch_size))
-    drawn = [member.drawing.integers(inputs.versions, size=len(member.split.train)) for member in members]
-    versions = _batches(drawn, batch_size)[0].to(inputs.device)
-    moving = real.any(dim=2).tolist()
-    places = _places(members, inputs.device)
-    total = torch.zeros(len(members), device=inputs.device)
-    for step, (batch, version, weights) in enumerate(zip(samples, versions, real.float(), strict=True)):
-        losses = _losses(head(inputs.batch(batch, places, version)), inputs.labels[batch]) * weights
-        (losses.sum(dim=1) / weights.sum(dim=1).clamp(min=1)).sum().backward()
-        adam.step(moving[step])
+    head.reseed([trainee.member.seed + epoch for trainee in going])
+    places = torch.tensor([trainee.place for trainee in going], device=inputs.device)
+    weights_of = torch.from_numpy(np.stack([t.roster.class_weights for t in going])).to(inputs.device)
+    smoothing = torch.tensor([[t.member.training.label_smoothing] for t in going], device=inputs.device)
+    total, count = (torch.zeros(len(going), device=inputs.device) for _ in range(2))
+    for reading, moving in _readings(inputs, going):
+        labels = inputs.labels[reading.samples]
+        weights = weights_of.gather(1, labels) * reading.real
+        losses = _losses(head(*inputs.batch(reading, places)), labels, smoothing) * weights
+        loss = losses.sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
+        extra = head.auxiliary_loss()
+        (loss if extra is None else loss + extra * reading.real.any(dim=1)).sum().backward()
+        optimiser.step(moving)
         total += losses.detach().sum(dim=1)
-    return [loss / len(order) for loss, order in zip(total.tolist(), orders, strict=True)]
+        count += weights.sum(dim=1)
+    return [float(loss) for loss in (total / count).tolist()]
+
+
+def _readings(inputs: Inputs, going: Sequence[Trainee]) -> list[tuple[Reading, list[bool]]]:
+    """Return the steps of one epoch, and in each whose turn it is."""
+    size = going[0].member.training.batch_size
+    orders = [trainee.shuffle.permutation(len(trainee.roster.samples)) for trainee in going]
+    rosters = [trainee.roster for trainee in going]
+
+    def dealt(columns: Sequence[np.ndarray]) -> Tensor:
+        return _batches(columns, size)[0].to(inputs.device)
+
+    samples, real = (
+        part.to(inputs.device) for part in _batches([r.samples[o] for r, o in zip(rosters, orders, strict=True)], size)
+    )
+    columns: dict[str, Tensor] = {}
+    if inputs.versions > 1:
+        columns["versions"] = dealt([_versions(t, o, inputs.versions) for t, o in zip(going, orders, strict=True)])
+    if any(roster.partners is not None for roster in rosters):
+        columns["partners"] = dealt([r.partner_of(o) for r, o in zip(rosters, orders, strict=True)])
+        columns["mix"] = dealt([r.mix_of(o) for r, o in zip(rosters, orders, strict=True)])
+    if any(trainee.member.training.modality_dropout for trainee in going):
+        columns["hidden"] = dealt(
+            [_hidden(t, inputs, r.samples[o]) for t, r, o in zip(going, rosters, orders, strict=True)]
+        )
+    moving = real.any(dim=2).tolist()
+    return [
+        (Reading(samples=samples[i], real=real[i], **{name: own[i] for name, own in columns.items()}), moving[i])
+        for i in range(len(samples))
+    ]
+
+
+def _versions(trainee: Trainee, order: np.ndarray, versions: int) -> np.ndarray:
+    """Draw for every sample of an epoch which version of it is read."""
+    viewed = trainee.roster.viewed
+    if viewed is None:
+        return trainee.drawing.integers(versions, size=len(order))
+    return np.where(viewed[order], trainee.drawing.integers(1, versions, size=len(order)), 0)
+
+
+def _hidden(trainee: Trainee, inputs: Inputs, samples: np.ndarray) -> np.ndarray:
+    """Draw (E, modalities) bool: what is hidden this epoch; of what a sample has at least one stays."""
+    share = trainee.member.training.modality_dropout
+    there = inputs.there[trainee.place].cpu().numpy()[samples]
+    drawn = trainee.hiding.random(there.shape)
+    hidden = there & (drawn < share)
+    last = np.argmax(np.where(there, drawn, -1), axis=1)  # of what is there, the least likely to be hidden
+    hidden[np.arange(len(samples)), last] = False
+    return hidden
 
 
 def _batches(parts: Sequence[np.ndarray], size: int) -> tuple[Tensor, Tensor]:
-    """Deal each member's samples into batches: (steps, M, size) int64 positions, and bool: False where padded.
+    """Deal each member's values (E, ...) into batches: (steps, M, size, ...), and bool: False where padded.
 
-    Members may differ in length: one that is through repeats its first sample, and none of that counts.
+    Members may differ in length: one that is through repeats its first value, and none of that counts.
     """
     longest = max(len(part) for part in parts)
-    shape = (len(parts), math.ceil(longest / size), size)
-    dealt = [np.pad(part, (0, shape[1] * size - len(part)), constant_values=part[0]) for part in parts]
-    real = [np.arange(shape[1] * size) < len(part) for part in parts]
-    samples, counted = (np.stack(rows).reshape(shape).swapaxes(0, 1) for rows in (dealt, real))
-    return torch.from_numpy(samples.copy()), torch.from_numpy(counted.copy())
+    steps = math.ceil(longest / size)
+    dealt = np.stack([np.concatenate([part, np.repeat(part[:1], steps * size - len(part), axis=0)]) for part in parts])
+    real = np.stack([np.arange(steps * size) < len(part) for part in parts])
+    rest = dealt.shape[2:]
+    samples, counted = (
+        torch.from_numpy(rows.reshape(len(parts), steps, size, *more).swapaxes(0, 1).copy())
+        for rows, more in ((dealt, rest), (real, ()))
+    )
+    return samples, counted
 
 
-def _losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross-entropy (M, B) of logits (M, B, K)."""
-    flat = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-    return flat.view(labels.shape)
+def _losses(logits: Tensor, labels: Tensor, smoothing: Tensor | float = 0.0) -> Tensor:
+    """Return the cross-entropy (M, B) of logits (M, B, K), towards the label and a share of every class alike."""
+    logs = logits.log_softmax(dim=2)
+    hit = -logs.gather(2, labels[..., None]).squeeze(2)
+    if isinstance(smoothing, float) or not smoothing.any():
+        return hit
+    return (1 - smoothing) * hit - smoothing * logs.mean(dim=2)
 
 
-def _places(members: Sequence[_Member], device: torch.device) -> Tensor:
-    return torch.tensor([member.place for member in members], device=device)
+@dataclass(frozen=True, kw_only=True)
+class _Spoken:
+    """Logits (M, n, K), positions and whether real (M, n), and weights (M, n, modalities) of a head that has such."""
+
+    logits: Tensor
+    samples: Tensor
+    real: Tensor
+    weights: Tensor | None
 
 
 @torch.inference_mode()
-def _logits(head: FusionHead, inputs: Inputs, members: Sequence[_Member], part: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Return logits (M, n, K), labels and whether real (M, n), with n the longest part padded to whole batches."""
+def _forward(
+    head: FusionHead,
+    inputs: Inputs,
+    places: Sequence[int],
+    positions: Sequence[np.ndarray],
+    prior: Tensor,
+    condition: Condition | None = None,
+    weigh: bool = True,
+) -> _Spoken:
+    """Let each member speak of its positions, n being the most of them, padded to whole batches."""
     head.eval()
-    positions = [getattr(member.split, part) for member in members]
     size = min(_SCORED_AT_ONCE, max(len(own) for own in positions))
     samples, real = (dealt.to(inputs.device) for dealt in _batches(positions, size))
-    places = _places(members, inputs.device)
-    logits = torch.cat([head(inputs.batch(batch, places)) for batch in samples], dim=1)
-    flat = samples.swapaxes(0, 1).flatten(1)
-    return logits, inputs.labels[flat], real.swapaxes(0, 1).flatten(1)
+    members = torch.tensor(places, device=inputs.device)
+    logits, weights = [], []
+    for batch, counted in zip(samples, real, strict=True):
+        x, present = inputs.batch(Reading(samples=batch, real=counted), members)
+        if condition is not None:
+            x, present = condition(x, present, places)
+        sees = present.any(dim=2, keepdim=True)
+        logits.append(torch.where(sees, head(x, present), prior[members][:, None]))
+        own = head.sample_weights(x, present) if weigh else None
+        if own is not None:
+            weights.append(own)
+    return _Spoken(
+        logits=torch.cat(logits, dim=1),
+        samples=samples.swapaxes(0, 1).flatten(1),
+        real=real.swapaxes(0, 1).flatten(1),
+        weights=torch.cat(weights, dim=1) if weights else None,
+    )
 
 
-def _score(head: FusionHead, inputs: Inputs, members: Sequence[_Member]) -> tuple[list[float], list[float]]:
+def _score(
+    head: FusionHead, inputs: Inputs, going: Sequence[Trainee], prior: Tensor
+) -> tuple[list[float], list[float]]:
     """Return each member's mean loss and accuracy on its validation part."""
-    logits, labels, real = _logits(head, inputs, members, "val")
-    counts = real.sum(dim=1)
-    losses = (_losses(logits, labels) * real).sum(dim=1) / counts
-    hits = ((logits.argmax(dim=2) == labels) & real).sum(dim=1) / counts
+    positions = [trainee.member.split.val for trainee in going]
+    spoken = _forward(head, inputs, [trainee.place for trainee in going], positions, prior, weigh=False)
+    labels, counts = inputs.labels[spoken.samples], spoken.real.sum(dim=1)
+    losses = (_losses(spoken.logits, labels) * spoken.real).sum(dim=1) / counts
+    hits = ((spoken.logits.argmax(dim=2) == labels) & spoken.real).sum(dim=1) / counts
     return losses.tolist(), hits.tolist()
-
-
-def _posteriors(head: FusionHead, inputs: Inputs, members: Sequence[_Member], part: str) -> list[np.ndarray]:
-    posteriors, _, real = _logits(head, inputs, members, part)
-    rows = posteriors.softmax(dim=2).cpu().numpy()
-    return [own[mask] for own, mask in zip(rows, real.cpu().numpy(), strict=True)]

@@ -2,7 +2,8 @@
 
 `studies/<study id>/` holds `study.json`, `samples.parquet`, `splits.parquet`, and three folders of parts: `runs/`
 (the seal: one row a run), `predictions/` (one row a run and sample) and `weights/` (fitted modality weights).
-A run exists only once a sealed part in `runs/` names it.
+A run exists only once a sealed part in `runs/` names it. Beside them lie logs that only grow (`LOGS`): each part is one
+table, whole or not there.
 """
 
 import json
@@ -20,6 +21,39 @@ from stores.identity import canonical, short_id
 from stores.root import Root, json_text
 
 FORMAT = 1
+_TEXT, _FLOAT, _COUNT = pa.string(), pa.float64(), pa.int64()
+LOGS: Mapping[str, pa.Schema] = {
+    # one row an opening of a run's test part, written before it is opened; purpose: score or robustness
+    "openings": pa.schema([("run_id", _TEXT), ("purpose", _TEXT)]),
+    # one row a trial of a hyper-parameter search; settings is JSON text, value the criterion (lower is better)
+    "trials": pa.schema(
+        [("search_id", _TEXT), ("trial", _COUNT), ("settings", _TEXT), ("value", _FLOAT), ("seconds", _FLOAT)]
+    ),
+    # one row a (run, condition, metric); condition: removed or noise; level: deviations of the noise, else null
+    "robustness": pa.schema(
+        [
+            ("run_id", _TEXT),
+            ("condition", _TEXT),
+            ("modality", _TEXT),
+            ("level", _FLOAT),
+            ("metric", _TEXT),
+            ("value", _FLOAT),
+        ]
+    ),
+    # one row a (model, batch); times in microseconds a call
+    "latency": pa.schema(
+        [
+            ("model", _TEXT),
+            ("batch", _COUNT),
+            ("median_us", _FLOAT),
+            ("p95_us", _FLOAT),
+            ("parameters", _COUNT),
+            ("input_width", _COUNT),
+            ("flops", _COUNT),
+            ("device", _TEXT),
+        ]
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +68,8 @@ class RunSpec:
     repeat: int
     training: Mapping[str, Any]
     precision: str = "float32"
+    variant: str = ""
+    search: Mapping[str, Any] | None = None
 
     @property
     def id(self) -> str:
@@ -41,25 +77,30 @@ class RunSpec:
 
     @property
     def model(self) -> str:
-        """The name the report uses: `weighted[image+speech+text]`."""
-        return f"{self.head}[{'+'.join(self.modalities)}]"
+        """The name the report uses: `weighted[image+speech+text]`, or `weighted[image+text] smote` of a variant."""
+        return f"{self.head}[{'+'.join(self.modalities)}] {self.variant}".strip()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted:
-    """Posteriors (n, classes) float32 of one run for the samples of one part."""
+    """Posteriors (n, classes) float32 of one run for the samples of one part.
+
+    `weights` (n, modalities) are those of a head that weighs by sample, in the sorted order of its modalities.
+    """
 
     sample_ids: tuple[str, ...]
     labels: np.ndarray
     groups: np.ndarray
     posteriors: np.ndarray
+    weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """A finished run. `curves` has one mapping an epoch: epoch, train_loss, val_loss, val_accuracy.
 
-    `weights` are the fitted modality weights, if the head has such; a combiner has no epochs.
+    `weights` are the fitted (modality, class or None, weight), if the head has such; a combiner has no epochs. `hyper`
+    are the settings it was really trained with, `counts` the class counts `before` and `after` balancing.
     """
 
     spec: RunSpec
@@ -68,8 +109,10 @@ class Run:
     test: Predicted
     best_epoch: int | None = None
     curves: tuple[Mapping[str, float], ...] = ()
-    weights: Mapping[str, float] = field(default_factory=dict)
+    weights: tuple[tuple[str, str | None, float], ...] = ()
     seconds: float = 0.0
+    hyper: Mapping[str, Any] = field(default_factory=dict)
+    counts: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 class StudyStore:
@@ -135,18 +178,40 @@ class StudyStore:
         part = f"{uuid.uuid4().hex}.parquet"
         self.root.put_table(_predictions(runs), self.folder, "predictions", part)
         weights = [
-            {"run_id": run.spec.id, "modality": modality, "weight": float(weight)}
+            {"run_id": run.spec.id, "modality": modality, "label": label, "weight": weight}
             for run in runs
-            for modality, weight in sorted(run.weights.items())
+            for modality, label, weight in run.weights
         ]
         if weights:
-            self.root.put_table(pa.Table.from_pylist(weights), self.folder, "weights", part)
+            self.root.put_table(pa.Table.from_pylist(weights, _WEIGHTS), self.folder, "weights", part)
         self.root.put_table(pa.Table.from_pylist([_run_row(run) for run in runs]), self.folder, "runs", part)
 
-    def runs(self) -> pa.Table | None:
-        """Return one row a run (run_id, model, head, modalities, repeat, seed, best_epoch, seconds, spec, curves).
+    def append(self, log: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add rows to one of `LOGS`, all of them or, if killed, none."""
+        if rows:
+            table = pa.Table.from_pylist(list(rows), LOGS[log])
+            self.root.put_table(table, self.folder, log, f"{uuid.uuid4().hex}.parquet")
 
-        Sorted by model and repeat; None if nothing has run. `spec` and `curves` are JSON text.
+    def log(self, log: str) -> pa.Table:
+        """Return all rows of one of `LOGS`, in no order that means anything."""
+        names = self.root.names(self.folder, log)
+        tables = [self.root.read_table(self.folder, log, name) for name in names]
+        return pa.concat_tables([LOGS[log].empty_table(), *tables])
+
+    def open_test(self, run_ids: Sequence[str], purpose: str) -> None:
+        """Note, before it happens, that these runs are about to be let see their test part."""
+        self.append("openings", [{"run_id": run_id, "purpose": purpose} for run_id in run_ids])
+
+    def run_ids(self) -> set[str]:
+        """Return the ids of all sealed runs."""
+        names = self.root.names(self.folder, "runs")
+        return {i for name in names for i in self.root.read_table(self.folder, "runs", name)["run_id"].to_pylist()}
+
+    def runs(self) -> pa.Table | None:
+        """Return one row a run: run_id, model, head, modalities, repeat, seed, best_epoch, seconds, spec, curves,
+        variant, hyper, counts.
+
+        Sorted by model and repeat; None if nothing has run. `spec`, `curves`, `hyper` and `counts` are JSON text.
         """
         table = self._parts("runs")
         if table is None:
@@ -154,9 +219,9 @@ class StudyStore:
         return _first_of_each(table, "run_id").sort_by([("model", "ascending"), ("repeat", "ascending")])
 
     def predictions(self, run_ids: Sequence[str], part: str = "test") -> pa.Table:
-        """Return one row a (run, sample) of `part`: run_id, sample_id, label, group, posterior.
+        """Return one row a (run, sample) of `part`: run_id, sample_id, label, group, posterior, weights.
 
-        Sorted by run and sample. Raises NotFound naming a run without predictions.
+        `weights` is null unless the head weighs by sample. Sorted by run and sample. Raises NotFound naming a run without predictions.
         """
         table = self._parts("predictions")
         wanted = pa.array(sorted(run_ids), pa.string())
@@ -170,14 +235,26 @@ class StudyStore:
         return table.drop(["part"]).sort_by([("run_id", "ascending"), ("sample_id", "ascending")])
 
     def weights(self) -> pa.Table | None:
-        """Return one row a (run, modality): run_id, modality, weight; None if no head has weights."""
+        """Return one row a (run, modality, label): run_id, modality, label, weight; None if no head has weights.
+
+        `label` is null unless the head weighs by class.
+        """
         table = self._parts("weights")
-        return None if table is None else _first_of_each(table, "run_id", "modality")
+        return None if table is None else _first_of_each(table, "run_id", "modality", "label")
 
     def _parts(self, kind: str) -> pa.Table | None:
         sealed = self.root.names(self.folder, "runs")
         names = [name for name in self.root.names(self.folder, kind) if name in sealed]
-        return pa.concat_tables([self.root.read_table(self.folder, kind, n) for n in names]) if names else None
+        tables = [self.root.read_table(self.folder, kind, name) for name in names]
+        return pa.concat_tables([_SINCE[kind].empty_table(), *tables], promote_options="default") if tables else None
+
+
+_WEIGHTS = pa.schema([("run_id", _TEXT), ("modality", _TEXT), ("label", _TEXT), ("weight", _FLOAT)])
+_SINCE: Mapping[str, pa.Schema] = {  # columns that older parts lack, and read as null
+    "runs": pa.schema([("variant", _TEXT), ("hyper", _TEXT), ("counts", _TEXT)]),
+    "predictions": pa.schema([("weights", pa.list_(pa.float32()))]),
+    "weights": pa.schema([("label", _TEXT)]),
+}
 
 
 def _run_row(run: Run) -> dict[str, Any]:
@@ -192,6 +269,9 @@ def _run_row(run: Run) -> dict[str, Any]:
         "seconds": run.seconds,
         "spec": json.dumps(canonical(run.spec)),
         "curves": json.dumps([dict(epoch) for epoch in run.curves]),
+        "variant": run.spec.variant,
+        "hyper": json.dumps(dict(run.hyper)),
+        "counts": json.dumps({name: list(own) for name, own in run.counts.items()}),
     }
 
 
@@ -216,8 +296,17 @@ def _predicted(run_id: str, part: str, predicted: Predicted) -> pa.Table:
             "label": pa.array(predicted.labels, pa.int16()),
             "group": pa.array([str(group) for group in predicted.groups], pa.string()),
             "posterior": pa.FixedSizeListArray.from_arrays(flat, classes),
+            "weights": _lists(predicted.weights, n),
         }
     )
+
+
+def _lists(rows: np.ndarray | None, n: int) -> pa.Array:
+    """Return (n, width) as n lists, or n nulls."""
+    if rows is None:
+        return pa.nulls(n, pa.list_(pa.float32()))
+    flat = pa.array(np.ascontiguousarray(rows, dtype=np.float32).reshape(-1))
+    return pa.ListArray.from_arrays(pa.array(np.arange(n + 1) * rows.shape[1], pa.int32()), flat)
 
 
 def _first_of_each(table: pa.Table, *columns: str) -> pa.Table:

@@ -1,47 +1,101 @@
 """Layers with a leading member axis: M members are M independent models that share one batched matrix product."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+_NEVER = -1e30  # the score of what is not there: its share of a softmax is exactly 0
+
 
 class StackedLinear(nn.Module):
-    """(M, B, inputs) -> (M, B, outputs), one affine map a member, started as `torch.nn.Linear` starts."""
+    """(M, B, inputs) -> (M, B, outputs) float32, one affine map a member, started as `torch.nn.Linear` starts.
 
-    def __init__(self, inputs: int, outputs: int, generators: Sequence[torch.Generator]) -> None:
+    bfloat16 inputs make a bfloat16 product; weights are float32 all the same. `fan_in` is for a map that is one of
+    several whose results are added up.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        generators: Sequence[torch.Generator],
+        *,
+        bias: bool = True,
+        fan_in: int | None = None,
+    ) -> None:
         super().__init__()
-        bound = 1 / math.sqrt(inputs)
+        bound = 1 / math.sqrt(fan_in or inputs)
         self.weight = nn.Parameter(_uniform((inputs, outputs), bound, generators))
-        self.bias = nn.Parameter(_uniform((1, outputs), bound, generators))
+        self.bias = nn.Parameter(_uniform((1, outputs), bound, generators)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         product: Tensor = _Product.apply(x, self.weight)
-        return product + self.bias
+        return product if self.bias is None else product + self.bias
 
 
 class StackedDropout(nn.Module):
     """Dropout that draws each member's mask from that member's own generator, on the CPU, whatever the device."""
 
-    def __init__(self, p: float, generators: Sequence[torch.Generator]) -> None:
+    def __init__(self, rates: Sequence[float], generators: Sequence[torch.Generator]) -> None:
         super().__init__()
-        self.p = p
-        self.generators = generators  # the head's own list, which shrinks as members finish
+        self.rates = rates  # both are the head's own lists, which shrink as members finish
+        self.generators = generators
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0:
+        if not self.training or not any(self.rates):
             return x
         draws = torch.empty(x.shape)
         for own, generator in zip(draws, self.generators, strict=True):
             own.uniform_(generator=generator)
-        return x * (draws >= self.p).to(x.device) / (1 - self.p)
+        rates = torch.tensor(self.rates).view(-1, *[1] * (x.ndim - 1))
+        return x * ((draws >= rates) / (1 - rates)).to(x.device)
+
+
+class Projections(nn.Module):
+    """`z_m = LN(P_m x_m + b_m)` for every modality: x -> (M, B, modalities, hidden), modalities sorted (rule D1)."""
+
+    def __init__(self, widths: Mapping[str, int], hidden: int, generators: Sequence[torch.Generator]) -> None:
+        super().__init__()
+        self.maps = nn.ModuleDict({m: StackedLinear(widths[m], hidden, generators) for m in sorted(widths)})
+
+    def forward(self, x: Mapping[str, Tensor]) -> Tensor:
+        return layer_norm(torch.stack([project(x[m]) for m, project in self.maps.items()], dim=2))
+
+
+class Classifier(nn.Module):
+    """Logits (M, B, K) of (M, B, inputs): `linear` is dropout and one fully connected layer.
+
+    `hidden` puts `ReLU(W h + b)`, as wide as its input, before that; `residual` adds a skip around it: `h + ReLU(...)`.
+    """
+
+    def __init__(
+        self, inputs: int, n_classes: int, kind: str, generators: Sequence[torch.Generator], rates: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.kind = kind
+        self.hidden = None if kind == "linear" else StackedLinear(inputs, inputs, generators)
+        self.dropout = StackedDropout(rates, generators)
+        self.out = StackedLinear(inputs, n_classes, generators)
+
+    def forward(self, h: Tensor) -> Tensor:
+        if self.hidden is not None:
+            inner = self.hidden(h).relu()
+            h = h + inner if self.kind == "residual" else inner
+        logits: Tensor = self.out(self.dropout(h))
+        return logits
 
 
 def layer_norm(x: Tensor) -> Tensor:
     """Normalise the last axis, without gain or shift: a gain would take back what a modality weight means (A14)."""
     return nn.functional.layer_norm(x, x.shape[-1:])
+
+
+def masked_softmax(scores: Tensor, present: Tensor) -> Tensor:
+    """Return the softmax over the last axis of what is there; what is not there gets exactly 0."""
+    return torch.where(present, scores, _NEVER).softmax(dim=-1) * present
 
 
 class _Product(torch.autograd.Function):
@@ -50,15 +104,20 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return torch.bmm(x, weight)
+        return torch.bmm(x, weight.to(x.dtype)).to(weight.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
-        of_x = torch.bmm(gradient, weight.mT) if ctx.needs_input_grad[0] else None
-        if weight.grad is None:
-            return of_x, torch.bmm(x.mT, gradient)
-        weight.grad.baddbmm_(x.mT, gradient)
+        gradient = gradient.to(x.dtype)
+        of_x = torch.bmm(gradient, weight.to(x.dtype).mT) if ctx.needs_input_grad[0] else None
+        if weight.grad is None or x.dtype != weight.dtype:
+            of_weight = torch.bmm(x.mT, gradient).to(weight.dtype)
+            if weight.grad is None:
+                return of_x, of_weight
+            weight.grad.add_(of_weight)
+        else:
+            weight.grad.baddbmm_(x.mT, gradient)
         return of_x, None
 
 

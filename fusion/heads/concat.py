@@ -2,29 +2,37 @@
 
 from collections.abc import Mapping
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fusion.heads._head import Frame, FusionHead, HeadConfig
-from fusion.heads._layers import StackedDropout, StackedLinear
+from fusion.heads._layers import StackedLinear
 
 
 class Concat(FusionHead):
-    """`h = ReLU(W [x_1; ...; x_M] + b)`, then dropout, one fully connected layer and softmax.
+    """`h = ReLU(W [x_1; ...; x_M] + b)`, then the classifier: dropout, one fully connected layer and softmax.
 
-    The features are put side by side in the sorted order of their names. The paper's Eq. 2 is this head without its
-    bias (audit A12). Source: reference paper, section 2.2.4 (early fusion); the hidden width is the training's.
+    `W` is kept as one block of columns a modality, whose products are added up: the same sum. Where a modality is
+    absent, a learned vector stands for its product. The paper's Eq. 2 is this head without its bias (audit A12).
+    Source: reference paper, section 2.2.4 (early fusion); the hidden width is the training's.
     """
 
-    version = 1
+    version = 2
 
     def __init__(self, config: HeadConfig, frame: Frame) -> None:
         super().__init__(config, frame)
-        self.hidden = StackedLinear(sum(frame.widths.values()), frame.hidden, self.generators)
-        self.dropout = StackedDropout(frame.dropout, self.generators)
-        self.classify = StackedLinear(frame.hidden, frame.n_classes, self.generators)
+        fan_in = sum(frame.widths.values())
+        self.blocks = nn.ModuleDict(
+            {
+                m: StackedLinear(frame.widths[m], frame.hidden, self.generators, bias=False, fan_in=fan_in)
+                for m in frame.modalities
+            }
+        )
+        self.bias = self.parameter(1, frame.hidden)
+        self.absent = self.parameter(1, len(frame.modalities), frame.hidden)
+        self.classify = self.classifier(frame.hidden)
 
-    def forward(self, x: Mapping[str, Tensor]) -> Tensor:
-        side_by_side = torch.cat([x[m] for m in self.frame.modalities], dim=-1)
-        logits: Tensor = self.classify(self.dropout(self.hidden(side_by_side).relu()))
+    def forward(self, x: Mapping[str, Tensor], present: Tensor) -> Tensor:
+        products = sum(block(x[m]) for m, block in self.blocks.items())
+        missing = (~present).float() @ self.absent.squeeze(1)
+        logits: Tensor = self.classify((products + missing + self.bias).relu())
         return logits

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from fusion.heads._head import Frame, FusionHead, HeadConfig
-from fusion.heads._layers import StackedDropout, StackedLinear, layer_norm
 
 
 class Unimodal(FusionHead):
-    """`z = LN(P x + b)`, then dropout, one fully connected layer and softmax.
+    """`z = LN(P x + b)`, then the classifier: dropout, one fully connected layer and softmax.
 
     It is the `weighted` head given one modality, so a fusion differs from it by the fusion only.
     Source: reference paper, sections 2.2.2 and 2.5 (classifier); projection and LayerNorm by rule D1.
@@ -21,11 +20,9 @@ class Unimodal(FusionHead):
 
     def __init__(self, config: HeadConfig, frame: Frame) -> None:
         super().__init__(config, frame)
-        (self.modality,) = frame.modalities
-        self.project = StackedLinear(frame.widths[self.modality], frame.hidden, self.generators)
-        self.dropout = StackedDropout(frame.dropout, self.generators)
-        self.classify = StackedLinear(frame.hidden, frame.n_classes, self.generators)
+        self.project = self.projections()
+        self.classify = self.classifier(frame.hidden)
 
-    def forward(self, x: Mapping[str, Tensor]) -> Tensor:
-        logits: Tensor = self.classify(self.dropout(layer_norm(self.project(x[self.modality]))))
+    def forward(self, x: Mapping[str, Tensor], present: Tensor) -> Tensor:
+        logits: Tensor = self.classify(self.project(x)[:, :, 0])
         return logits

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fusion.heads._head import Frame, FusionHead, HeadConfig
-from fusion.heads._layers import StackedDropout, StackedLinear, layer_norm
+from fusion.heads._layers import masked_softmax
 from stores.errors import ConfigError
 
 
@@ -23,11 +22,11 @@ class WeightedConfig(HeadConfig):
 
 
 class Weighted(FusionHead):
-    """`z_m = LN(P_m x_m + b_m)`, `w = softmax(a)`, `h = sum_m w_m z_m`, dropout, one fully connected layer, softmax.
+    """`z_m = LN(P_m x_m + b_m)`, `w = softmax(a)`, `h = sum_m w_m z_m`, then the classifier.
 
     `a` holds one scalar a modality, so the weights are non-negative and total 1 by construction. LayerNorm has no
-    gain, else a projection's scale would make the weights mean nothing. Source: reference paper, Eq. 3 and 10, with
-    rules D1 and D2 of the audit (A13, A14).
+    gain, else a projection's scale would make the weights mean nothing. Of a sample that lacks a modality the weights
+    of the others total 1. Source: reference paper, Eq. 3 and 10, with rules D1 and D2 of the audit (A13, A14).
     """
 
     version = 1
@@ -35,25 +34,19 @@ class Weighted(FusionHead):
 
     def __init__(self, config: WeightedConfig, frame: Frame) -> None:
         super().__init__(config, frame)
-        self.project = nn.ModuleDict(
-            {m: StackedLinear(frame.widths[m], frame.hidden, self.generators) for m in frame.modalities}
-        )
-        starts = [torch.randn(len(frame.widths), generator=generator) for generator in self.generators]
-        self.logits = nn.Parameter(torch.stack(starts) * config.logit_deviation)
-        self.dropout = StackedDropout(frame.dropout, self.generators)
-        self.classify = StackedLinear(frame.hidden, frame.n_classes, self.generators)
+        self.project = self.projections()
+        self.logits = self.parameter(len(frame.modalities), deviation=config.logit_deviation)
+        self.classify = self.classifier(frame.hidden)
 
-    def forward(self, x: Mapping[str, Tensor]) -> Tensor:
-        z = torch.stack([layer_norm(project(x[m])) for m, project in self.project.items()])
-        logits: Tensor = self.classify(self.dropout(weighted_sum(self.logits, z)))
+    def forward(self, x: Mapping[str, Tensor], present: Tensor) -> Tensor:
+        weights = masked_softmax(self.logits[:, None], present)
+        logits: Tensor = self.classify(weighted_sum(weights, self.project(x)))
         return logits
 
-    def modality_weights(self) -> list[dict[str, float]]:
-        weights = self.logits.detach().softmax(dim=1).tolist()
-        return [dict(zip(self.frame.modalities, member, strict=True)) for member in weights]
+    def modality_weights(self) -> Tensor:
+        return self.logits.detach().softmax(dim=1)
 
 
-def weighted_sum(logits: Tensor, z: Tensor) -> Tensor:
-    """Return `sum_m softmax(a)_m z_m` (M, B, d) of logits (M, modalities) and z (modalities, M, B, d)."""
-    weights = logits.softmax(dim=1).T[:, :, None, None]
-    return (weights * z).sum(dim=0)
+def weighted_sum(weights: Tensor, z: Tensor) -> Tensor:
+    """Return `sum_m w_m z_m` (M, B, d) of weights (M, B, modalities) and z (M, B, modalities, d)."""
+    return (weights.unsqueeze(-1) * z).sum(dim=2)

@@ -3,13 +3,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from fusion.inputs import Inputs, to_device
+from fusion.inputs import Inputs, Reading, to_device
 from fusion.splits import Split
 from stores.block import ABSENT, FeatureBlock
 
 CPU = torch.device("cpu")
 MEMBERS = torch.arange(4)
+
+
+def _read(inputs: Inputs, samples: Tensor, members: Tensor, versions: Tensor | None = None) -> dict[str, Tensor]:
+    real = torch.ones(samples.shape, dtype=torch.bool)
+    return inputs.batch(Reading(samples=samples, real=real, versions=versions), members)[0]
 
 
 def _inputs(block: FeatureBlock, splits: list[Split], norm: str) -> Inputs:
@@ -19,12 +25,12 @@ def _inputs(block: FeatureBlock, splits: list[Split], norm: str) -> Inputs:
 def test_batch_norm_is_fitted_on_each_members_own_training_rows(block: FeatureBlock, splits: list[Split]) -> None:
     inputs = _inputs(block, splits, "batch")
     for m, split in enumerate(splits):
-        train = inputs.batch(torch.from_numpy(split.train)[None], torch.tensor([m]))["text"][0].numpy()
+        train = _read(inputs, torch.from_numpy(split.train)[None], torch.tensor([m]))["text"][0].numpy()
         assert np.allclose(train.mean(axis=0), 0, atol=1e-4)
         assert np.allclose(train.std(axis=0), 1, atol=1e-4)
         raw = block.values["text"].astype(np.float64)
         expected = (raw[split.test] - raw[split.train].mean(axis=0)) / raw[split.train].std(axis=0)
-        test = inputs.batch(torch.from_numpy(split.test)[None], torch.tensor([m]))["text"][0].numpy()
+        test = _read(inputs, torch.from_numpy(split.test)[None], torch.tensor([m]))["text"][0].numpy()
         assert np.allclose(test, expected, atol=1e-3)
 
 
@@ -32,16 +38,16 @@ def test_a_dimension_that_is_constant_in_training_is_centred_and_stays_finite(
     block: FeatureBlock, splits: list[Split]
 ) -> None:
     block.values["text"][:, 2] = 4.0
-    x = _inputs(block, splits, "batch").batch(torch.arange(120).expand(4, -1), MEMBERS)["text"]
+    x = _read(_inputs(block, splits, "batch"), torch.arange(120).expand(4, -1), MEMBERS)["text"]
     assert torch.isfinite(x).all()
     assert (x[:, :, 2] == 0).all()
 
 
 def test_layer_norm_is_over_the_row_and_none_leaves_it(block: FeatureBlock, splits: list[Split]) -> None:
     samples = torch.arange(120).expand(4, -1)
-    layered = _inputs(block, splits, "layer").batch(samples, MEMBERS)["text"]
+    layered = _read(_inputs(block, splits, "layer"), samples, MEMBERS)["text"]
     assert torch.allclose(layered.mean(dim=-1), torch.zeros(4, 120), atol=1e-5)
-    plain = _inputs(block, splits, "none").batch(samples, MEMBERS)["text"]
+    plain = _read(_inputs(block, splits, "none"), samples, MEMBERS)["text"]
     assert np.array_equal(plain[3].numpy(), block.values["text"].astype(np.float32))
 
 
@@ -49,14 +55,29 @@ def test_members_of_different_repeats_may_read_different_rows(block: FeatureBloc
     rows = {"image": block.rows["image"], "text": np.stack([np.roll(np.arange(120), r) for r in range(4)])}
     values = {m: block.values[m] for m in rows}
     inputs = _inputs(replace(block, rows=rows, values=values), splits, "none")
-    x = inputs.batch(torch.tensor([[0], [0]]), torch.tensor([1, 3]))["text"]
+    x = _read(inputs, torch.tensor([[0], [0]]), torch.tensor([1, 3]))["text"]
     assert np.array_equal(x[:, 0].numpy(), block.values["text"][[119, 117]].astype(np.float32))
 
 
-def test_a_sample_without_a_modality_is_refused_by_name(block: FeatureBlock, splits: list[Split]) -> None:
-    block.rows["text"][0, splits[0].test[0]] = ABSENT
-    with pytest.raises(ValueError, match=f"1 samples without text \\({block.sample_ids[splits[0].test[0]]}"):
-        _inputs(block, splits, "none")
+def test_what_a_sample_lacks_is_marked_and_reads_zero_and_fits_no_norm(
+    block: FeatureBlock, splits: list[Split]
+) -> None:
+    lacking = splits[0].train[:9]
+    block.rows["text"][0, lacking] = ABSENT
+    inputs = _inputs(block, splits[:1], "batch")
+    samples = torch.from_numpy(splits[0].train)[None]
+    real = torch.ones_like(samples, dtype=torch.bool)
+    x, present = inputs.batch(Reading(samples=samples, real=real), torch.tensor([0]))
+    assert not inputs.complete
+    assert present[0, :9].tolist() == [[True, False]] * 9
+    assert present[0, 9:].all()
+    assert (x["text"][0, :9] == 0).all()
+    assert np.allclose(x["text"][0, 9:].numpy().mean(axis=0), 0, atol=1e-4)
+    hidden = torch.zeros(*samples.shape, 2, dtype=torch.bool)
+    hidden[:, 20, 0] = True
+    x, present = inputs.batch(Reading(samples=samples, real=real, hidden=hidden), torch.tensor([0]))
+    assert present[0, 20].tolist() == [False, True]
+    assert (x["image"][0, 20] == 0).all()
 
 
 def test_a_version_is_the_sample_or_its_view_and_what_lacks_that_view_stays_as_it_is(
@@ -68,7 +89,7 @@ def test_a_version_is_the_sample_or_its_view_and_what_lacks_that_view_stays_as_i
     assert inputs.versions == 3
     train = torch.from_numpy(splits[1].train)[None]
     for version, shifts in ((0, (0, 0, 0)), (1, (10, 0, 10)), (2, (20, 0, 0))):
-        x = inputs.batch(train, torch.tensor([1]), torch.full_like(train, version))
+        x = _read(inputs, train, torch.tensor([1]), torch.full_like(train, version))
         for modality, shift in zip(("image", "speech", "text"), shifts, strict=True):
             wanted = varied.values[modality][splits[1].train] + np.float16(shift)
             if modality == "image" and version == 1:
@@ -81,7 +102,7 @@ def test_without_versions_samples_are_read_as_they_are_and_norms_are_fitted_on_t
 ) -> None:
     samples = torch.arange(120).expand(4, -1)
     for norm in ("batch", "layer", "none"):
-        plain, with_views = (_inputs(b, splits, norm).batch(samples, MEMBERS)["image"] for b in (block, varied))
+        plain, with_views = (_read(_inputs(b, splits, norm), samples, MEMBERS)["image"] for b in (block, varied))
         assert torch.equal(plain, with_views)
 
 

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from fusion.optimiser import StackedAdam
+from fusion.optimiser import StackedOptimiser
 
 
 def _stack() -> list[nn.Parameter]:
@@ -29,7 +29,9 @@ def _reference(member: int, steps: list[int], rates: dict[int, float]) -> list[t
 
 def test_each_member_moves_as_under_its_own_adamw_with_its_own_rate_steps_and_end() -> None:
     stack = _stack()
-    adam = StackedAdam(stack, learning_rate=0.1, weight_decay=0.01)
+    adam = StackedOptimiser(
+        stack, kind="adam", learning_rates=[0.1] * 3, weight_decays=[0.01] * 3, decay="decoupled", momentum=0.0
+    )
 
     def step(number: int, moving: list[bool], members: list[int]) -> None:
         for parameter, gradient in zip(stack, _gradients(number), strict=True):

@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from fusion.plans import HeadPlan, subsets
 from fusion.splits import Split
-from fusion.study import HeadPlan, RunBooks, member_seed, run_heads, subsets
-from fusion.training import TrainingConfig
+from fusion.study import RunBooks, member_seed, run_heads
+from fusion.training_config import TrainingConfig
 from stores.block import FeatureBlock
 from stores.errors import ConfigError, NotFound
 from stores.root import Root
@@ -42,13 +43,14 @@ class _Counted:
 
 
 def _plans(*heads: str) -> list[HeadPlan]:
-    return [HeadPlan(head=head, subsets=subsets(MODALITIES, head)) for head in heads]
+    return [HeadPlan(head=head, subsets=subsets(MODALITIES, head), training=TRAINING) for head in heads]
 
 
 def _run(
     block: FeatureBlock, splits: list[Split], plans: list[HeadPlan], store: StudyStore, report: _Counted | None = None
 ) -> RunBooks:
-    return run_heads(block, splits, plans, TRAINING, store, seed=0, device="cpu", report=report)
+    plans = [replace(plan, training=TRAINING) for plan in plans]
+    return run_heads(block, splits, plans, store, seed=0, device="cpu", report=report)
 
 
 def test_a_unimodal_head_takes_one_modality_and_a_fusion_every_larger_subset() -> None:
@@ -165,7 +167,10 @@ def test_everything_that_decides_a_result_makes_another_run(
     assert _run(block, splits, [wider], store).trained == 4
     assert _run(block, splits, [replace(wider, config={"logit_deviation": 1.0})], store).trained == 0
     for training in (replace(TRAINING, dropout=0.1), replace(TRAINING, input_norm="layer")):
-        assert run_heads(block, splits, [base], training, store, seed=0, device="cpu").trained == 4
+        plan = replace(base, training=training)
+        assert run_heads(block, splits, [plan], store, seed=0, device="cpu").trained == 4
+    named = replace(base, training=TRAINING, variant="again")
+    assert run_heads(block, splits, [named], store, seed=0, device="cpu").trained == 4
 
 
 def test_a_view_of_a_scored_sample_is_refused_and_nothing_is_stored(

@@ -1,19 +1,34 @@
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from fusion.errors import TrainingError
+from fusion.errors import FeatureError, TrainingError
 from fusion.heads._head import HeadConfig
 from fusion.heads.concat import Concat
 from fusion.heads.weighted import Weighted, WeightedConfig
 from fusion.inputs import Inputs, to_device
+from fusion.members import Member
 from fusion.splits import Split
-from fusion.training import Fitted, TrainingConfig, train_stacked
+from fusion.training import Stack, train_stacked
+from fusion.training_config import TrainingConfig
 from stores.block import ABSENT, FeatureBlock
 from stores.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A member's training, and what it says of its parts."""
+
+    best_epoch: int
+    curves: tuple[Mapping[str, float], ...]
+    weights: dict[str, float]
+    val: np.ndarray
+    test: np.ndarray
+
 
 FAST = TrainingConfig(learning_rate=3e-3, epochs=12, width=16, batch_size=16)
 SEEDS = [11, 12, 13, 14]
@@ -26,11 +41,32 @@ def _train(
     *,
     members: tuple[int, ...] = (0, 1, 2, 3),
     modalities: tuple[str, ...] = ("image", "text"),
-) -> list[Fitted]:
+) -> list[_Fitted]:
     own = [splits[m] for m in members]
-    inputs = Inputs(block, to_device(block, torch.device("cpu")), modalities, own, training.input_norm)
+    values = to_device(block, torch.device("cpu"))
+    inputs = Inputs(block, values, modalities, own, training.input_norm, training.precision)
     build = partial(Weighted, WeightedConfig())
-    return train_stacked(build, inputs, own, [SEEDS[m] for m in members], 3, training)
+    return _told(
+        train_stacked(
+            build, block, inputs, [Member(split=splits[m], seed=SEEDS[m], training=training) for m in members]
+        ),
+        modalities,
+    )
+
+
+def _told(stack: Stack, modalities: tuple[str, ...]) -> list[_Fitted]:
+    return [
+        _Fitted(
+            best_epoch=fitted.best_epoch,
+            curves=fitted.curves,
+            weights={}
+            if fitted.weights is None
+            else dict(zip(sorted(modalities), fitted.weights.tolist(), strict=True)),
+            val=fitted.val.posteriors,
+            test=test.posteriors,
+        )
+        for fitted, test in zip(stack.fitted, stack.predict("test"), strict=True)
+    ]
 
 
 def _uneven(splits: list[Split]) -> list[Split]:
@@ -131,14 +167,17 @@ def test_one_member_trains_as_a_plain_torch_loop_does(
 
     def build(frame: object) -> Concat:
         built.append(Concat(HeadConfig(), frame))  # type: ignore[arg-type]
-        start.append([p.detach()[0].clone() for p in built[0].parameters()])
+        start.append({name: p.detach()[0].clone() for name, p in built[0].named_parameters()})
         return built[0]
 
-    start: list[list[torch.Tensor]] = []
-    (fitted,) = train_stacked(build, inputs, [split], [5], 3, training)
+    start: list[dict[str, torch.Tensor]] = []
+    stack = train_stacked(build, block, inputs, [Member(split=split, seed=5, training=training)])
+    (fitted,) = stack.fitted
     plain = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
     with torch.no_grad():
-        for own, given in zip(plain.parameters(), start[0], strict=True):
+        names = ("blocks.text.weight", "bias", "classify.out.weight", "classify.out.bias")
+        for own, name in zip(plain.parameters(), names, strict=True):
+            given = start[0][name]
             own.copy_(given.T if own.ndim == 2 else given[0])
     adam = torch.optim.AdamW(plain.parameters(), lr=1e-2, weight_decay=1e-5)
     x, y = torch.from_numpy(block.values["text"]).float(), torch.from_numpy(block.labels)
@@ -210,8 +249,14 @@ def test_fitted_weights_favour_the_modality_that_tells(block: FeatureBlock, spli
 
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_a_loss_that_is_not_finite_is_an_error_that_says_where(block: FeatureBlock, splits: list[Split]) -> None:
-    block.values["text"][splits[1].train[0]] = np.nan
-    with pytest.raises(TrainingError, match="epoch 1: the loss is not finite"):
+    block.values["text"][splits[1].train[0]] = 6e4
+    with pytest.raises(TrainingError, match="the loss is not finite"):
+        _train(block, splits, replace(FAST, learning_rate=1e38, input_norm="none"))
+
+
+def test_a_feature_that_is_not_finite_is_named(block: FeatureBlock, splits: list[Split]) -> None:
+    block.values["text"][17] = np.nan
+    with pytest.raises(FeatureError, match=r"text features of toy/017 are not finite"):
         _train(block, splits)
 
 

@@ -18,9 +18,11 @@ pytestmark = pytest.mark.parametrize("name", TRAINED)
 
 def _build(name: str, seeds: Sequence[int], *, backwards: bool = False) -> FusionHead:
     kind = TYPES[name]
-    items = list(WIDTHS.items())[: kind.most or len(WIDTHS)]
+    items = [(m, WIDTHS[m]) for m in _modalities(name)]
     widths = dict(reversed(items) if backwards else items)
-    head = kind(kind.config_type(), Frame(widths=widths, n_classes=3, hidden=8, dropout=0.4, seeds=seeds))
+    head = kind(
+        kind.config_type(), Frame(widths=widths, n_classes=3, hidden=8, dropout=[0.4] * len(seeds), seeds=seeds)
+    )
     assert isinstance(head, FusionHead)
     return head
 
@@ -28,51 +30,78 @@ def _build(name: str, seeds: Sequence[int], *, backwards: bool = False) -> Fusio
 def _features(name: str, members: int, batch: int = 7) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     x = {m: torch.randn(1, batch, width, generator=generator).expand(members, -1, -1) for m, width in WIDTHS.items()}
-    return {m: x[m] for m in list(WIDTHS)[: TYPES[name].most or len(WIDTHS)]}
+    return {m: x[m] for m in _modalities(name)}
+
+
+def _modalities(name: str) -> list[str]:
+    return list(WIDTHS)[: TYPES[name].most or len(WIDTHS)]
+
+
+def _all_present(x: dict[str, Tensor]) -> Tensor:
+    return torch.ones(*next(iter(x.values())).shape[:2], len(x), dtype=torch.bool)
+
+
+def _some_absent(name: str, x: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+    """Take each modality a head can do without from a third of the samples, or all of them from the last."""
+    present = _all_present(x)
+    for i, m in enumerate(sorted(x)):
+        if m not in TYPES[name].needs:
+            present[:, i::3, i] = False
+    present[:, -1] = False
+    return {m: own * present[..., i, None] for i, (m, own) in enumerate(sorted(x.items()))}, present
+
+
+def _logits(head: FusionHead, x: dict[str, Tensor]) -> Tensor:
+    logits: Tensor = head(x, _all_present(x))
+    return logits
 
 
 def test_logits_have_one_row_a_member_and_sample(name: str) -> None:
-    assert _build(name, [1, 2])(_features(name, 2)).shape == (2, 7, 3)
+    assert _logits(_build(name, [1, 2]), _features(name, 2)).shape == (2, 7, 3)
 
 
 def test_equal_seeds_start_equal_and_others_differ(name: str) -> None:
-    logits = _build(name, [5, 5, 6]).eval()(_features(name, 3))
+    logits = _logits(_build(name, [5, 5, 6]).eval(), _features(name, 3))
     assert torch.equal(logits[0], logits[1])
     assert not torch.allclose(logits[0], logits[2])
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_a_member_does_not_depend_on_its_stack(name: str, training: bool) -> None:
-    alone = _build(name, [6]).train(training)(_features(name, 1))
-    stacked = _build(name, [5, 6, 7]).train(training)(_features(name, 3))
+    alone = _logits(_build(name, [6]).train(training), _features(name, 1))
+    stacked = _logits(_build(name, [5, 6, 7]).train(training), _features(name, 3))
     torch.testing.assert_close(stacked[1:2], alone, atol=1e-6, rtol=0)
 
 
 def test_members_that_stay_go_on_as_before_when_others_leave(name: str) -> None:
     whole, cut = _build(name, [5, 6, 7]), _build(name, [5, 6, 7])
     cut.keep([0, 2])
-    torch.testing.assert_close(cut(_features(name, 2)), whole(_features(name, 3))[[0, 2]], atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        _logits(cut, _features(name, 2)), _logits(whole, _features(name, 3))[[0, 2]], atol=1e-6, rtol=0
+    )
 
 
 def test_the_order_of_modalities_decides_nothing(name: str) -> None:
     x = _features(name, 2)
-    forwards = _build(name, [1, 2])(x)
-    backwards = _build(name, [1, 2], backwards=True)(dict(reversed(x.items())))
+    forwards = _logits(_build(name, [1, 2]), x)
+    backwards = _logits(_build(name, [1, 2], backwards=True), dict(reversed(x.items())))
     assert torch.equal(forwards, backwards)
 
 
 def test_a_gradient_reaches_every_parameter_of_every_member(name: str) -> None:
     head = _build(name, [1, 2])
-    logits = head(_features(name, 2, batch=64))
+    x, present = _some_absent(name, _features(name, 2, batch=64))
+    logits = head(x, present)
     torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.arange(128) % 3).backward()
     for label, parameter in head.named_parameters():
         assert parameter.grad is not None, label
+        assert torch.isfinite(parameter.grad).all(), label
         assert (parameter.grad.flatten(1).abs().sum(dim=1) > 0).all(), label
 
 
 def test_a_member_learns_from_its_own_samples_only(name: str) -> None:
     head = _build(name, [1, 2])
-    head(_features(name, 2))[0].square().sum().backward()
+    _logits(head, _features(name, 2))[0].square().sum().backward()
     for parameter in head.parameters():
         assert parameter.grad is not None
         assert not parameter.grad[1].any()
@@ -80,11 +109,36 @@ def test_a_member_learns_from_its_own_samples_only(name: str) -> None:
 
 def test_a_row_does_not_depend_on_its_batch(name: str) -> None:
     head, x = _build(name, [1, 2]).eval(), _features(name, 2)
-    torch.testing.assert_close(head({m: v[:, 3:4] for m, v in x.items()}), head(x)[:, 3:4], atol=1e-6, rtol=0)
+    one = _logits(head, {m: v[:, 3:4] for m, v in x.items()})
+    torch.testing.assert_close(one, _logits(head, x)[:, 3:4], atol=1e-6, rtol=0)
 
 
-def test_fitted_weights_are_none_or_a_share_of_each_modality(name: str) -> None:
-    x = _features(name, 2)
-    for weights in _build(name, [1, 2]).modality_weights():
-        assert not weights or (set(weights) == set(x) and sum(weights.values()) == pytest.approx(1, abs=1e-6))
-        assert all(weight >= 0 for weight in weights.values())
+def test_what_a_sample_lacks_changes_nothing_and_every_row_stays_finite(name: str) -> None:
+    head = _build(name, [1, 2]).eval()
+    x, present = _some_absent(name, _features(name, 2))
+    logits = head(x, present)
+    assert torch.isfinite(logits).all()
+    whole = present.all(dim=2)
+    torch.testing.assert_close(logits[whole], _logits(head, _features(name, 2))[whole], atol=1e-6, rtol=0)
+    assert not torch.equal(logits[~whole], _logits(head, _features(name, 2))[~whole])
+
+
+def test_bfloat16_features_give_nearly_the_same_posteriors(name: str) -> None:
+    head, x = _build(name, [1, 2]).eval(), _features(name, 2)
+    low = _logits(head, {m: v.bfloat16() for m, v in x.items()})
+    assert low.dtype == torch.float32
+    torch.testing.assert_close(low.softmax(2), _logits(head, x).softmax(2), atol=2e-2, rtol=0)
+
+
+def test_weights_are_none_or_a_share_of_each_modality(name: str) -> None:
+    head, (x, present) = _build(name, [1, 2]).eval(), _some_absent(name, _features(name, 2))
+    fitted, own = head.modality_weights(), head.sample_weights(x, present)
+    if fitted is not None:
+        assert fitted.shape[:2] == (2, len(x))
+        torch.testing.assert_close(fitted.sum(dim=1), torch.ones_like(fitted.sum(dim=1)), atol=1e-6, rtol=0)
+        assert (fitted >= 0).all()
+    if own is not None:
+        assert own.shape == present.shape
+        assert (own >= 0).all()
+        assert (own[~present] == 0).all()
+        torch.testing.assert_close(own.sum(dim=2), present.any(dim=2).float(), atol=1e-6, rtol=0)

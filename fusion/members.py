@@ -1,0 +1,69 @@
+"""One member of a stack: what it is trained on and how, and what it remembers between epochs."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from fusion.balance import Roster
+from fusion.errors import TrainingError
+from fusion.splits import Split
+from fusion.training_config import TrainingConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One training to do: whom it trains, stops and is tested on, its seed and its settings."""
+
+    split: Split
+    seed: int
+    training: TrainingConfig
+
+
+@dataclass(kw_only=True)
+class Trainee:
+    """A member under way; `place` is its place in the full stack. Its random streams are its own."""
+
+    place: int
+    member: Member
+    roster: Roster
+    shuffle: np.random.Generator = field(init=False)
+    drawing: np.random.Generator = field(init=False)
+    hiding: np.random.Generator = field(init=False)
+    curves: list[Mapping[str, float]] = field(default_factory=list)
+    best: float = math.inf
+    best_epoch: int = 0
+    best_weights: list[Tensor] = field(default_factory=list)
+    slowed: int = 0  # the epoch the rate was last cut in
+
+    def __post_init__(self) -> None:
+        self.shuffle, self.drawing, self.hiding = (
+            np.random.default_rng([self.member.seed, stream]) for stream in (1, 2, 3)
+        )
+
+    def record(self, epoch: int, train_loss: float, val_loss: float, val_accuracy: float) -> bool:
+        """Add an epoch to the curves and return whether it is the best so far."""
+        if not math.isfinite(train_loss + val_loss):
+            raise TrainingError(
+                f"repeat {self.member.split.repeat}, epoch {epoch}: the loss is not finite (training {train_loss}, "
+                f"validation {val_loss}): lower the learning rate, or look for features that are not finite"
+            )
+        point = {"epoch": epoch, "train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
+        self.curves.append(point)
+        if improved := val_loss < self.best:
+            self.best, self.best_epoch = val_loss, epoch
+        return improved
+
+    def on_plateau(self, epoch: int) -> bool:
+        """Return whether the rate should be cut now: `plateau_epochs` since the best epoch, or since the last cut."""
+        due = epoch - max(self.best_epoch, self.slowed) >= self.member.training.plateau_epochs
+        if due:
+            self.slowed = epoch
+        return due
+
+    def goes_on(self, epoch: int) -> bool:
+        """Return whether it trains another epoch."""
+        training = self.member.training
+        return epoch < training.epochs and epoch - self.best_epoch < training.patience

@@ -1,0 +1,106 @@
+"""How heads are trained: every setting, its default, and the presets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from fusion.balance import BALANCES
+from fusion.inputs import INPUT_NORMS
+from fusion.optimiser import OPTIMISERS
+from stores.errors import ConfigError
+
+PRECISIONS = ("float32", "bfloat16")
+CLASSIFIERS = ("linear", "hidden", "residual")
+DECAYS = ("decoupled", "l2")
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper": {},
+    "fast": {"batch_size": 256, "precision": "bfloat16", "learning_rate": 1e-3, "patience": 5, "plateau_epochs": 2},
+}
+_CHOICES = {
+    "input_norm": INPUT_NORMS,
+    "optimiser": tuple(OPTIMISERS),
+    "decay": DECAYS,
+    "precision": PRECISIONS,
+    "classifier": CLASSIFIERS,
+    "balance": BALANCES,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How every head of a study is trained: on mean categorical cross-entropy, stopped on validation loss.
+
+    `learning_rate`, `batch_size` and `epochs` are the reference paper's (Table 7), and so is the choice of optimisers
+    (Table 6). It names learning-rate decay, early stopping, dropout and L2 without amounts (audit A25): those are ours.
+    Training stops `patience` epochs after the best one; after `plateau_epochs` without improvement the rate is
+    multiplied by `plateau_decay`. `width` is the shared width of projections and hidden layers. `weight_decay` is
+    decoupled from the gradient (AdamW), or added to it (`decay = "l2"`). `momentum` is sgd's. `classifier` is linear,
+    hidden (one more layer) or residual (a skip around that). `modality_dropout` hides each modality of a training
+    sample with that probability, in each epoch anew, but never all. `balance` with `balance_target` treats minority
+    classes (see `fusion.balance`). `precision` is that of the products of features and projections.
+    """
+
+    optimiser: str = "adam"
+    learning_rate: float = 1e-4
+    momentum: float = 0.9
+    weight_decay: float = 1e-5
+    decay: str = "decoupled"
+    batch_size: int = 32
+    epochs: int = 50
+    patience: int = 7
+    plateau_decay: float = 0.5
+    plateau_epochs: int = 3
+    dropout: float = 0.3
+    modality_dropout: float = 0.0
+    label_smoothing: float = 0.0
+    width: int = 128
+    classifier: str = "linear"
+    input_norm: str = "batch"
+    balance: str = "none"
+    balance_target: float = 0.35
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "epochs", "patience", "plateau_epochs", "width"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"training {name} should be 1 or more, got {getattr(self, name)}")
+        if not (self.learning_rate > 0 and self.weight_decay >= 0 and self.balance_target > 0):
+            raise ConfigError("training learning_rate and balance_target should be above 0, and weight_decay 0 or more")
+        if not 0 < self.plateau_decay <= 1:
+            raise ConfigError(f"training plateau_decay should be in (0, 1], got {self.plateau_decay}")
+        for name in ("dropout", "modality_dropout", "label_smoothing", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"training {name} should be in [0, 1), got {getattr(self, name)}")
+        for name, there in _CHOICES.items():
+            if getattr(self, name) not in there:
+                raise ConfigError(f"training {name} should be one of {', '.join(there)}, got {getattr(self, name)!r}")
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """What all members of one stack share; every other setting is each member's own."""
+        return tuple(getattr(self, field.name) for field in fields(self) if field.name not in OWN)
+
+
+OWN = frozenset(
+    {
+        "learning_rate",
+        "weight_decay",
+        "epochs",
+        "patience",
+        "plateau_decay",
+        "plateau_epochs",
+        "dropout",
+        "modality_dropout",
+        "label_smoothing",
+        "balance",
+        "balance_target",
+    }
+)
+
+
+def with_preset(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a `[training]` table with its `preset` (paper or fast) replaced by the settings it stands for."""
+    preset = table.get("preset", "paper")
+    if preset not in PRESETS:
+        raise ConfigError(f"training preset should be one of {', '.join(PRESETS)}, got {preset!r}")
+    return {**PRESETS[preset], **{key: value for key, value in table.items() if key != "preset"}}
