@@ -1,4 +1,4 @@
-"""Who takes part in a study: labelled samples with every modality, and why the others do not."""
+"""Who takes part in a study: labelled samples with every modality, or with some, and why the others do not."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -109,7 +109,8 @@ def _why_not(sample: Sample, config: StudyConfig) -> str | None:
         return RESERVED_REASON
     if sample.labels.get(config.study.scheme) is None:
         return f"no {config.study.scheme} label"
-    if absent := [m for m in config.modalities if sample.medium(m) is None]:
+    absent = [m for m in config.modalities if sample.medium(m) is None]
+    if len(absent) >= (len(config.modalities) if config.study.masks else 1):
         return f"absent: {', '.join(absent)}"
     if config.protocol.kind == "fixed" and sample.split is None:
         return "no split in the corpus"

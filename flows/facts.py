@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,7 @@ def study_facts(
         "classes": list(candidates.classes),
         "modalities": list(config.modalities),
         "groups": list(config.study.groups),
-        "protocol": asdict(config.protocol),
+        "protocol": config.protocol.settings,
         "missing": config.study.missing,
         "features": {
             m: {
@@ -118,9 +117,12 @@ def warnings(
     `trainees` are those of each encoder of a modality.
     """
     found, groups = [], cast.candidates.groups
+    if config.protocol.kind == "fixed" and not any(sample.split == "test" for sample in cast.candidates.samples):
+        found.append("dev_is_test: the corpus has no test part: val is tested on, and validation is cut from train")
     if len(splits) < len(cast.splits):
         lost = len(cast.splits) - len(splits)
-        found.append(f"dropped_repeats: {lost} of {len(cast.splits)} had no complete sample to score")
+        who = "sample" if config.study.masks else "complete sample"
+        found.append(f"dropped_repeats: {lost} of {len(cast.splits)} had no {who} to score")
     if shared := max(len(set(groups[split.test]) & set(groups[split.train])) for split in splits):
         found.append(f"shared_groups: {shared} groups ({', '.join(config.study.groups)}) are in both training and test")
     memorised = config.protocol.encoder_share == 1 and config.per_repeat
@@ -162,8 +164,12 @@ def _identical(
 def _recurring(
     keys: Sequence[str | None], parts: Sequence[np.ndarray], known: Sequence[Container[str | None]]
 ) -> float:
-    """Return the share of a part that is known, as a mean over repeats."""
-    return float(np.mean([np.mean([keys[i] in own for i in part]) for part, own in zip(parts, known, strict=True)]))
+    """Return the share of a part that is known, of those who have this modality, as a mean over repeats."""
+    shares = []
+    for part, own in zip(parts, known, strict=True):
+        there = [keys[i] for i in part if keys[i] is not None]
+        shares.append(sum(key in own for key in there) / max(len(there), 1))
+    return float(np.mean(shares))
 
 
 def samples_table(

@@ -18,6 +18,7 @@ from stores.errors import ConfigError, NotFound
 from stores.receipt import STAGES
 
 _BOOKS = ("samples", "absent", "cached", "extracted", "quarantined")
+_COUNTED = ("runs", "robustness")
 HOUR = 3600
 
 
@@ -63,7 +64,7 @@ def publish(job: str, study: str, result: JSON) -> None:
     """Leave artifacts: a summary in markdown, a table of the books, a link to the page."""
     lines = [f"# {job} {Path(study).stem}", ""]
     lines += [f"- {name}: `{value}`" for name, value in result.items() if not isinstance(value, dict)]
-    lines += [f"- {name}: {_words(value)}" for name, value in result.items() if name == "runs"]
+    lines += [f"- {name}: {_words(value)}" for name, value in result.items() if name in _COUNTED]
     lines += _receipt_lines(result.get("features", {}))
     create_markdown_artifact("\n".join(lines), key=_key(job, study, "summary"))
     if features := result.get("features"):

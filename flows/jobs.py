@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from extractors.extractor import Runtime, decode_threads
@@ -14,8 +14,9 @@ from flows.features import Feature, Workbench
 from flows.pipeline import Extracted, cast_study, check_study, extract, make_manifest, report_latest, run_study, train
 from flows.progress import console, progress
 from flows.study_config import StudyConfig, load_study
-from flows.terminal import show_books, show_receipts, show_scores
+from flows.terminal import show_books, show_receipts, show_robustness, show_scores
 from reports.report import ReportPaths
+from reports.searches import opened
 from stores.digests import forget, load_digests, save_digests
 from stores.errors import ConfigError
 from stores.manifest import Manifest
@@ -110,7 +111,12 @@ def study_job(study: str, options: Options, mapper: Mapper = dask_mapper) -> JSO
         extracted = extract(config, manifest, cast, bench)
         outcome = run_study(config, extracted, cast, bench)
     runs = {"cached": outcome.runs.cached, "trained": outcome.runs.trained}
-    return _features(extracted, options) | {"study": outcome.study, "runs": runs}
+    told = _features(extracted, options)
+    if not options.quiet:
+        console.print(f"Test parts opened in this study: {opened(outcome.openings)}", highlight=False)
+        show_robustness(outcome.robustness)
+    robustness = {} if outcome.robustness is None else {"robustness": asdict(outcome.robustness)}
+    return told | {"study": outcome.study, "runs": runs, **robustness, "test_openings": outcome.openings.as_dict()}
 
 
 def report_job(study: str, options: Options) -> JSON:

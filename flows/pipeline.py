@@ -11,11 +11,17 @@ from flows.snapshot import take_snapshot
 from flows.study_config import StudyConfig
 from flows.training import train_encoders
 from flows.views import with_upstream_views, with_views
+from fusion.balance import check_views
+from fusion.heads._head import FusionHead, Head
+from fusion.latency import measure_latency
 from fusion.plans import HeadPlan, check_plans, subsets
-from fusion.study import RunBooks, run_heads
+from fusion.robustness import RobustnessBooks, run_robustness
+from fusion.study import RunBooks, study_of
 from reports.report import ReportPaths, write_report
 from stores.errors import ConfigError, DamagedError, NotFound
 from stores.manifest import Manifest
+from stores.openings import Openings, count_openings
+from stores.plugins import find_plugin
 from stores.root import Root
 from stores.studies import StudyStore
 
@@ -31,10 +37,15 @@ class Extracted:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRun:
-    """A study whose heads have all run."""
+    """A study whose heads have all run; `openings` are those of all its test parts, ever.
+
+    `robustness` is None unless the study asks for it.
+    """
 
     study: str
     runs: RunBooks
+    robustness: RobustnessBooks | None
+    openings: Openings
 
 
 def make_manifest(config: StudyConfig, root: Root) -> Manifest:
@@ -69,9 +80,12 @@ def extract(config: StudyConfig, manifest: Manifest, cast: Cast | None, bench: W
 
 
 def run_study(config: StudyConfig, extracted: Extracted, cast: Cast, bench: Workbench) -> StudyRun:
-    """Train and score every head that has not run yet on this snapshot, and note what the study's name means now."""
+    """Train and score every head that has not run yet on this snapshot, and note what the study's name means now.
+
+    Then, with all results in place, time the models and, if the study asks for it, score them under disturbances.
+    """
     snapshot = take_snapshot(config, extracted.manifest, cast, extracted.features, bench.root)
-    runs = run_heads(
+    study = study_of(
         snapshot.block,
         snapshot.splits,
         head_plans(config),
@@ -80,20 +94,28 @@ def run_study(config: StudyConfig, extracted: Extracted, cast: Cast, bench: Work
         device=bench.runtime.device,
         report=bench.report,
     )
+    runs = study.run()
     latest = {"study": snapshot.store.id, "runs": list(runs.run_ids)}
     bench.root.put_json(latest, "studies", f"{config.name}.latest.json")
-    return StudyRun(study=snapshot.store.id, runs=runs)
+    measure_latency(study)
+    robustness = None if config.robustness is None else run_robustness(study, config.robustness)
+    openings = count_openings(snapshot.store)
+    return StudyRun(study=snapshot.store.id, runs=runs, robustness=robustness, openings=openings)
 
 
 def check_study(config: StudyConfig, root: Root) -> None:
     """Raise ConfigError, before any work is done, for a head that cannot be or a feature that heads cannot read."""
-    head_plans(config)
-    for modality, plan in config.features.items():
-        for own in plan.grid or (plan,):
+    viewed = {m for m, plan in config.features.items() if plan.head_views}
+    for plan in head_plans(config):
+        for subset in plan.subsets if plan.training.balance == "views" and not plan.combines else ():
+            check_views(subset, viewed)
+    for modality, feature in config.features.items():
+        for own in feature.grid or (feature,):
             if (layout := extractor_of(own, root).spec().layout) != "vector":
                 with_these = f" with {in_words(own.tried)}" if own.tried else ""
                 raise ConfigError(
-                    f"[features.{modality}] {plan.name} rows{with_these} are {layout}; heads read one vector a sample"
+                    f"[features.{modality}] {feature.name} rows{with_these} are {layout}; "
+                    "heads read one vector a sample"
                 )
 
 
@@ -106,8 +128,17 @@ def head_plans(config: StudyConfig) -> list[HeadPlan]:
             raise ConfigError(
                 f"[heads.{name}] does not work with the study's modalities: {', '.join(config.modalities)}"
             )
+        trained = issubclass(find_plugin("fusion.heads", name, Head), FusionHead)
+        search = config.search_of(name) if trained or table.space else None
         plans += [
-            HeadPlan(head=name, config=table.config, subsets=chosen, training=training, variant=variant)
+            HeadPlan(
+                head=name,
+                config=table.config,
+                subsets=chosen,
+                training=training,
+                variant=variant,
+                search=search,
+            )
             for variant, training in {"": config.training, **config.variants}.items()
         ]
     check_plans(plans)

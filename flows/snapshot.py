@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from stores.studies import StudyStore
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """What heads are trained and scored on; `splits` hold complete samples only."""
+    """What heads are trained and scored on; `splits` hold whoever has all modalities, or one under `mask`."""
 
     block: FeatureBlock
     splits: tuple[Split, ...]
@@ -47,10 +47,14 @@ class _Aligned:
 
 @dataclass(frozen=True, kw_only=True)
 class _Filtered:
-    """The repeats that can be scored, and why each sample that takes no part in them does not."""
+    """The repeats that can be scored, and why each sample that takes no part in them does not.
+
+    `lacking` counts by modality who takes part without it.
+    """
 
     splits: tuple[Split, ...]
     excluded: Mapping[str, str]
+    lacking: Mapping[str, int]
 
 
 def take_snapshot(
@@ -60,14 +64,14 @@ def take_snapshot(
     features: Mapping[str, Feature],
     root: Root,
 ) -> Snapshot:
-    """Align the features, refuse leakage, drop incomplete samples from every part, and write the study down.
+    """Align the features, refuse leakage, drop who lacks rows from every part, and write the study down.
 
-    Raises LeakageError, or ConfigError if a training part is left without one of the classes.
+    Raises LeakageError, or ConfigError if a training part is left without one of the classes or modalities.
     """
     aligned = _align(config, cast, features)
     trainees = {m: trainees_of(features[m], manifest, root) for m in config.modalities if features[m].encoders}
     check_encoders(config, cast, features, trainees, aligned.keys)
-    filtered = _filter(cast, features, aligned.block)
+    filtered = _filter(config, cast, features, aligned.block)
     told = warnings(config, cast, filtered.splits, aligned.keys, trainees)
     store = _write_down(config, manifest, cast, features, aligned, filtered, told, root)
     views = {m: _trained_on(rows, filtered.splits, len(cast.splits)) for m, rows in aligned.views.items()}
@@ -122,11 +126,11 @@ def _trained_on(rows: np.ndarray, splits: Sequence[Split], repeats: int) -> np.n
     return found
 
 
-def _filter(cast: Cast, features: Mapping[str, Feature], block: FeatureBlock) -> _Filtered:
-    """Drop samples without all their rows from every part, and repeats that are left with nobody to score."""
+def _filter(config: StudyConfig, cast: Cast, features: Mapping[str, Feature], block: FeatureBlock) -> _Filtered:
+    """Drop samples without their rows from every part, and repeats that are left with nobody to score."""
     lost = {m: _lost(features[m], rows, cast.splits) for m, rows in block.rows.items()}
-    complete = ~np.any(list(lost.values()), axis=0)
-    filtered = [_complete(split, complete) for split in cast.splits]
+    dropped = _blind(block, cast.splits) if config.study.masks else np.any(list(lost.values()), axis=0)
+    filtered = [_without(split, dropped) for split in cast.splits]
     kept = tuple(split for split in filtered if len(split.val) and len(split.test))
     if len(kept) < 2:
         raise ConfigError(
@@ -134,10 +138,12 @@ def _filter(cast: Cast, features: Mapping[str, Feature], block: FeatureBlock) ->
         )
     for split in kept:
         _check_classes(split, block)
+        _check_modalities(split, block)
     excluded = dict(cast.candidates.excluded)
-    for i in np.flatnonzero(~complete):
-        excluded[block.sample_ids[i]] = "quarantined: " + ", ".join(m for m in lost if lost[m][i])
-    return _Filtered(splits=kept, excluded=excluded)
+    for i in np.flatnonzero(dropped):
+        excluded[block.sample_ids[i]] = _reason(cast.candidates.samples[i], [m for m in lost if lost[m][i]])
+    lacking = {m: int((own & ~dropped).sum()) for m, own in lost.items()}
+    return _Filtered(splits=kept, excluded=excluded, lacking=lacking)
 
 
 def _write_down(
@@ -155,6 +161,7 @@ def _write_down(
         **study_facts(config, manifest, cast.candidates, features, aligned.keys),
         "snapshot": fingerprint(identity),
         "excluded": dict(sorted(Counter(filtered.excluded.values()).items())),
+        "lacking": dict(filtered.lacking),
         "warnings": list(told),
     }
     samples = samples_table(manifest, cast.candidates, config, filtered.excluded)
@@ -164,9 +171,17 @@ def _write_down(
 
 def _key(sample: Sample, modality: str) -> str | None:
     try:
-        return sample.key(modality)
+        return None if sample.medium(modality) is None else sample.key(modality)
     except MediaError:
         return None
+
+
+def _reason(sample: Sample, lost: Sequence[str]) -> str:
+    """Say why a sample takes no part: what the corpus lacks of it, then what has no row."""
+    absent = [m for m in lost if sample.medium(m) is None]
+    quarantined = [m for m in lost if m not in absent]
+    told = {"absent": absent, "quarantined": quarantined}
+    return "; ".join(f"{why}: {', '.join(own)}" for why, own in told.items() if own)
 
 
 def _lost(feature: Feature, rows: np.ndarray, splits: Sequence[Split]) -> np.ndarray:
@@ -181,8 +196,18 @@ def _lost(feature: Feature, rows: np.ndarray, splits: Sequence[Split]) -> np.nda
     return lost
 
 
-def _complete(split: Split, complete: np.ndarray) -> Split:
-    parts = {part: (own := getattr(split, part))[complete[own]] for part in ("train", "val", "test")}
+def _blind(block: FeatureBlock, splits: Sequence[Split]) -> np.ndarray:
+    """Return (n,) bool: samples of which a repeat scores or trains heads on nothing at all."""
+    found = np.zeros(len(block.sample_ids), dtype=bool)
+    for split in splits:
+        rows = np.stack([block.repeat_rows(m, split.repeat) for m in block.modalities])
+        used = np.concatenate([split.train, split.val, split.test])
+        found[used] |= (rows[:, used] == ABSENT).all(axis=0)
+    return found
+
+
+def _without(split: Split, dropped: np.ndarray) -> Split:
+    parts = {part: (own := getattr(split, part))[~dropped[own]] for part in ("train", "val", "test")}
     return replace(split, **parts)
 
 
@@ -194,6 +219,15 @@ def _check_classes(split: Split, block: FeatureBlock) -> None:
             f"repeat {split.repeat}: no training sample of {names} is left once incomplete samples are dropped: "
             "drop the class from the corpus settings, or use fewer modalities"
         )
+
+
+def _check_modalities(split: Split, block: FeatureBlock) -> None:
+    for m in block.modalities:
+        if (block.repeat_rows(m, split.repeat)[split.train] == ABSENT).all():
+            raise ConfigError(
+                f"repeat {split.repeat}: no training sample has {m}: take [features.{m}] out of the study, or look in "
+                "the quarantine for what became of it"
+            )
 
 
 def _identity(
@@ -220,6 +254,6 @@ def _identity(
         "scheme": config.study.scheme,
         "classes": list(candidates.classes),
         "groups": list(config.study.groups),
-        "protocol": asdict(config.protocol),
+        "protocol": config.protocol.settings,
         "seed": config.seed,
     }

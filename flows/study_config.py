@@ -4,12 +4,15 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from corpora._corpus import Corpus
 from flows.feature_plan import PER_REPEAT, FeaturePlan, read_feature
+from fusion.robustness import RobustnessConfig
+from fusion.search import SearchConfig
+from fusion.spaces import named_space
 from fusion.splits import ProtocolConfig
 from fusion.training_config import TrainingConfig, with_preset
 from reports.report import ReportConfig
@@ -19,28 +22,42 @@ from stores.samples import MODALITIES
 from stores.settings import build, check_keys, table_of
 
 _VARIANT = re.compile(r"[a-z][a-z0-9_-]*")
-TABLES = ("name", "seed", "corpus", "study", "features", "protocol", "heads", "training", "variants", "report")
+MISSING = ("complete", "mask")
+_SAID = ("name", "seed", "corpus", "study", "features", "protocol")
+TABLES = (*_SAID, "heads", "training", "variants", "search", "robustness", "report")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyTable:
-    """`[study]`: the label scheme, the kinds of group that may not straddle parts, and who counts as complete."""
+    """`[study]`: the label scheme, the kinds of group that may not straddle parts, and whom `missing` lets take part.
+
+    `complete`: samples with every modality of the study. `mask`: samples with one at least; heads see what is there.
+    """
 
     scheme: str = "emotion"
     groups: tuple[str, ...] = ()
     missing: str = "complete"
 
     def __post_init__(self) -> None:
-        if self.missing != "complete":
-            raise ConfigError(f"missing should be 'complete', got {self.missing!r}")
+        if self.missing not in MISSING:
+            raise ConfigError(f"missing should be one of {', '.join(MISSING)}, got {self.missing!r}")
+
+    @property
+    def masks(self) -> bool:
+        """Whether a sample that lacks a modality takes part all the same."""
+        return self.missing == "mask"
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadTable:
-    """`[heads.<name>]`: the head's own settings and the subsets of modalities it runs on (all that make sense)."""
+    """`[heads.<name>]`: the head's own settings and the subsets of modalities it runs on (all that make sense).
+
+    `space` is what a search tries of this head in place of, or besides, what `[search]` names for all.
+    """
 
     config: Mapping[str, Any] = field(default_factory=dict)
     subsets: tuple[tuple[str, ...], ...] | None = None
+    space: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.subsets is not None:
@@ -51,7 +68,8 @@ class HeadTable:
 class StudyConfig:
     """Everything a study TOML says; `base` is the folder relative paths in it are relative to.
 
-    `variants` are further trainings by name: every head runs with each of them too.
+    `variants` are further trainings by name: every head runs with each of them too. `search`, if there is one, chooses
+    settings for every head that is trained. With `robustness` all runs are scored under disturbances too.
     """
 
     name: str
@@ -64,11 +82,19 @@ class StudyConfig:
     heads: Mapping[str, HeadTable]
     training: TrainingConfig
     variants: Mapping[str, TrainingConfig]
+    search: SearchConfig | None
+    robustness: RobustnessConfig | None
     report: ReportConfig
 
     @property
     def modalities(self) -> tuple[str, ...]:
         return tuple(sorted(self.features))
+
+    def search_of(self, head: str) -> SearchConfig | None:
+        """Return the search of a head, with the space that is its own."""
+        if self.search is None:
+            return None
+        return replace(self.search, space={**named_space(self.search.space), **self.heads[head].space})
 
     @property
     def per_repeat(self) -> bool:
@@ -119,6 +145,8 @@ def parse_study(content: Mapping[str, Any], *, base: Path, default_name: str = "
         heads=_heads(table_of(content, "heads", where="study file"), tuple(sorted(features))),
         training=_training(table_of(content, "training", where="study file"), where="training"),
         variants=_variants(content),
+        search=_search(content),
+        robustness=_robustness(content),
         report=build(ReportConfig, table_of(content, "report", where="study file"), where="report"),
     )
 
@@ -160,6 +188,21 @@ def _variants(content: Mapping[str, Any]) -> dict[str, TrainingConfig]:
     }
 
 
+def _search(content: Mapping[str, Any]) -> SearchConfig | None:
+    if "search" in content:
+        return build(SearchConfig, table_of(content, "search", where="study file"), where="search")
+    for name, head in table_of(content, "heads", where="study file").items():
+        if isinstance(head, Mapping) and "search" in head:
+            raise ConfigError(f"[heads.{name}.search] says what is tried of a head: add [search] to search at all")
+    return None
+
+
+def _robustness(content: Mapping[str, Any]) -> RobustnessConfig | None:
+    if "robustness" not in content:
+        return None
+    return build(RobustnessConfig, table_of(content, "robustness", where="study file"), where="robustness")
+
+
 def _heads(table: dict[str, Any], modalities: tuple[str, ...]) -> dict[str, HeadTable]:
     names = plugin_names("fusion.heads")
     if not table:
@@ -169,9 +212,19 @@ def _heads(table: dict[str, Any], modalities: tuple[str, ...]) -> dict[str, Head
     for name in table:
         own = table_of(table, name, where="heads")
         chosen = {"subsets": own.pop("subsets")} if "subsets" in own else {}
-        head = build(HeadTable, {"config": own, **chosen}, where=f"heads.{name}")
+        space = _space(name, own)
+        head = build(HeadTable, {"config": own, "space": space, **chosen}, where=f"heads.{name}")
         if unknown := {m for subset in head.subsets or () for m in subset} - set(modalities):
             listed = ", ".join(sorted(unknown))
             raise ConfigError(f"[heads.{name}] subsets name {listed}, which has no [features] table")
         heads[name] = head
     return heads
+
+
+def _space(head: str, table: dict[str, Any]) -> Mapping[str, Any]:
+    """Take `[heads.<name>.search]` out of a head's table; only its space is a head's own, the budget is everybody's."""
+    where = f"heads.{head}.search"
+    own = table_of(table, "search", where=f"heads.{head}")
+    table.pop("search", None)
+    check_keys(own, ("space",), where=where)
+    return named_space(own["space"]) if isinstance(own.get("space"), str) else table_of(own, "space", where=where)

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from flows.features import Feature
 from flows.progress import console
+from fusion.robustness import RobustnessBooks
 from reports.results import Results
 from stores.receipt import STAGES, RunReceipt
 
@@ -63,6 +64,16 @@ def _stage(receipt: RunReceipt, stage: str) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:,.1f}" if value < 10 else f"{value:,.0f}"
+
+
+def show_robustness(books: RobustnessBooks | None) -> None:
+    """Print one line on the scores under disturbances, if the study asks for any."""
+    if books is not None:
+        said = (
+            f"robustness: {books.runs:,} runs x {books.conditions} conditions, "
+            f"{books.openings:,} openings of test parts counted apart"
+        )
+        console.print(said, highlight=False)
 
 
 def show_scores(name: str, results: Results) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
+from fusion.calibration import fit_temperatures, soften
 from fusion.heads._head import Combiner
 from fusion.splits import Split
-from fusion.training import Scored
+from fusion.stack import Scored
 from stores.block import ABSENT, FeatureBlock
 from stores.studies import StudyStore
 
@@ -40,7 +41,13 @@ def combine_parts(
     votes: Mapping[str, Mapping[str, np.ndarray]],
     present: Mapping[str, Mapping[str, np.ndarray]],
 ) -> dict[str, Scored]:
-    """Return val and test of one split, from posteriors `votes[part][modality]` (n, K) and `present` alike (n,)."""
+    """Return val and test of one split, from posteriors `votes[part][modality]` (n, K) and `present` alike (n,).
+
+    A combiner that asks for it gets calibrated votes, the temperatures being fitted on the validation part.
+    """
+    if combiner.calibrated:
+        temperatures = fit_temperatures(votes["val"], present["val"], block.labels[split.val])
+        votes = {part: {m: soften(own, temperatures[m]) for m, own in votes[part].items()} for part in PARTS}
     prior = np.bincount(block.labels[split.train], minlength=len(block.classes)) / len(split.train)
     found = {}
     for part in PARTS:

@@ -1,7 +1,7 @@
-"""Cut a share of the samples off by whole groups, class by class as near to that share as the groups allow."""
+"""Cut samples by whole groups into a share and the rest, or into folds, each class as evenly as the groups allow."""
 
 import numpy as np
-from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, StratifiedShuffleSplit
 
 
 def cut_groups(
@@ -23,6 +23,19 @@ def cut_groups(
         return np.sort(positions[kept]), np.sort(positions[cut])
     goes = _deal(own_labels, own_groups, share, rng)[own_groups]
     return np.sort(positions[~goes]), np.sort(positions[goes])
+
+
+def deal_folds(labels: np.ndarray, groups: np.ndarray, folds: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return sorted positions by fold: every sample and every group in one, each call a new draw of scikit-learn's.
+
+    With few groups a fold may be left empty, or without a class.
+    """
+    seed = int(rng.integers(2**31))
+    if len(np.unique(groups)) == len(groups):
+        alone = StratifiedKFold(folds, shuffle=True, random_state=seed)
+        return [np.sort(fold) for _, fold in alone.split(labels, labels)]
+    grouped = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    return [np.sort(fold) for _, fold in grouped.split(labels, labels, groups)]
 
 
 def _fits(labels: np.ndarray, size: int) -> bool:

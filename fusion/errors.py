@@ -17,3 +17,7 @@ class TrainingError(FusionError, ArithmeticError):
 
 class FeatureError(FusionError, ValueError):
     """A feature row cannot be used: it is not finite."""
+
+
+class NotReproduced(FusionError, ValueError):
+    """A finished run, trained again with the same settings and seed, says something else than it said."""

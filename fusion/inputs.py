@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from stores.block import ABSENT, FeatureBlock
 INPUT_NORMS = ("batch", "layer", "none")
 _EPSILON = 1e-5
 _CHECKED_AT_ONCE = 4096  # rows
+_IN_CACHE = 1 << 22  # elements: a larger batch is read member by member, so that what is between stays in the cache
 
 
 def to_device(block: FeatureBlock, device: torch.device) -> dict[str, Tensor]:
@@ -74,6 +75,7 @@ class Inputs:
         self.norm = norm
         self.modalities = tuple(sorted(modalities))
         self.dtype: torch.dtype = getattr(torch, precision)
+        self._kept: dict[tuple[Any, ...], Tensor] = {}  # a batch's memory, used again: fresh pages cost more than sums
         self.values = {m: values[m] for m in self.modalities}
         self.device = next(iter(self.values.values())).device
         self.labels = torch.from_numpy(block.labels.astype(np.int64)).to(self.device)
@@ -96,12 +98,13 @@ class Inputs:
 
     def seen(self, member: int, positions: np.ndarray) -> np.ndarray:
         """Return those of the positions at which a member has at least one modality."""
-        return positions[self.there[member].any(dim=1).cpu().numpy()[positions]]
+        seen: np.ndarray = positions[self.there[member].any(dim=1).cpu().numpy()[positions]]
+        return seen
 
     def batch(self, reading: Reading, members: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Return `x[modality]` (L, B, dim) and presence (L, B, modalities) of what the stack's `members` (L,) read.
 
-        Features of what is not present are 0.
+        Features of what is not present are 0. They lie in memory that the next batch of the same shape uses again.
         """
         present = self.there[members[:, None], reading.samples] & reading.real[..., None]
         if reading.hidden is not None:
@@ -129,6 +132,9 @@ class Inputs:
         return found
 
     def _normalised(self, m: str, reading: Reading, members: Tensor) -> Tensor:
+        large = reading.samples.numel() * self.values[m].shape[1] > _IN_CACHE
+        if large and self.norm == "batch" and reading.partners is None and self.device.type == "cpu":
+            return self._member_by_member(m, reading, members)
         x = self._read(m, reading.samples, members, reading.versions)
         if reading.partners is not None and reading.mix is not None:
             x = torch.lerp(x, self._read(m, reading.partners, members, None), reading.mix[..., None])
@@ -137,6 +143,21 @@ class Inputs:
         elif self.norm == "layer":
             x = torch.nn.functional.layer_norm(x, x.shape[-1:], eps=_EPSILON)
         return x.to(self.dtype)
+
+    def _member_by_member(self, m: str, reading: Reading, members: Tensor) -> Tensor:
+        values = self.values[m]
+        rows = self.rows[m][members[:, None], 0 if reading.versions is None else reading.versions, reading.samples]
+        x = self._memory((m, *rows.shape), (*rows.shape, values.shape[1]), self.dtype)
+        read = self._memory((m, rows.shape[1]), (rows.shape[1], values.shape[1]), values.dtype)
+        for own, at, place in zip(x, rows, members.tolist(), strict=True):
+            torch.index_select(values, 0, at, out=read)
+            torch.addcmul(self.shift[m][place], read, self.scale[m][place], out=own)
+        return x
+
+    def _memory(self, key: tuple[Any, ...], shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        if key not in self._kept:
+            self._kept[key] = torch.empty(shape, dtype=dtype)
+        return self._kept[key]
 
     def _read(self, m: str, samples: Tensor, members: Tensor, versions: Tensor | None) -> Tensor:
         rows = self.rows[m][members[:, None], 0 if versions is None else versions, samples]

@@ -13,6 +13,11 @@ from fusion.splits import Split
 from fusion.training_config import TrainingConfig
 
 
+def member_seed(seed: int, repeat: int) -> int:
+    """Return the seed of a repeat, the same for every head: 32 bits of a hash of the study's seed and the repeat."""
+    return int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Member:
     """One training to do: whom it trains, stops and is tested on, its seed and its settings."""

@@ -3,9 +3,12 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, cast
 
-from fusion.heads._head import Combiner, Head, HeadConfig
+from fusion.heads._head import Combiner, Frame, FusionHead, Head, HeadConfig
+from fusion.search import Search, SearchConfig, plan_search
+from fusion.spaces import shapes
 from fusion.training_config import TrainingConfig
 from stores.errors import ConfigError
 from stores.plugins import find_plugin
@@ -16,8 +19,8 @@ from stores.settings import build
 class HeadPlan:
     """A head, its settings, how it is trained, and the modalities to run it on.
 
-    `variant` names a way of training beside the study's own, which is "". Raises NotFound or ConfigError if the head
-    cannot be built so.
+    `variant` names a way of training beside the study's own, which is "". With a `search`, `config` and `training` are
+    what is not searched. Raises NotFound or ConfigError if the head cannot be built or searched so.
     """
 
     head: str
@@ -25,9 +28,10 @@ class HeadPlan:
     subsets: tuple[tuple[str, ...], ...]
     training: TrainingConfig = field(default_factory=TrainingConfig)
     variant: str = ""
+    search: SearchConfig | None = None
 
     def __post_init__(self) -> None:
-        _ = self.settings
+        _ = self.settings, self.searched
         for subset in self.subsets:
             if not self.type.fewest <= len(set(subset)) == len(subset) <= (self.type.most or len(subset)):
                 most = f" to {self.type.most}" if self.type.most else " or more"
@@ -36,8 +40,19 @@ class HeadPlan:
                 )
             if lacking := sorted(set(self.type.needs) - set(subset)):
                 raise ConfigError(f"{self.head} cannot do without {lacking[0]}, got {list(subset)}")
+            if not self.combines:
+                self._try_out(subset, self.settings, self.training)
+        if self.searched is not None and self.subsets:
+            for config, training in shapes(self.searched.space, self.settings, self.training):
+                self._try_out(max(self.subsets, key=len), config, training)
 
-    @property
+    def _try_out(self, subset: Sequence[str], config: HeadConfig, training: TrainingConfig) -> None:
+        """Build the head once, small: what a head says against its settings is said before anything is extracted."""
+        widths, hidden = dict.fromkeys(subset, 1), training.width
+        frame = Frame(widths=widths, n_classes=2, hidden=hidden, dropout=[0.0], seeds=[0])
+        cast(type[FusionHead], self.type)(config, frame)
+
+    @cached_property
     def type(self) -> type[Head]:
         return find_plugin("fusion.heads", self.head, Head)
 
@@ -45,10 +60,19 @@ class HeadPlan:
     def combines(self) -> bool:
         return issubclass(self.type, Combiner)
 
-    @property
+    @cached_property
     def settings(self) -> HeadConfig:
         """The head's config with every default. Raises ConfigError for an unknown key or a wrong type."""
         return build(self.type.config_type, self.config, where=f"heads.{self.head}")
+
+    @cached_property
+    def searched(self) -> Search | None:
+        """The search of a head that is trained, if there is one. Raises ConfigError for a setting it lacks."""
+        if self.search is None:
+            return None
+        if self.combines:
+            raise ConfigError(f"{self.head} trains nothing, so there is nothing to search: search what it reads")
+        return plan_search(self.search, cast(type[FusionHead], self.type), self.settings, self.training)
 
 
 def subsets(modalities: Sequence[str], head: str) -> tuple[tuple[str, ...], ...]:

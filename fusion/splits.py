@@ -4,18 +4,19 @@ Everything here is positions into the study's candidates; the split is drawn bef
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import LeaveOneGroupOut
 
-from fusion.cutting import cut_groups
+from fusion.cutting import cut_groups, deal_folds
 from fusion.errors import SplitError
 from stores.errors import ConfigError
 
-KINDS = ("repeated", "leave-one-group-out", "fixed")
+KINDS = ("repeated", "leave-one-group-out", "fixed", "k-fold")  # a place is part of the seed
 PARTS = ("train", "val", "test")
 _DRAWS = 50  # draws per repeat asked for, before a protocol is called impossible
 
@@ -24,14 +25,18 @@ _DRAWS = 50  # draws per repeat asked for, before a protocol is called impossibl
 class ProtocolConfig:
     """How a study is split; defaults are the reference paper's 70/15/15 (section 2.3.1) with 20 repeats.
 
-    `repeats` is J: so many splits (`repeated`) or seeds on one split (`fixed`); `leave-one-group-out` has one repeat a
-    group and ignores it. Where validation is cut from a given rest, its share there is val / (1 - test).
+    `repeats` is J: so many splits (`repeated`) or seeds on one split (`fixed`). `leave-one-group-out` has one repeat a
+    group and ignores it; so does `k-fold`, which has `rounds` x `folds` and tests on 1 / folds. Where validation is cut
+    from a given rest, its share there is val / (1 - test), of all samples `val`. Where the corpus has no test part,
+    `fixed` tests on its val part and cuts validation from train.
     `encoder_share` of each training part's groups train that repeat's encoders, if those are trained per repeat; 1
     means that encoders and heads share the whole part (rows their encoder has seen: flagged by the report).
     """
 
     kind: str = "repeated"
     repeats: int = 20
+    folds: int = 10
+    rounds: int = 1
     val: float = 0.15
     test: float = 0.15
     encoder_share: float = 0.5
@@ -41,10 +46,23 @@ class ProtocolConfig:
             raise ConfigError(f"protocol kind should be one of {', '.join(KINDS)}, got {self.kind!r}")
         if self.repeats < 2:
             raise ConfigError(f"repeats should be 2 or more, for there is no spread in one; got {self.repeats}")
-        if not (self.val > 0 and self.test > 0 and self.val + self.test < 1):
-            raise ConfigError(f"val and test should be above 0 and below 1 together, got {self.val} and {self.test}")
+        if self.folds < 2 or self.rounds < 1:
+            raise ConfigError(f"folds should be 2 or more and rounds 1 or more, got {self.folds} and {self.rounds}")
+        if not (self.val > 0 and self.tested > 0 and self.val + self.tested < 1):
+            raise ConfigError(f"val and test should be above 0 and below 1 together, got {self.val} and {self.tested}")
         if not 0 < self.encoder_share <= 1:
             raise ConfigError(f"encoder_share should be above 0 and at most 1, got {self.encoder_share}")
+
+    @property
+    def tested(self) -> float:
+        """The share of the samples in a test part, as far as the protocol sets one."""
+        return 1 / self.folds if self.kind == "k-fold" else self.test
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings by name; `folds` and `rounds` are of k-fold alone, which has no `test` of its own."""
+        others = ("test", "repeats") if self.kind == "k-fold" else ("folds", "rounds")
+        return {name: value for name, value in asdict(self).items() if name not in others}
 
 
 def _nobody() -> np.ndarray:
@@ -109,6 +127,8 @@ def make_splits(
         return draw.repeated(rng)
     if protocol.kind == "leave-one-group-out":
         return draw.leave_one_group_out(rng)
+    if protocol.kind == "k-fold":
+        return draw.k_fold(rng)
     return draw.fixed(fixed or [None] * len(labels), rng)
 
 
@@ -121,8 +141,9 @@ class _Draw:
         self.labels, self.groups, self.n_classes = labels, groups, n_classes
         self.protocol = protocol
         self.encoder_share = protocol.encoder_share if encoders else 0.0
+        self.encoder_parts = int(0 < self.encoder_share < 1)
         self.everyone = np.arange(len(labels))
-        self.val_share = protocol.val / (1 - protocol.test)
+        self.val_share = protocol.val / (1 - protocol.tested)
 
     def repeated(self, rng: np.random.Generator) -> list[Split]:
         self._check_classes(self.everyone, 3)
@@ -141,6 +162,24 @@ class _Draw:
             "finer group, or leave one group out at a time"
         )
 
+    def k_fold(self, rng: np.random.Generator) -> list[Split]:
+        folds, wanted = self.protocol.folds, self.protocol.rounds
+        self._check_classes(self.everyone, max(folds - self.encoder_parts, 3))
+        found: dict[frozenset[bytes], list[np.ndarray]] = {}
+        for _ in range(_DRAWS * wanted):
+            tests = deal_folds(self.labels, self.groups, folds, rng)
+            if all(self._testable(test) for test in tests):
+                found.setdefault(frozenset(test.tobytes() for test in tests), tests)
+            if len(found) == wanted:
+                tests = [test for dealt in found.values() for test in dealt]
+                rests = [np.setdiff1d(self.everyone, test) for test in tests]
+                return [self._retried(i, *parts, rng) for i, parts in enumerate(zip(rests, tests, strict=True))]
+        raise SplitError(
+            f"the protocol asks for {wanted} different rounds of {folds} folds, but {len(np.unique(self.groups))} "
+            f"groups give only {len(found)} ({_DRAWS * wanted} draws): ask for fewer rounds or folds, or split by a "
+            "finer group"
+        )
+
     def leave_one_group_out(self, rng: np.random.Generator) -> list[Split]:
         if (count := len(np.unique(self.groups))) < 3:
             raise SplitError(f"leave-one-group-out needs 3 groups or more (test, validation, training), got {count}")
@@ -156,8 +195,13 @@ class _Draw:
                 f"{len(part)} have none or another: leave them out, or choose another protocol"
             )
         train, val, test = (np.flatnonzero(part == name) for name in PARTS)
+        if not len(test):  # a corpus with train and dev only
+            val, test = test, val
         if not (len(train) and len(test)):
-            raise SplitError(f"a fixed protocol needs train and test samples, got {len(train)} and {len(test)}")
+            raise SplitError(
+                f"a fixed protocol needs train samples and some to test on (test, or else val), got {len(train)} and "
+                f"{len(test)}"
+            )
         self._check_classes(train, 1 if len(val) else 2)
         split = self._retried(0, train, test, rng, val if len(val) else None)
         return [replace(split, repeat=repeat) for repeat in range(self.protocol.repeats)]
@@ -195,9 +239,14 @@ class _Draw:
         whole = all(len(np.unique(self.labels[part])) == self.n_classes for part in fitted)
         return whole and len(split.val) > 0 and len(split.test) > 0
 
+    def _testable(self, test: np.ndarray) -> bool:
+        """Whether a fold has somebody in it, and leaves every class to those who train."""
+        rest = np.setdiff1d(self.everyone, test)
+        return len(test) > 0 and len(np.unique(self.labels[rest])) == self.n_classes
+
     def _check_classes(self, positions: np.ndarray, parts: int) -> None:
         """Refuse a class with fewer groups than the parts that should have one each."""
-        parts += 0 < self.encoder_share < 1
+        parts += self.encoder_parts
         if any(count < parts for count in self._groups_of_classes(positions)):
             raise SplitError(
                 f"every class needs {parts} groups or more, one for each part it is dealt to; there are "

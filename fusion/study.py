@@ -3,26 +3,28 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
 import torch
 
+from fusion.choosing import Chooser
 from fusion.combining import combine_stored
 from fusion.heads._head import Combiner, FusionHead, HeadConfig
-from fusion.inputs import Inputs, to_device
-from fusion.members import Member
+from fusion.inputs import to_device
+from fusion.members import Member, member_seed
 from fusion.plans import HeadPlan, voter_of
+from fusion.spaces import all_settings
 from fusion.splits import Split
-from fusion.training import Fitted, Scored, Stack, member_bytes, train_stacked
+from fusion.stack import Fitted, Scored, Stack
+from fusion.stacking import fitting, train_together
 from fusion.training_config import TrainingConfig
 from stores.block import FeatureBlock
 from stores.errors import ConfigError
 from stores.progress import Progress, Silent
 from stores.studies import Predicted, Run, RunSpec, StudyStore
 
-STACK_BYTES = 1 << 30  # what the members of one stack may hold together
 _WORK = "fusion heads"
 
 
@@ -45,11 +47,6 @@ class Job:
     training: TrainingConfig
 
 
-def member_seed(seed: int, repeat: int) -> int:
-    """Return the seed of a repeat, the same for every head: 32 bits of a hash of the study's seed and the repeat."""
-    return int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
-
-
 def run_heads(
     block: FeatureBlock,
     splits: Sequence[Split],
@@ -60,11 +57,21 @@ def run_heads(
     device: str = "auto",
     report: Progress | None = None,
 ) -> RunBooks:
-    """Train and store every planned run that is not sealed yet; combiners come last and read the stored posteriors.
+    """Train and store every planned run that is not sealed yet: `Study.run` of the study these make."""
+    return study_of(block, splits, plans, store, seed=seed, device=device, report=report).run()
 
-    Each stack of members is sealed when it is finished, so a killed study resumes there. Raises ConfigError for a
-    modality the block lacks, or a combiner whose unimodal heads are not planned.
-    """
+
+def study_of(
+    block: FeatureBlock,
+    splits: Sequence[Split],
+    plans: Sequence[HeadPlan],
+    store: StudyStore,
+    *,
+    seed: int,
+    device: str = "auto",
+    report: Progress | None = None,
+) -> "Study":
+    """Return a study with its features on the device; nothing has run."""
     return Study(
         block=block,
         values=to_device(block, device_of(device)),
@@ -73,11 +80,11 @@ def run_heads(
         store=store,
         seed=seed,
         report=report or Silent(),
-    ).run()
+    )
 
 
 def device_of(name: str) -> torch.device:
-    """Return the device of a name, `auto` being a GPU if there is one. Raises ConfigError for a GPU that is not there."""
+    """Return the device of a name, `auto` being a GPU if there is one. Raises ConfigError if it is not there."""
     gpu = torch.cuda.is_available()
     if name.startswith("cuda") and not gpu:
         raise ConfigError(f"device {name!r} was asked for, but torch finds no GPU: use auto or cpu")
@@ -86,7 +93,7 @@ def device_of(name: str) -> torch.device:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Everything one call of `run_heads` has at hand."""
+    """Everything that runs a study: its samples, its plans, where it is stored, and what it runs on."""
 
     block: FeatureBlock
     values: Mapping[str, torch.Tensor]
@@ -97,29 +104,53 @@ class Study:
     report: Progress
 
     def run(self) -> RunBooks:
+        """Train and store every planned run that is not sealed yet; combiners come last and read stored posteriors.
+
+        Each stack of members is sealed when it is finished, so a killed study resumes there. Raises ConfigError for a
+        modality the block lacks, or a combiner whose unimodal heads are not planned.
+        """
         done = self.store.run_ids()
-        work = [(plan, subset) for plan in self.plans for subset in plan.subsets]
-        specs = [[self.spec(plan, subset, split) for split in self.splits] for plan, subset in work]
-        ids = tuple(dict.fromkeys(spec.id for own in specs for spec in own))
+        planned = [
+            (plan, [(self.spec(plan, subset, split), split) for split in self.splits])
+            for plan in self.plans
+            for subset in plan.subsets
+        ]
+        ids = tuple(dict.fromkeys(spec.id for _, own in planned for spec, _ in own))
         missing = set(ids) - done
         self.report.start(_WORK, len(missing), "runs")
-        for (plan, _), own in sorted(zip(work, specs, strict=True), key=lambda item: item[0][0].combines):
-            todo = [(spec, split) for spec, split in zip(own, self.splits, strict=True) if spec.id in missing]
-            if todo:
-                (self._combine if plan.combines else self._train)(plan, todo)
-                missing -= {spec.id for spec, _ in todo}
+        with self.chooser.announced((plan, *run) for plan, own in planned for run in own if run[0].id in missing):
+            for plan, own in sorted(planned, key=lambda item: item[0].combines):
+                if todo := [(spec, split) for spec, split in own if spec.id in missing]:
+                    (self._combine if plan.combines else self._train)(plan, todo)
+                    missing -= {spec.id for spec, _ in todo}
         self.report.finish(_WORK)
         trained = len(set(ids) - done)
         return RunBooks(cached=len(ids) - trained, trained=trained, run_ids=ids)
 
+    @cached_property
+    def chooser(self) -> Chooser:
+        """Finds the settings of runs whose plan has a search."""
+        return Chooser(
+            block=self.block,
+            values=self.values,
+            splits=self.splits,
+            store=self.store,
+            seed=self.seed,
+            report=self.report,
+        )
+
     def spec(self, plan: HeadPlan, subset: Sequence[str], split: Split) -> RunSpec:
-        """Return the name of a run; that of a combiner also holds what it reads."""
+        """Return the name of a run; that of a combiner also holds what it reads.
+
+        It is known before anything is searched: config and training are the plan's, whatever a search will choose.
+        """
         if lacking := sorted(set(subset) - set(self.block.modalities)):
             raise ConfigError(f"{plan.head} is planned on {lacking[0]}; there are: {', '.join(self.block.modalities)}")
-        config = asdict(plan.settings)
+        config, search = asdict(plan.settings), plan.searched
         if plan.combines:
             voter = voter_of(self.plans, plan, subset)
             config["reads"] = {"head": voter.head, "version": voter.type.version, "config": asdict(voter.settings)}
+            search = voter.searched
         training = asdict(plan.training)
         return RunSpec(
             study=self.store.id,
@@ -131,19 +162,16 @@ class Study:
             precision=training.pop("precision"),
             training=training,
             variant=plan.variant,
+            search=None if search is None else search.as_dict(),
         )
 
     def train(self, jobs: Sequence[Job], head: type[FusionHead]) -> Stack:
         """Train jobs of one head, subset and shape as one stack."""
-        modalities = jobs[0].spec.modalities
-        shared = jobs[0].training
-        splits = [job.split for job in jobs]
-        inputs = Inputs(self.block, self.values, modalities, splits, shared.input_norm, shared.precision)
         members = [
             Member(split=job.split, seed=member_seed(self.seed, job.split.repeat), training=job.training)
             for job in jobs
         ]
-        return train_stacked(partial(head, jobs[0].config), self.block, inputs, members)
+        return train_together(head, jobs[0].config, self.block, self.values, jobs[0].spec.modalities, members)
 
     def stacks(self, jobs: Sequence[Job], head: type[FusionHead]) -> list[list[Job]]:
         """Deal jobs of one head and subset into stacks: alike in shape, and no more than fit into memory together."""
@@ -153,15 +181,17 @@ class Study:
         widths = {m: self.values[m].shape[1] for m in jobs[0].spec.modalities}
         found = []
         for own in alike.values():
-            build = partial(head, own[0].config)
-            fit = max(1, STACK_BYTES // member_bytes(build, widths, len(self.block.classes), own[0].training))
+            fit = fitting(head, own[0].config, own[0].training, widths, len(self.block.classes))
             found += [own[start : start + fit] for start in range(0, len(own), fit)]
         return found
 
     def _train(self, plan: HeadPlan, todo: Sequence[tuple[RunSpec, Split]]) -> None:
         """Train the missing repeats of one head and subset, and seal each stack as it is finished."""
         head = cast(type[FusionHead], plan.type)
-        jobs = [Job(spec=spec, split=split, config=plan.settings, training=plan.training) for spec, split in todo]
+        jobs = []
+        for spec, split in todo:
+            config, training = self.chooser.settings(plan, spec, split)
+            jobs.append(Job(spec=spec, split=split, config=config, training=training))
         for own in self.stacks(jobs, head):
             stack = self.train(own, head)
             self.store.open_test([job.spec.id for job in own], "score")
@@ -179,7 +209,7 @@ class Study:
             curves=fitted.curves,
             weights=self._weight_rows(job.spec.modalities, fitted.weights),
             seconds=fitted.seconds,
-            hyper={**asdict(job.config), **asdict(job.training)},
+            hyper=all_settings(job.spec.head, job.config, job.training),
             counts={"before": fitted.roster.before.tolist(), "after": fitted.roster.after.tolist()},
         )
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from fusion.balance import BALANCES
+from fusion.balance import BALANCES, EVEN
 from fusion.inputs import INPUT_NORMS
 from fusion.optimiser import OPTIMISERS
 from stores.errors import ConfigError
@@ -36,8 +36,9 @@ class TrainingConfig:
     multiplied by `plateau_decay`. `width` is the shared width of projections and hidden layers. `weight_decay` is
     decoupled from the gradient (AdamW), or added to it (`decay = "l2"`). `momentum` is sgd's. `classifier` is linear,
     hidden (one more layer) or residual (a skip around that). `modality_dropout` hides each modality of a training
-    sample with that probability, in each epoch anew, but never all. `balance` with `balance_target` treats minority
-    classes (see `fusion.balance`). `precision` is that of the products of features and projections.
+    sample with that probability, in each epoch anew, but never all. `balance` treats minority classes, which grow by
+    the share `balance_target`, at `inf` to the size of the largest (see `fusion.balance`). `precision` is that of the
+    products of features and projections.
     """
 
     optimiser: str = "adam"
@@ -66,6 +67,7 @@ class TrainingConfig:
                 raise ConfigError(f"training {name} should be 1 or more, got {getattr(self, name)}")
         if not (self.learning_rate > 0 and self.weight_decay >= 0 and self.balance_target > 0):
             raise ConfigError("training learning_rate and balance_target should be above 0, and weight_decay 0 or more")
+        object.__setattr__(self, "balance_target", min(self.balance_target, EVEN))
         if not 0 < self.plateau_decay <= 1:
             raise ConfigError(f"training plateau_decay should be in (0, 1], got {self.plateau_decay}")
         for name in ("dropout", "modality_dropout", "label_smoothing", "momentum"):

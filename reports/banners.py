@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reports.evidence import Evidence
+from reports.searches import read_searches, seen_by_choice
 
 
 @dataclass(frozen=True, kw_only=True)
 class Banner:
-    """A warning at the top of the page; `kind` is composed, synthetic, random, in_sample, lacking or note."""
+    """A warning at the top of the page; `kind` is composed, synthetic, random, in_sample, searched, lacking or note."""
 
     kind: str
     title: str
@@ -37,6 +38,13 @@ def find_banners(evidence: Evidence, lacking: Mapping[str, tuple[int, ...]]) -> 
             "Test scores stay honest, learned weights and training curves do not."
         )
         banners.append(Banner(kind="in_sample", title="Encoder and heads share their training rows", text=text))
+    if seen_by_choice(read_searches(evidence.runs), evidence.protocol):
+        text = (
+            "Settings were searched once, on the training and validation samples of the first repeat. Other repeats "
+            "test on some of these, so the choice has seen labels of their test samples, and scores may flatter what "
+            'was searched. A search within each repeat (scope = "repeat") does not.'
+        )
+        banners.append(Banner(kind="searched", title="The choice of settings has seen test samples", text=text))
     if lacking:
         text = "; ".join(f"{label} in repeat {', '.join(map(str, where))}" for label, where in lacking.items())
         text = f"Absent: {text}. Macro averages there run over the classes that are present."

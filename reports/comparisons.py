@@ -20,6 +20,7 @@ from stores.plugins import nearest
 ABOVE, BELOW, UNTOLD = "above", "below", "cannot tell"
 BY_LABEL = "pairs were made by label"
 STRATEGIES, OTHERS, DROPPED, CHANCES = "strategies", "other strategies", "one modality less", "chance"
+VARIANTS = "variants"
 HEADS = ("weighted", "concat", "vote")
 
 
@@ -63,11 +64,16 @@ class Anova:
 
 
 def choose_reference(models: Sequence[Model], wanted: str | None) -> Model:
-    """Return the model everything is compared with: the one asked for, else weighted on most modalities."""
+    """Return the model everything is compared with: the one asked for, else weighted on most modalities.
+
+    It is one of the study's own training, unless another is asked for.
+    """
     real = [model for model in models if model.name != CHANCE]
     if wanted is None:
         rank = {head: -i for i, head in enumerate(HEADS)}
-        return max(real, key=lambda model: (len(model.modalities), rank.get(model.head, -len(HEADS))))
+        return max(
+            real, key=lambda model: (not model.variant, len(model.modalities), rank.get(model.head, -len(HEADS)))
+        )
     for model in real:
         if model.name == wanted:
             return model
@@ -78,12 +84,16 @@ def choose_reference(models: Sequence[Model], wanted: str | None) -> Model:
 
 
 def plan_families(models: Sequence[Model], reference: Model) -> tuple[Family, ...]:
-    """Return the comparisons this report makes; they follow from the models alone, never from a score."""
+    """Return the comparisons this report makes; they follow from the models alone, never from a score.
+
+    Models are compared with others trained alike; on the reference's modalities also with themselves trained otherwise.
+    """
     full = set(reference.modalities)
-    single = [m for m in models if len(m.modalities) == 1 and set(m.modalities) < full]
-    rivals = [m for m in models if set(m.modalities) == full and m.name != reference.name]
-    less = [m for m in models if m.fused and m.head == reference.head and set(m.modalities) < full]
-    alone = [m for m in models if len(m.modalities) == 1]
+    alike = [m for m in models if m.variant == reference.variant]
+    single = [m for m in alike if len(m.modalities) == 1 and set(m.modalities) < full]
+    rivals = [m for m in alike if set(m.modalities) == full and m.name != reference.name]
+    less = [m for m in alike if m.fused and m.head == reference.head and set(m.modalities) < full]
+    alone = [m for m in alike if len(m.modalities) == 1]
     families = (
         Family(
             name=STRATEGIES,
@@ -105,12 +115,23 @@ def plan_families(models: Sequence[Model], reference: Model) -> tuple[Family, ..
             question="Is each model above guessing the most frequent class?",
             pairs=tuple((m.name, CHANCE) for m in dict.fromkeys((*alone, reference))),
         ),
+        Family(
+            name=VARIANTS,
+            question="Is a model trained otherwise above the same model with the study's own training?",
+            pairs=_otherwise([m for m in models if set(m.modalities) == full]),
+        ),
     )
     return tuple(family for family in families if family.pairs)
 
 
 def _against(model: Model, others: Iterable[Model]) -> tuple[tuple[str, str], ...]:
     return tuple((model.name, other.name) for other in others)
+
+
+def _otherwise(models: Sequence[Model]) -> tuple[tuple[str, str], ...]:
+    """Return each model of a variant with the same head on the same modalities and no variant."""
+    plain = {(m.head, m.modalities): m.name for m in models if not m.variant}
+    return tuple((m.name, plain[m.head, m.modalities]) for m in models if m.variant and (m.head, m.modalities) in plain)
 
 
 def compare_pair(measures: Measures, metric: str, a: str, b: str) -> tuple[PairResult | None, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from reports.comparisons import ABOVE, BY_LABEL, OTHERS, STRATEGIES, UNTOLD, Comparison, compare_pair, judge
 from reports.errors import StatisticsError
@@ -12,6 +13,7 @@ from reports.statistics._statistic import PairResult
 from reports.statistics.holm import Holm
 
 RECOVERED, MISSED = "recovered", "missed"
+_CHECKED = ("weighted", "concat")  # the fusions that planted effects are looked for in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +107,7 @@ def interval_of(measures: Measures, model: str, score: str) -> tuple[float | Non
 
 def find_winners(evidence: Evidence, measures: Measures) -> tuple[Winner, ...]:
     """Say for every emotion which single modality recalls it best, and whether that can be told."""
-    single = [model for model in evidence.models if len(model.modalities) == 1]
+    single = [model for model in evidence.models if len(model.modalities) == 1 and not model.variant]
     labels = (
         [label for label in evidence.classes if recall_of(label) in measures.table[single[0].name]] if single else []
     )
@@ -149,7 +151,7 @@ def drop_one(evidence: Evidence, measures: Measures, reference: Model) -> tuple[
         left = tuple(m for m in reference.modalities if m != modality)
         head = reference.head if len(left) > 1 else "unimodal"
         for model in evidence.models:
-            if model.modalities == left and model.head == head:
+            if (model.modalities, model.head, model.variant) == (left, head, reference.variant):
                 rows += [_dropped(measures, reference, model, modality, label) for label in evidence.classes]
     return tuple(rows)
 
@@ -159,11 +161,17 @@ def _dropped(measures: Measures, reference: Model, left: Model, modality: str, l
     return DropOne(modality=modality, label=label, without=left.name, result=result)
 
 
+def planted_in(facts: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
+    """Return the emotions each modality was made to tell, none for one that tells nothing; {} if nobody planted any."""
+    planted: Mapping[str, Sequence[str]] = facts["corpus"].get("notes", {}).get("planted") or {}
+    return planted
+
+
 def check_planted(
     evidence: Evidence, winners: Sequence[Winner], comparisons: Sequence[Comparison]
 ) -> tuple[Planted, ...]:
     """Hold what was found against the effects the corpus says were planted; () if it says nothing."""
-    planted: Mapping[str, Sequence[str]] = evidence.facts["corpus"].get("notes", {}).get("planted") or {}
+    planted = planted_in(evidence.facts)
     by_label = {winner.label: winner for winner in winners}
     rows = [
         _recovered(modality, by_label[label])
@@ -189,7 +197,7 @@ def _above_every_modality(evidence: Evidence, comparisons: Sequence[Comparison])
             pairs.setdefault(c.a, []).append(c)
     rows = []
     for name, own in pairs.items():
-        if head_of[name].head not in ("weighted", "concat"):
+        if head_of[name].head not in _CHECKED:
             continue
         not_above = [c.b for c in own if c.verdict != ABOVE]
         why = f"{UNTOLD} from {', '.join(not_above)}" if not_above else "every difference is above 0 after Holm"
@@ -197,3 +205,33 @@ def _above_every_modality(evidence: Evidence, comparisons: Sequence[Comparison])
         effect = f"{head_of[name].head} fusion is above every single modality"
         rows.append(Planted(effect=effect, verdict=verdict, why=why))
     return rows
+
+
+def check_silent(evidence: Evidence, measures: Measures, metric: str) -> tuple[Planted, ...]:
+    """Say of each modality that was made to tell nothing whether a fusion is found to gain by it all the same.
+
+    The null is recovered unless the fusion of all modalities is above the same head without this one, or above the
+    single modality that is left; Holm over all these comparisons.
+    """
+    models = {(model.head, model.modalities): model.name for model in evidence.models if not model.variant}
+    everything = tuple(sorted({m for model in evidence.models for m in model.modalities}))
+    cases = []
+    for modality in (m for m, labels in sorted(planted_in(evidence.facts).items()) if not labels and m in everything):
+        left = tuple(m for m in everything if m != modality)
+        for head in _CHECKED:
+            pair = models.get((head, everything)), models.get((head if len(left) > 1 else "unimodal", left))
+            if pair[0] and pair[1]:
+                cases.append((modality, head, compare_pair(measures, metric, pair[0], pair[1])))
+    adjusted = Holm().adjust([result.p if result else None for _, _, (result, _) in cases])
+    return tuple(
+        _null(modality, head, judge(result, p, measures.design.alpha), refused)
+        for (modality, head, (result, refused)), p in zip(cases, adjusted, strict=True)
+    )
+
+
+def _null(modality: str, head: str, judged: tuple[str, str], refused: str) -> Planted:
+    verdict, reason = judged
+    gains = verdict == ABOVE
+    why = "the gain is above 0 after Holm" if gains else refused or reason or "it is found to harm"
+    effect = f"{modality}, which tells nothing, is not found to help {head} fusion"
+    return Planted(effect=effect, verdict=MISSED if gains else RECOVERED, why=why)

@@ -17,11 +17,15 @@ CHANCE = "majority class"
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """One line of the comparison. `name` is `weighted[image+speech+text]`, or CHANCE for the baseline."""
+    """One line of the comparison. `name` is `weighted[image+speech+text]`, or CHANCE for the baseline.
+
+    `variant` names a way of training beside the study's own, which is "".
+    """
 
     name: str
     head: str
     modalities: tuple[str, ...] = ()
+    variant: str = ""
 
     @property
     def fused(self) -> bool:
@@ -71,7 +75,7 @@ def read_evidence(store: StudyStore, run_ids: Sequence[str]) -> Evidence:
     runs = _chosen_runs(store, run_ids)
     facts = store.facts()
     tests = _tests_by_run(store.predictions(runs["run_id"].to_pylist()))
-    rows = runs.select(["run_id", "model", "head", "modalities", "repeat"]).to_pylist()
+    rows = runs.select(["run_id", "model", "head", "modalities", "repeat", "variant"]).to_pylist()
     by_model: dict[str, dict[int, str]] = {}
     for row in rows:
         by_model.setdefault(row["model"], {})[row["repeat"]] = row["run_id"]
@@ -89,7 +93,12 @@ def read_evidence(store: StudyStore, run_ids: Sequence[str]) -> Evidence:
         for part in held_out
     )
     models = {
-        row["model"]: Model(name=row["model"], head=row["head"], modalities=tuple(row["modalities"].split("+")))
+        row["model"]: Model(
+            name=row["model"],
+            head=row["head"],
+            modalities=tuple(row["modalities"].split("+")),
+            variant=row["variant"] or "",  # runs of before there were variants have none
+        )
         for row in rows
     } | {CHANCE: Model(name=CHANCE, head=CHANCE)}
     return Evidence(facts=facts, models=tuple(models.values()), held_out=held_out, posteriors=posteriors, runs=runs)

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from reports.comparisons import ABOVE, BELOW, STRATEGIES
 from reports.drawing import BLUE, HEAT, INK, LINE, MODALITY, MUTED, ORANGE, PURPLE, WARM, Drawing
-from reports.evidence import CHANCE
+from reports.evidence import CHANCE, Model
 from reports.results import Results
 from reports.training import Band, Curve
 from reports.words import NAMES, labels_of, percent, points, rival_of
@@ -175,10 +175,20 @@ def _grid(
 
 def _worth_a_matrix(results: Results) -> list[str]:
     """Return the reference, its rivals on the same modalities, and the best single modality."""
-    full = set(results.model(results.reference).modalities)
-    rivals = [m.name for m in results.models if set(m.modalities) == full]
+    reference = results.model(results.reference)
+    rivals = [m.name for m in _shown(results) if set(m.modalities) == set(reference.modalities)]
     single = [score.model for score in results.ranking() if len(results.model(score.model).modalities) == 1]
     return list(dict.fromkeys([results.reference, *rivals, *single[:1]]))
+
+
+def _shown(results: Results) -> list[Model]:
+    """Return the models trained as the reference is, and the reference trained otherwise."""
+    reference = results.model(results.reference)
+    return [
+        m
+        for m in results.models
+        if m.variant == reference.variant or (m.head, m.modalities) == (reference.head, reference.modalities)
+    ]
 
 
 def _confusion(results: Results, model: str, index: int) -> Figure:
@@ -219,7 +229,7 @@ def _weights(results: Results) -> Figure:
 
 def _worth_a_curve(results: Results) -> list[Curve]:
     full = set(results.model(results.reference).modalities)
-    wanted = {m.name for m in results.models if len(m.modalities) == 1 or set(m.modalities) == full}
+    wanted = {m.name for m in _shown(results) if len(m.modalities) == 1 or set(m.modalities) == full}
     return [curve for curve in results.curves if curve.kind == "encoder" or curve.name in wanted]
 
 

@@ -12,7 +12,7 @@ from reports.statistics._statistic import Design, Measured, PairTest
 from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, ClusteredBootstrap, group_weights
 from reports.statistics.corrected_resampled_t import CorrectedResampledT
 
-REPEATED = "repeated"
+RESAMPLED = ("repeated", "k-fold")  # protocols whose repeats train on overlapping parts drawn from all samples
 
 
 def recall_of(label: str) -> str:
@@ -37,7 +37,7 @@ class Measures:
 def measure(evidence: Evidence, *, alpha: float, draws: int, seed: int) -> Measures:
     """Measure every model; the protocol decides on the primary test and on what is resampled.
 
-    Repeated splits: the corrected resampled t. Leave-one-group-out and fixed split: whole groups are resampled.
+    Repeated splits and folds: the corrected resampled t. Leave-one-group-out and fixed split: groups are resampled.
     """
     parts, classes = evidence.held_out, evidence.classes
     ratio = sum(len(part.labels) for part in parts) / sum(int(part.trained_on.sum()) for part in parts)
@@ -50,7 +50,7 @@ def measure(evidence: Evidence, *, alpha: float, draws: int, seed: int) -> Measu
     }
     table = {name: _by_repeat(evidence, name, matrix) for name, matrix in matrices.items()}
     primary: PairTest = CorrectedResampledT()
-    if evidence.protocol != REPEATED:
+    if evidence.protocol not in RESAMPLED:
         n_groups = len({group for part in parts for group in part.groups})
         primary = ClusteredBootstrap(n_groups)
         weights = group_weights(n_groups, draws if n_groups >= FEWEST_GROUPS else 0, seed)

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from reports.emotions import planted_in
 from reports.results import Results
+from reports.searches import in_words, opened
 from reports.words import NAMES, banner_lines, labels_of, listed, sentence, shape_of
 
 
@@ -18,13 +20,16 @@ def methods_text(results: Results) -> str:
         "",
         f"**Data.** {used} samples of the corpus {corpus['name']} ({corpus['pairing']}; source: {corpus['source']}), "
         f"labelled with {listed(facts['classes'])} (scheme {facts['scheme']}). "
-        f"Left out: {_counts(facts.get('excluded', {}))}; "
+        f"{_planted(facts)}{_missing(facts)} Left out: {_counts(facts.get('excluded', {}))}; "
         f"dropped while the corpus was read: {_counts(corpus.get('dropped', {}))}.",
         "",
         "**Features.** " + " ".join(_feature(name, feature) for name, feature in sorted(features.items())),
         "",
         f"**Protocol.** {shape_of(results)};{groups} seed {facts['seed']}. "
         f"All models share splits and are scored on the same samples: {listed(names.values())}.",
+        "",
+        *([f"**Search.** {sentence(in_words(results.searches))}", ""] if results.searches else []),
+        f"**Test parts.** Opened, all settings these models ever had counted: {opened(results.openings)}.",
         "",
         f"**Scores.** {sentence(NAMES[method.primary_metric])} was primary beforehand. Macro averages run over the "
         "classes present in a test part.",
@@ -42,6 +47,23 @@ def methods_text(results: Results) -> str:
         f"- Study {results.study}, report {results.id}, snapshot {facts['snapshot']}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _planted(facts: Mapping[str, Any]) -> str:
+    told = [f"{m} tells {listed(labels) if labels else 'nothing'}" for m, labels in sorted(planted_in(facts).items())]
+    return f"Planted: {listed(told)}. " if told else ""
+
+
+def _missing(facts: Mapping[str, Any]) -> str:
+    """Say who takes part without all modalities, and what heads make of that."""
+    if facts.get("missing") != "mask":
+        return "All of them have every modality."
+    counts = sorted(facts.get("lacking", {}).items())
+    lacking = listed([f"{count} lack {m}" for m, count in counts if count] or ["none"])
+    return (
+        f"Of these some lack a modality ({lacking}): a head sees what is there, and one that sees nothing predicts the "
+        "class shares of its training part."
+    )
 
 
 def _feature(name: str, feature: Mapping[str, Any]) -> str:

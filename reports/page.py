@@ -14,6 +14,7 @@ from reports.drawing import palette_css
 from reports.figures import Figure
 from reports.metrics import METRICS, PAPER_METRICS
 from reports.results import Results
+from reports.searches import opened
 from reports.tried import tried_settings
 
 GROUPS = ("gains", "scores", "confusions", "recalls", "weights", "dropped", "curves", "classes")
@@ -63,6 +64,7 @@ def render_page(results: Results, figures: Sequence[Figure]) -> str:
             stages=COST_STAGES,
             costs=[(name, _cost(cost)) for name, cost in sorted(results.facts.get("extraction", {}).items())],
             tried=tried_settings(results.facts),
+            opened=opened(results.openings),
             features=[(name, _feature(feature)) for name, feature in sorted(results.facts["features"].items())],
         )
     )

@@ -22,15 +22,18 @@ from reports.emotions import (
     Planted,
     Winner,
     check_planted,
+    check_silent,
     drop_one,
     find_winners,
     interval_of,
     score_classes,
 )
 from reports.evidence import CHANCE, Evidence, Model, read_evidence
-from reports.measures import Measures, measure
+from reports.measures import RESAMPLED, Measures, measure
 from reports.metrics import METRICS, PAPER_METRICS
+from reports.searches import Searched, read_searches
 from reports.training import Curve, FittedWeight, encoder_curves, fitted_weights, head_curves
+from stores.openings import Openings, count_openings
 from stores.studies import StudyStore
 
 SCHEMA_VERSION = 1
@@ -113,6 +116,8 @@ class Results:
     curves: tuple[Curve, ...]
     classes: tuple[ClassCount, ...]
     lacking: Mapping[str, tuple[int, ...]]
+    searches: tuple[Searched, ...]
+    openings: Openings
 
     def score(self, model: str, metric: str) -> Score:
         """Return one score. Raises KeyError."""
@@ -180,7 +185,10 @@ def compute_results(
         class_scores=score_classes(evidence, measures),
         winners=winners,
         dropped=drop_one(evidence, measures, chosen),
-        planted=check_planted(evidence, winners, comparisons),
+        planted=(
+            *check_planted(evidence, winners, comparisons),
+            *check_silent(evidence, measures, primary_metric),
+        ),
         confusions=tuple(
             Confusion(model=name, rows=tuple(tuple(int(count) for count in row) for row in matrix))
             for name, matrix in measures.confusions.items()
@@ -190,12 +198,14 @@ def compute_results(
         curves=(*head_curves(evidence), *encoder_curves(evidence, store.root)),
         classes=_class_counts(store, evidence.classes),
         lacking=measures.lacking,
+        searches=read_searches(evidence.runs),
+        openings=count_openings(store, {model.name for model in evidence.models}),
     )
 
 
 def _method(evidence: Evidence, measures: Measures, primary_metric: str, draws: int, seed: int) -> Method:
     parts = evidence.held_out
-    clustered = evidence.protocol != "repeated"
+    clustered = evidence.protocol not in RESAMPLED
     return Method(
         protocol=evidence.protocol,
         repeats=len(parts),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from reports.banners import Banner
-from reports.comparisons import ABOVE, BELOW, CHANCES, DROPPED, OTHERS, STRATEGIES, UNTOLD, Comparison
+from reports.comparisons import ABOVE, BELOW, CHANCES, DROPPED, OTHERS, STRATEGIES, UNTOLD, VARIANTS, Comparison
 from reports.emotions import RECOVERED
 from reports.evidence import CHANCE, Model
 from reports.results import Results
@@ -23,6 +23,7 @@ NAMES = {
 }
 PROTOCOLS = {
     "repeated": "repeated random splits, stratified and by group",
+    "k-fold": "k-fold cross-validation, stratified and by group",
     "leave-one-group-out": "leave one group out",
     "fixed": "the corpus' own split, several seeds",
 }
@@ -31,6 +32,7 @@ TITLES = {
     OTHERS: "Other strategies against single modalities",
     DROPPED: "The reference against itself with one modality less",
     CHANCES: "Against guessing the most frequent class",
+    VARIANTS: "Trained otherwise, against the study's own training",
 }
 NONE = "–"
 
@@ -74,12 +76,16 @@ def sentence(text: str) -> str:
 
 
 def label_of(model: Model, everything: Sequence[str]) -> str:
-    """Return a model's short name: `text`, `weighted`, `weighted · speech + text`."""
+    """Return a model's short name: `text`, `weighted`, `weighted · speech + text`, `weighted smote` of a variant."""
     if model.name == CHANCE:
         return CHANCE
-    if len(model.modalities) == 1:
-        return model.modalities[0] if model.head == "unimodal" else f"{model.head} · {model.modalities[0]}"
-    return model.head if len(model.modalities) == len(everything) else f"{model.head} · {' + '.join(model.modalities)}"
+    if model.head == "unimodal" and len(model.modalities) == 1:
+        label = model.modalities[0]
+    elif len(model.modalities) == len(everything) > 1:
+        label = model.head
+    else:
+        label = f"{model.head} · {' + '.join(model.modalities)}"
+    return f"{label} {model.variant}".strip()
 
 
 def labels_of(results: Results) -> dict[str, str]:
@@ -111,7 +117,7 @@ def summary(results: Results) -> list[str]:
     for comparisons in (single, rivals, results.compared(DROPPED)):
         if comparisons:
             sentences.append(_against(results, comparisons))
-    sentences += _emotions(results) + _planted(results)
+    sentences += _variants(results) + _emotions(results) + _planted(results)
     return sentences
 
 
@@ -139,6 +145,16 @@ def _against(results: Results, comparisons: Sequence[Comparison]) -> str:
     return f"{sentence(labels_of(results)[results.reference])} {'; it '.join(parts)}{why}."
 
 
+def _variants(results: Results) -> list[str]:
+    compared = results.compared(VARIANTS)
+    told = [c for c in compared if c.verdict != UNTOLD and c.primary]
+    if not told:
+        return ["No model trained otherwise can be told from itself with the study's own training."] if compared else []
+    names = labels_of(results)
+    gains = listed(f"{names[c.a]} ({points(c.primary.difference)} pp)" for c in told if c.primary)
+    return [f"Of {len(compared)} models trained otherwise, these differ from the study's own training: {gains}."]
+
+
 def _emotions(results: Results) -> list[str]:
     if not results.winners:
         return []
@@ -163,8 +179,9 @@ def banner_lines(banners: Iterable[Banner]) -> list[str]:
 
 def shape_of(results: Results) -> str:
     """Return the design in one sentence."""
-    method = results.method
+    method, protocol = results.method, results.facts["protocol"]
+    dealt = f" of {protocol['rounds']} x {protocol['folds']} folds" if method.protocol == "k-fold" else ""
     return (
-        f"{sentence(PROTOCOLS[method.protocol])}: {method.repeats} repeats, "
+        f"{sentence(PROTOCOLS[method.protocol])}: {method.repeats} repeats{dealt}, "
         f"{method.train_size:.0f} training and {method.test_size:.0f} test samples each"
     )

@@ -56,6 +56,21 @@ class FeatureBlock:
         views = self.views.get(modality)
         return np.empty((0, len(self.sample_ids)), np.int64) if views is None else views[repeat]
 
+    def cut(self, positions: np.ndarray, repeat: int) -> "FeatureBlock":
+        """Return the samples at `positions` (k,) as one repeat reads them: its rows and views, values shared.
+
+        Nothing of the other samples or repeats is in it: no id, label, group or row; R is 1.
+        """
+        return FeatureBlock(
+            sample_ids=tuple(self.sample_ids[i] for i in positions),
+            labels=self.labels[positions],
+            groups=self.groups[positions],
+            classes=self.classes,
+            values=self.values,
+            rows={m: self.repeat_rows(m, repeat)[None, positions] for m in self.rows},
+            views={m: self.repeat_views(m, repeat)[None, :, positions] for m in self.views},
+        )
+
     def complete(self, modalities: Sequence[str] | None = None) -> np.ndarray:
         """Return (n,) bool: samples that have every given modality in every repeat."""
         chosen = self.modalities if modalities is None else modalities

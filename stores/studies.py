@@ -3,7 +3,7 @@
 `studies/<study id>/` holds `study.json`, `samples.parquet`, `splits.parquet`, and three folders of parts: `runs/`
 (the seal: one row a run), `predictions/` (one row a run and sample) and `weights/` (fitted modality weights).
 A run exists only once a sealed part in `runs/` names it. Beside them lie logs that only grow (`LOGS`): each part is one
-table, whole or not there.
+table, whole or not there. Columns are only ever added, at the end: what an older part lacks reads as null.
 """
 
 import json
@@ -25,9 +25,19 @@ _TEXT, _FLOAT, _COUNT = pa.string(), pa.float64(), pa.int64()
 LOGS: Mapping[str, pa.Schema] = {
     # one row an opening of a run's test part, written before it is opened; purpose: score or robustness
     "openings": pa.schema([("run_id", _TEXT), ("purpose", _TEXT)]),
-    # one row a trial of a hyper-parameter search; settings is JSON text, value the criterion (lower is better)
+    # one row a trial of a hyper-parameter search; repeat: whose training and validation samples it saw; settings: JSON
+    # text; value: the criterion (lower is better; infinite if the training diverged)
     "trials": pa.schema(
-        [("search_id", _TEXT), ("trial", _COUNT), ("settings", _TEXT), ("value", _FLOAT), ("seconds", _FLOAT)]
+        [
+            ("search_id", _TEXT),
+            ("head", _TEXT),
+            ("modalities", _TEXT),
+            ("repeat", _COUNT),
+            ("trial", _COUNT),
+            ("settings", _TEXT),
+            ("value", _FLOAT),
+            ("seconds", _FLOAT),
+        ]
     ),
     # one row a (run, condition, metric); condition: removed or noise; level: deviations of the noise, else null
     "robustness": pa.schema(
@@ -153,7 +163,10 @@ class StudyStore:
         return self.root.read_json(self.folder, "study.json")
 
     def check(self) -> None:
-        """Raise DamagedError, or NotFound, unless everything a sealed run needs is there and as it was written."""
+        """Raise DamagedError, or NotFound, unless everything a sealed run needs is there and as it was written.
+
+        Of the logs, which nothing sealed needs, `log_part` looks at one part at a time.
+        """
         self.facts()
         self.samples()
         self.splits()
@@ -193,10 +206,17 @@ class StudyStore:
             self.root.put_table(table, self.folder, log, f"{uuid.uuid4().hex}.parquet")
 
     def log(self, log: str) -> pa.Table:
-        """Return all rows of one of `LOGS`, in no order that means anything."""
-        names = self.root.names(self.folder, log)
-        tables = [self.root.read_table(self.folder, log, name) for name in names]
-        return pa.concat_tables([LOGS[log].empty_table(), *tables])
+        """Return all rows of one of `LOGS`, in no order that means anything; empty if nothing was noted.
+
+        What two processes have scored or timed at once is there once.
+        """
+        parts = [self.log_part(log, name) for name in self.root.names(self.folder, log)]
+        table = pa.concat_tables([LOGS[log].empty_table(), *parts])
+        return _first_of_each(table, *_ONCE[log]) if log in _ONCE else table
+
+    def log_part(self, log: str, part: str) -> pa.Table:
+        """Return one part of a log. Raises DamagedError if it is not what was written."""
+        return _with_later(self.root.read_table(self.folder, log, part), LOGS[log]).select(LOGS[log].names)
 
     def open_test(self, run_ids: Sequence[str], purpose: str) -> None:
         """Note, before it happens, that these runs are about to be let see their test part."""
@@ -208,10 +228,10 @@ class StudyStore:
         return {i for name in names for i in self.root.read_table(self.folder, "runs", name)["run_id"].to_pylist()}
 
     def runs(self) -> pa.Table | None:
-        """Return one row a run: run_id, model, head, modalities, repeat, seed, best_epoch, seconds, spec, curves,
-        variant, hyper, counts.
+        """Return one row a run, with its variant, the settings it was trained with (hyper) and class counts.
 
-        Sorted by model and repeat; None if nothing has run. `spec`, `curves`, `hyper` and `counts` are JSON text.
+        Columns: run_id, model, head, modalities, repeat, seed, best_epoch, seconds, spec, curves, variant, hyper,
+        counts. Sorted by model and repeat; None if nothing has run. `spec`, `curves`, `hyper` and `counts` are JSON.
         """
         table = self._parts("runs")
         if table is None:
@@ -221,7 +241,8 @@ class StudyStore:
     def predictions(self, run_ids: Sequence[str], part: str = "test") -> pa.Table:
         """Return one row a (run, sample) of `part`: run_id, sample_id, label, group, posterior, weights.
 
-        `weights` is null unless the head weighs by sample. Sorted by run and sample. Raises NotFound naming a run without predictions.
+        `weights` is null unless the head weighs by sample. Sorted by run and sample. Raises NotFound naming a run
+        without predictions.
         """
         table = self._parts("predictions")
         wanted = pa.array(sorted(run_ids), pa.string())
@@ -235,7 +256,7 @@ class StudyStore:
         return table.drop(["part"]).sort_by([("run_id", "ascending"), ("sample_id", "ascending")])
 
     def weights(self) -> pa.Table | None:
-        """Return one row a (run, modality, label): run_id, modality, label, weight; None if no head has weights.
+        """Return one row a (run, modality, label): run_id, modality, weight, label; None if no head has weights.
 
         `label` is null unless the head weighs by class.
         """
@@ -245,16 +266,28 @@ class StudyStore:
     def _parts(self, kind: str) -> pa.Table | None:
         sealed = self.root.names(self.folder, "runs")
         names = [name for name in self.root.names(self.folder, kind) if name in sealed]
-        tables = [self.root.read_table(self.folder, kind, name) for name in names]
-        return pa.concat_tables([_SINCE[kind].empty_table(), *tables], promote_options="default") if tables else None
+        tables = [_with_later(self.root.read_table(self.folder, kind, name), _SINCE[kind]) for name in names]
+        return pa.concat_tables(tables, promote_options="default") if tables else None
 
 
-_WEIGHTS = pa.schema([("run_id", _TEXT), ("modality", _TEXT), ("label", _TEXT), ("weight", _FLOAT)])
+_ONCE: Mapping[str, Sequence[str]] = {
+    "robustness": ("run_id", "condition", "modality", "level", "metric"),
+    "latency": ("model", "batch"),
+}
+_WEIGHTS = pa.schema([("run_id", _TEXT), ("modality", _TEXT), ("weight", _FLOAT), ("label", _TEXT)])
 _SINCE: Mapping[str, pa.Schema] = {  # columns that older parts lack, and read as null
     "runs": pa.schema([("variant", _TEXT), ("hyper", _TEXT), ("counts", _TEXT)]),
     "predictions": pa.schema([("weights", pa.list_(pa.float32()))]),
     "weights": pa.schema([("label", _TEXT)]),
 }
+
+
+def _with_later(table: pa.Table, later: pa.Schema) -> pa.Table:
+    """Return a part with those of `later` it lacks, as nulls at its end."""
+    for column in later:
+        if column.name not in table.column_names:
+            table = table.append_column(column, pa.nulls(len(table), column.type))
+    return table
 
 
 def _run_row(run: Run) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from stores.progress import Progress, Silent
 from stores.root import Root
 from stores.rows import read_part
 from stores.samples import MODALITIES
-from stores.studies import StudyStore
+from stores.studies import LOGS, StudyStore
 
 _STRETCH = {"vector": 4096, "ragged": 256}  # rows held in memory at once
 
@@ -76,7 +76,9 @@ def _remedy(path: str) -> str:
         return "`affuse store gc --damaged --delete` removes it, the next run extracts its rows again"
     if path.startswith("encoders/"):
         return "restore it, or `affuse store gc ID --delete --even-if-used`: it goes with the features it made"
-    if path.startswith("studies/") and not path.endswith(".json"):
+    if "/openings/" in path:
+        return "restore it, or delete the study's folder: without it openings of test parts are not counted"
+    if path.startswith("studies/") and not path.endswith((".json", ".parquet")):
         return "delete the folder: `affuse study STUDY` trains its heads again"
     return "delete it: the next run writes it again"
 
@@ -96,11 +98,19 @@ def _checks(root: Root, verdict: Verdict) -> Iterator[tuple[str, Callable[[], ob
             verdict.litter.append(f"encoders/{name}")
     for name in root.names("studies"):
         if root.exists("studies", name, "study.json"):
-            yield f"studies/{name}", StudyStore(root, name).check
+            yield from _study_checks(StudyStore(root, name))
         elif name.endswith(".latest.json"):
             yield f"studies/{name}", partial(root.read_json, "studies", name)
         else:
             verdict.litter.append(f"studies/{name}")
+
+
+def _study_checks(store: StudyStore) -> Iterator[tuple[str, Callable[[], object]]]:
+    yield store.folder, store.check
+    for log in LOGS:
+        for part in store.root.names(store.folder, log):
+            if part.endswith(".parquet"):  # a foreign file is told already
+                yield f"{store.folder}/{log}/{part}", partial(store.log_part, log, part)
 
 
 def _feature_checks(

@@ -38,7 +38,7 @@ class Frame:
 
 
 class Head(ABC):
-    """A fusion strategy. `fewest` and `most` say how many modalities it takes; `needs` names those it cannot do without."""
+    """A fusion strategy. `fewest` and `most` say how many modalities it takes, `needs` which it cannot do without."""
 
     version: ClassVar[int]
     config_type: ClassVar[type[HeadConfig]] = HeadConfig
@@ -50,8 +50,8 @@ class Head(ABC):
 class FusionHead(Head, nn.Module):
     """A trained strategy, M independent members at a time; every parameter is (M, ...) float32.
 
-    Members start, and drop out, from their own generators, so a member does not depend on its neighbours. Build layers
-    with `linear`, `projections`, `classifier`, `dropout` and `parameter`: they know the members.
+    Members start, and drop out, from their own random streams, so a member does not depend on its neighbours. Build
+    layers with `linear`, `projections`, `classifier`, `dropout` and `parameter`: they know the members.
     """
 
     def __init__(self, config: Any, frame: Frame) -> None:
@@ -60,6 +60,7 @@ class FusionHead(Head, nn.Module):
         self.frame = frame
         self.generators = [torch.Generator().manual_seed(seed) for seed in frame.seeds]
         self.rates = list(frame.dropout)
+        self.streams = [_stream(seed) for seed in frame.seeds]
 
     @abstractmethod
     def forward(self, x: Mapping[str, Tensor], present: Tensor) -> Tensor:
@@ -91,11 +92,11 @@ class FusionHead(Head, nn.Module):
 
     def classifier(self, inputs: int) -> Classifier:
         """Return the classifier of the training: (M, B, inputs) -> logits (M, B, K)."""
-        return Classifier(inputs, self.frame.n_classes, self.frame.classifier, self.generators, self.rates)
+        return Classifier(inputs, self.frame.n_classes, self.frame.classifier, self.generators, self.dropout())
 
     def dropout(self) -> StackedDropout:
         """Return dropout at each member's own rate."""
-        return StackedDropout(self.rates, self.generators)
+        return StackedDropout(self.rates, self.streams)
 
     def parameter(self, *shape: int, deviation: float = 0.0) -> nn.Parameter:
         """Return a parameter (M, *shape), zero or drawn from N(0, deviation^2) by each member."""
@@ -104,21 +105,24 @@ class FusionHead(Head, nn.Module):
 
     def reseed(self, seeds: Sequence[int]) -> None:
         """Restart each member's dropout, so that it depends on the member and the epoch alone."""
-        for generator, seed in zip(self.generators, seeds, strict=True):
-            generator.manual_seed(seed)
+        self.streams[:] = [_stream(seed) for seed in seeds]
 
     @torch.no_grad()
     def keep(self, members: Sequence[int]) -> None:
         """Take all other members off the stack."""
         for parameter in self.parameters():
             parameter.data = parameter.data[list(members)]
-        self.generators[:] = [self.generators[member] for member in members]
+        self.streams[:] = [self.streams[member] for member in members]
         self.rates[:] = [self.rates[member] for member in members]
+
+
+def _stream(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.SFC64(seed))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Combined:
-    """Posteriors (n, K) float32 and, where the combiner weighs, weights (n, modalities) in the modalities' sorted order."""
+    """Posteriors (n, K) float32 and, where the combiner weighs, weights (n, modalities), modalities sorted."""
 
     posteriors: np.ndarray
     weights: np.ndarray | None = None

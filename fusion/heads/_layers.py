@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -37,19 +38,19 @@ class StackedLinear(nn.Module):
 
 
 class StackedDropout(nn.Module):
-    """Dropout that draws each member's mask from that member's own generator, on the CPU, whatever the device."""
+    """Dropout that draws each member's mask from that member's own stream, on the CPU, whatever the device."""
 
-    def __init__(self, rates: Sequence[float], generators: Sequence[torch.Generator]) -> None:
+    def __init__(self, rates: Sequence[float], streams: Sequence[np.random.Generator]) -> None:
         super().__init__()
         self.rates = rates  # both are the head's own lists, which shrink as members finish
-        self.generators = generators
+        self.streams = streams
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not any(self.rates):
             return x
         draws = torch.empty(x.shape)
-        for own, generator in zip(draws, self.generators, strict=True):
-            own.uniform_(generator=generator)
+        for own, stream in zip(draws.numpy(), self.streams, strict=True):
+            stream.random(dtype=np.float32, out=own)
         rates = torch.tensor(self.rates).view(-1, *[1] * (x.ndim - 1))
         return x * ((draws >= rates) / (1 - rates)).to(x.device)
 
@@ -72,12 +73,17 @@ class Classifier(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, n_classes: int, kind: str, generators: Sequence[torch.Generator], rates: Sequence[float]
+        self,
+        inputs: int,
+        n_classes: int,
+        kind: str,
+        generators: Sequence[torch.Generator],
+        dropout: StackedDropout,
     ) -> None:
         super().__init__()
         self.kind = kind
         self.hidden = None if kind == "linear" else StackedLinear(inputs, inputs, generators)
-        self.dropout = StackedDropout(rates, generators)
+        self.dropout = dropout
         self.out = StackedLinear(inputs, n_classes, generators)
 
     def forward(self, h: Tensor) -> Tensor:
@@ -98,6 +104,21 @@ def masked_softmax(scores: Tensor, present: Tensor) -> Tensor:
     return torch.where(present, scores, _NEVER).softmax(dim=-1) * present
 
 
+def weighted_sum(weights: Tensor, z: Tensor) -> Tensor:
+    """Return `sum_m w_m z_m` (M, B, d) of weights (M, B, modalities) and z (M, B, modalities, d)."""
+    return (weights.unsqueeze(-1) * z).sum(dim=2)
+
+
+def defer(weight: nn.Parameter) -> list[tuple[Tensor, Tensor]]:
+    """Let products with this weight note (x, gradient of the product) in the list returned, and make no gradient.
+
+    Whoever empties the list makes the weight's gradient, `sum x^T g`, when there is a use for it (`fusion.optimiser`).
+    """
+    noted: list[tuple[Tensor, Tensor]] = []
+    weight.deferred = noted  # type: ignore[attr-defined]
+    return noted
+
+
 class _Product(torch.autograd.Function):
     """Batched product that adds to the weights' gradient in place: a new one a step costs a fifth of the step."""
 
@@ -111,6 +132,10 @@ class _Product(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         gradient = gradient.to(x.dtype)
         of_x = torch.bmm(gradient, weight.to(x.dtype).mT) if ctx.needs_input_grad[0] else None
+        noted = getattr(weight, "deferred", None)
+        if noted is not None:
+            noted.append((x, gradient))
+            return of_x, None
         if weight.grad is None or x.dtype != weight.dtype:
             of_weight = torch.bmm(x.mT, gradient).to(weight.dtype)
             if weight.grad is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from fusion.heads._head import Frame, FusionHead, HeadConfig
-from fusion.heads._layers import masked_softmax
+from fusion.heads._layers import masked_softmax, weighted_sum
 from stores.errors import ConfigError
 
 
@@ -45,8 +45,3 @@ class Weighted(FusionHead):
 
     def modality_weights(self) -> Tensor:
         return self.logits.detach().softmax(dim=1)
-
-
-def weighted_sum(weights: Tensor, z: Tensor) -> Tensor:
-    """Return `sum_m w_m z_m` (M, B, d) of weights (M, B, modalities) and z (M, B, modalities, d)."""
-    return (weights.unsqueeze(-1) * z).sum(dim=2)

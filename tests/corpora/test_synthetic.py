@@ -14,11 +14,13 @@ import pytest
 import soundfile
 from PIL import Image
 from scipy.signal import find_peaks
+from scipy.stats import chi2_contingency
 
 from corpora import synthetic
 from corpora._voice import RATE, Manner, Voice, speak
 from corpora.synthetic import CLASSES, PLANTED, Synthetic, SyntheticConfig, plan_lines
 from stores.errors import ConfigError
+from stores.identity import short_id
 from stores.root import Root
 
 SMALL = SyntheticConfig(speakers=3, reserved=1, samples_per_speaker=5, missing=0.3)
@@ -43,6 +45,79 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
     assert len(first) > 15
     assert folders[0].name == folders[1].name != folders[2].name
     assert not set(first.values()) & set(other.values())
+
+
+def test_shares_thin_classes_out_and_leave_media_ids_and_reserved_speakers_as_they_are(tmp_path):
+    config = replace(SMALL, speakers=4, samples_per_speaker=20)
+    full = built(Root(tmp_path), config, tmp_path).samples
+    kept = built(Root(tmp_path), replace(config, shares={"anger": 0.0, "fear": 0.5}), tmp_path).samples
+    assert len(list((tmp_path / "corpora").iterdir())) == 1
+    assert all(sample in full for sample in kept)
+    scored = Counter(sample.labels["emotion"] for sample in kept if sample.split != "encoder")
+    assert scored.keys() == {"joy", "sadness", "fear", "neutral"}
+    assert scored["joy"] == scored["sadness"] == scored["neutral"] == 12
+    assert 0 < scored["fear"] < 12
+    assert Counter(s.labels["emotion"] for s in kept if s.split == "encoder") == dict.fromkeys(CLASSES, 4)
+
+
+@pytest.mark.parametrize("shares", [{"rage": 0.5}, {"anger": 1.5}, {"anger": -0.1}])
+def test_a_share_of_no_class_or_beyond_0_and_1_is_refused(shares):
+    with pytest.raises(ConfigError, match=r"shares are of joy, .* and from 0 to 1, got '(rage|anger)'"):
+        replace(SMALL, shares=shares)
+
+
+@pytest.mark.parametrize("modality", sorted(PLANTED))
+def test_a_silent_modality_shows_the_cues_of_no_class_and_changes_no_other(modality):
+    config = SyntheticConfig(speakers=60, missing=0.1)
+    speakers = range(config.speakers)
+    told, silent = (
+        [line for s in speakers for line in plan_lines(c, s)] for c in (config, replace(config, silent=modality))
+    )
+    others = [m for m in PLANTED if m != modality]
+    for line, quiet in zip(told, silent, strict=True):
+        assert (line.name, line.label, line.lacks) == (quiet.name, quiet.label, quiet.lacks)
+        assert [line.cues[m] for m in others] == [quiet.cues[m] for m in others]
+        assert modality == "text" or line.text == quiet.text
+    cues = sorted({str(line.cues[modality]) for line in silent})
+    assert cues == sorted(map(str, (None, *PLANTED[modality])))
+    shown = Counter((line.label, str(line.cues[modality])) for line in silent)
+    table = [[shown[label, cue] for cue in cues] for label in CLASSES]
+    assert chi2_contingency(table).pvalue > 0.01
+    before = Counter((line.label, str(line.cues[modality])) for line in told)
+    assert chi2_contingency([[before[label, cue] for cue in cues] for label in CLASSES]).pvalue < 1e-9
+
+
+@pytest.mark.parametrize("modality", sorted(PLANTED))
+def test_a_silent_modality_leaves_media_of_the_others_to_the_byte(tmp_path, modality):
+    built(Root(tmp_path / "told"), SMALL, tmp_path)
+    manifest = built(Root(tmp_path / "silent"), replace(SMALL, silent=modality), tmp_path)
+    assert manifest.notes["planted"] == {m: [] if m == modality else list(told) for m, told in PLANTED.items()}
+    told, silent = (digests(next((tmp_path / root / "corpora").iterdir())) for root in ("told", "silent"))
+    assert told.keys() == silent.keys()
+    changed = {name.split("/")[0] for name in told if told[name] != silent[name]}
+    assert changed == {"text": set(), "speech": {"speech"}, "image": {"faces"}}[modality]
+
+
+def test_a_silent_text_is_of_its_cue_and_not_of_its_class(tmp_path):
+    told, silent = (
+        {s.id: s for s in built(Root(tmp_path), config, tmp_path).samples}
+        for config in (SMALL, replace(SMALL, silent="text"))
+    )
+    assert told.keys() == silent.keys()
+    assert sum(told[name].text != silent[name].text for name in told) > len(told) / 2
+    assert all((told[name].text is None) == (silent[name].text is None) for name in told)
+
+
+def test_the_folder_of_media_has_the_name_it_had_before_a_modality_could_be_silent(tmp_path):
+    built(Root(tmp_path), SMALL, tmp_path)
+    settings = {"name": "synthetic", "seed": 0, "speakers": 3, "reserved": 1, "samples_per_speaker": 5, "missing": 0.3}
+    written = short_id("synthetic", {"version": synthetic.VERSION, "config": settings})
+    assert [folder.name for folder in (tmp_path / "corpora").iterdir()] == [written]
+
+
+def test_silence_of_no_modality_is_refused():
+    with pytest.raises(ConfigError, match="silent is one of image, speech, text, or empty for none, got 'face'"):
+        SyntheticConfig(silent="face")
 
 
 def test_a_speaker_stays_the_same_when_others_join(tmp_path):

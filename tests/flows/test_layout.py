@@ -12,7 +12,20 @@ from stores.layout import LAYOUT, place_of
 from stores.root import Root
 
 ARCHITECTURE = (Path(__file__).resolve().parents[2] / "ARCHITECTURE.md").read_text(encoding="utf-8")
-HEADS = "[heads.unimodal]\n\n[heads.weighted]\n\n[training]\nepochs = 2\n"
+HEADS = """
+[heads.unimodal]
+[heads.weighted]
+
+[training]
+epochs = 2
+
+[search]
+space = { learning_rate = [1e-3, 1e-2] }
+scope = "study"
+
+[robustness]
+noise = [1.0]
+"""
 
 
 @pytest.fixture(scope="module")

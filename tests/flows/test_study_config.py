@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.pipeline import head_plans
 from flows.study_config import load_study, parse_study
 from stores.errors import ConfigError, NotFound
 
@@ -55,7 +56,7 @@ def test_defaults_are_the_papers_where_it_gives_one() -> None:
         ({"features": {"text": {"extractor": "bert", "train": {}, "numerics": "exakt"}}}, "numerics should be one of"),
         ({"corpus": {}}, "lacks the key 'kind'"),
         ({"corpus": {"kind": "synthetic", "speeker": 3}}, "unknown key 'speeker'; did you mean 'speakers'"),
-        ({"study": {"missing": "mask"}}, "missing should be"),
+        ({"study": {"missing": "masked"}}, "missing should be one of complete, mask"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_place_and_the_remedy(changes: dict[str, object], message: str) -> None:
@@ -109,12 +110,17 @@ def test_an_empty_views_table_is_one_view_for_all_who_train() -> None:
     assert speech.encoder_views[0].as_dict() == {"number": 1, "pitch": 2.0, "stretch": 0.1, "noise": 30.0}
 
 
-def test_the_views_the_papers_study_shows_can_be_taken_in() -> None:
+def test_all_that_the_papers_study_shows_can_be_taken_in() -> None:
     text = (EXAMPLES / "paper.toml").read_text(encoding="utf-8")
-    shown = re.sub(r"^# (?=\[features\.\w+\.views\]|\w+ = )", "", text, flags=re.M)
+    shown = re.sub(r"^# (?=\[[\w.]+\]|\w+ = [^\n]*(?<!ours)$)", "", text, flags=re.M)
+    shown = re.sub(r"^kind = \"k-fold\".*\n", "", shown, flags=re.M)
     assert shown != text
     config = parse_study(tomllib.loads(shown), base=EXAMPLES)
     assert [len(config.features[m].head_views) for m in ("image", "speech", "text")] == [2, 2, 0]
+    assert config.variants["smote"].balance == "smote"
+    assert config.robustness is not None
+    assert config.search is not None
+    assert all(plan.searched or plan.combines for plan in head_plans(config))
 
 
 def test_broken_toml_and_a_missing_file_are_said_in_one_line(tmp_path: Path) -> None:

@@ -141,6 +141,62 @@ def test_leave_one_group_out_refuses_a_class_that_would_leave_with_its_group() -
         make_splits(labels, groups, 3, ProtocolConfig(kind="leave-one-group-out"), seed=0)
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**31), n_groups=st.integers(30, 60), folds=st.integers(2, 6), rounds=st.integers(1, 3))
+def test_every_round_of_k_fold_tests_each_sample_once_and_keeps_groups_apart(
+    seed: int, n_groups: int, folds: int, rounds: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    groups, labels = rng.integers(n_groups, size=300), rng.integers(3, size=300)
+    splits = make_splits(labels, groups, 3, ProtocolConfig(kind="k-fold", folds=folds, rounds=rounds), seed)
+    assert [split.repeat for split in splits] == list(range(rounds * folds))
+    for dealt in (splits[start : start + folds] for start in range(0, len(splits), folds)):
+        assert np.array_equal(np.sort(np.concatenate([split.test for split in dealt])), np.arange(300))
+    for split in splits:
+        parts = [getattr(split, part) for part in PARTS]
+        assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(300))
+        owners = [set(groups[part]) for part in parts]
+        assert sum(map(len, owners)) == len(set.union(*owners))
+        assert set(labels[split.train]) == {0, 1, 2}
+        assert len(split.val)
+
+
+def test_k_fold_without_groups_has_every_class_alike_in_every_fold_and_ignores_repeats_and_test() -> None:
+    labels = np.repeat([0, 1], [60, 40])
+    protocol = ProtocolConfig(kind="k-fold", folds=5, rounds=2, val=0.16, repeats=99, test=0.6)
+    splits = make_splits(labels, np.arange(100), 2, protocol, seed=0)
+    assert len(splits) == 10
+    for split in splits:
+        sizes = [[int(np.sum(labels[getattr(split, part)] == k)) for part in PARTS] for k in (0, 1)]
+        # a fifth is tested, and a fifth of the rest (0.16 / 0.8) validates
+        assert sizes == [[38, 10, 12], [26, 6, 8]]
+
+
+def test_rounds_of_k_fold_differ_and_too_many_are_refused_with_the_number_possible() -> None:
+    labels, groups = _speakers(4, 10, 2)
+    protocol = ProtocolConfig(kind="k-fold", folds=2, rounds=3)
+    tests = [split.test.tobytes() for split in make_splits(labels, groups, 2, protocol, seed=0)]
+    assert len(set(tests)) == 6  # 4 groups make 3 pairs of pairs
+    with pytest.raises(SplitError, match=r"asks for 4 different rounds of 2 folds, but 4 groups give only 3"):
+        make_splits(labels, groups, 2, ProtocolConfig(kind="k-fold", folds=2, rounds=4), seed=0)
+
+
+def test_k_fold_refuses_a_class_with_fewer_groups_than_folds_with_the_numbers() -> None:
+    labels = np.array([0] * 20 + [1] * 4)
+    with pytest.raises(SplitError, match=r"needs 5 groups or more.*0: 20, 1: 4"):
+        make_splits(labels, np.arange(24), 2, ProtocolConfig(kind="k-fold", folds=5), seed=0)
+
+
+def test_a_corpus_with_train_and_dev_only_is_tested_on_dev_with_validation_cut_from_train_by_group() -> None:
+    labels, groups = _speakers(40, 5, 2)
+    given_parts = ["val" if g >= 30 else "train" for g in groups]
+    for split in make_splits(labels, groups, 2, ProtocolConfig(kind="fixed", repeats=2), seed=0, fixed=given_parts):
+        assert set(groups[split.test]) == set(range(30, 40))
+        assert not set(groups[split.train]) & set(groups[split.val])
+        assert len(split.train) + len(split.val) == 150
+        assert len(split.val) / 150 == pytest.approx(0.15 / 0.85, abs=0.02)
+
+
 def test_a_fixed_split_is_the_corpus_own_in_every_repeat() -> None:
     labels, groups = _speakers(10, 6, 2)
     given_parts = [("train", "train", "val", "test", "train")[g % 5] for g in groups]
@@ -168,7 +224,7 @@ def test_a_fixed_protocol_refuses_samples_without_a_part_of_the_split(given_part
         make_splits(labels, groups, 2, ProtocolConfig(kind="fixed"), seed=0, fixed=given_parts)
 
 
-@pytest.mark.parametrize("kind", ["repeated", "leave-one-group-out", "fixed"])
+@pytest.mark.parametrize("kind", ["repeated", "leave-one-group-out", "fixed", "k-fold"])
 def test_encoders_per_repeat_get_half_of_the_training_groups(kind: str) -> None:
     labels, groups = _speakers(40, 6, 3)
     fixed = ["test" if g < 6 else "val" if g < 12 else "train" for g in groups]
@@ -192,7 +248,15 @@ def test_an_encoder_share_of_one_trains_encoders_and_heads_on_the_whole_part() -
 
 @pytest.mark.parametrize(
     "setting",
-    [{"kind": "kfold"}, {"repeats": 1}, {"val": 0.0}, {"val": 0.5, "test": 0.5}, {"encoder_share": 0.0}],
+    [
+        {"kind": "kfold"},
+        {"repeats": 1},
+        {"val": 0.0},
+        {"val": 0.5, "test": 0.5},
+        {"encoder_share": 0.0},
+        {"folds": 1},
+        {"rounds": 0},
+    ],
 )
 def test_a_protocol_that_makes_no_sense_is_refused(setting: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(setting))):

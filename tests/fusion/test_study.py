@@ -125,7 +125,7 @@ def test_members_that_do_not_fit_together_train_one_after_the_other(
 ) -> None:
     plan = HeadPlan(head="concat", subsets=(("image", "text"),))
     together = _run(block, splits, [plan], store)
-    monkeypatch.setattr("fusion.study.STACK_BYTES", 1)
+    monkeypatch.setattr("fusion.stacking.STACK_BYTES", 1)
     other = StudyStore(Root(tmp_path / "other"), "study-1")
     apart = _run(block, splits, [plan], other)
     assert apart == together

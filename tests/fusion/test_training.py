@@ -1,19 +1,23 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from fusion.balance import make_roster
 from fusion.errors import FeatureError, TrainingError
 from fusion.heads._head import HeadConfig
 from fusion.heads.concat import Concat
 from fusion.heads.weighted import Weighted, WeightedConfig
 from fusion.inputs import Inputs, to_device
-from fusion.members import Member
+from fusion.members import Member, Trainee
+from fusion.readings import epoch_readings
 from fusion.splits import Split
-from fusion.training import Stack, train_stacked
+from fusion.stack import Stack
+from fusion.training import cross_entropies, train_stacked
 from fusion.training_config import TrainingConfig
 from stores.block import ABSENT, FeatureBlock
 from stores.errors import ConfigError
@@ -41,14 +45,19 @@ def _train(
     *,
     members: tuple[int, ...] = (0, 1, 2, 3),
     modalities: tuple[str, ...] = ("image", "text"),
+    settings: Sequence[Mapping[str, Any]] = ({}, {}, {}, {}),
 ) -> list[_Fitted]:
+    """Train members of a stack; `settings` are each member's own."""
     own = [splits[m] for m in members]
     values = to_device(block, torch.device("cpu"))
     inputs = Inputs(block, values, modalities, own, training.input_norm, training.precision)
     build = partial(Weighted, WeightedConfig())
     return _told(
         train_stacked(
-            build, block, inputs, [Member(split=splits[m], seed=SEEDS[m], training=training) for m in members]
+            build,
+            block,
+            inputs,
+            [Member(split=splits[m], seed=SEEDS[m], training=replace(training, **settings[m])) for m in members],
         ),
         modalities,
     )
@@ -130,6 +139,67 @@ def test_a_member_alone_is_the_member_in_a_stack_whatever_the_others_do(
         np.testing.assert_allclose(alone.val, stacked[m].val, atol=1e-5)
         for mine, theirs in zip(alone.curves, stacked[m].curves, strict=True):
             assert mine == pytest.approx(theirs, abs=1e-5)
+
+
+OWN_SETTINGS: list[dict[str, Any]] = [
+    {"learning_rate": 1e-2, "dropout": 0.0, "weight_decay": 0.1},
+    {"label_smoothing": 0.2, "epochs": 5, "patience": 2},
+    {"modality_dropout": 0.4, "plateau_epochs": 1},
+    {"balance": "class_weights", "balance_target": 2.0, "plateau_decay": 0.1},
+]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("optimiser", ["adam", "sgd", "rmsprop"])
+def test_members_of_one_stack_may_be_trained_each_in_its_own_way(
+    block: FeatureBlock, splits: list[Split], optimiser: str, precision: str
+) -> None:
+    tolerance = 1e-5 if precision == "float32" else 2e-2
+    training = replace(FAST, optimiser=optimiser, precision=precision, classifier="residual", epochs=6)
+    stacked = _train(_hard(block), splits, training, settings=OWN_SETTINGS)
+    plain = _train(_hard(block), splits, training)
+    for m in range(4):
+        (alone,) = _train(_hard(block), splits, training, members=(m,), settings=OWN_SETTINGS)
+        np.testing.assert_allclose(alone.test, stacked[m].test, atol=tolerance)
+        assert len(alone.curves) == len(stacked[m].curves)
+        assert not np.allclose(plain[m].test, stacked[m].test, atol=1e-3)  # its settings matter
+
+
+def test_what_saves_memory_traffic_changes_no_result(
+    block: FeatureBlock, splits: list[Split], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = _train(block, splits)
+    monkeypatch.setattr("fusion.optimiser._WIDE", 1)
+    monkeypatch.setattr("fusion.inputs._IN_CACHE", 1)
+    for mine, theirs in zip(_train(block, splits), plain, strict=True):
+        np.testing.assert_allclose(mine.test, theirs.test, atol=1e-5)
+        assert mine.best_epoch == theirs.best_epoch
+
+
+def test_label_smoothing_is_torchs_for_each_member() -> None:
+    logits = torch.randn(2, 7, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(14).reshape(2, 7) % 4
+    losses = cross_entropies(logits, labels, torch.tensor([[0.0], [0.3]]))
+    for m, smoothing in enumerate((0.0, 0.3)):
+        plain = torch.nn.functional.cross_entropy(logits[m], labels[m], reduction="none", label_smoothing=smoothing)
+        torch.testing.assert_close(losses[m], plain)
+
+
+def test_modality_dropout_hides_its_share_and_never_everything(block: FeatureBlock, splits: list[Split]) -> None:
+    block.rows["text"][0, splits[0].train[:20]] = ABSENT
+    inputs = Inputs(block, to_device(block, torch.device("cpu")), ("image", "text"), splits[:1], "batch")
+    member = Member(split=splits[0], seed=1, training=replace(FAST, modality_dropout=0.3, batch_size=1000))
+    roster = make_roster(block, splits[0].train, ("image", "text"), 0, balance="none", target=0.35, seed=1)
+    trainee = Trainee(place=0, member=member, roster=roster)
+    shares = []
+    for _ in range(60):
+        ((reading, _),) = epoch_readings(inputs, [trainee])
+        assert reading.hidden is not None
+        present = inputs.batch(reading, torch.tensor([0]))[1][0, : len(splits[0].train)]
+        assert present.any(dim=1).all()
+        both = inputs.there[0][reading.samples[0, : len(splits[0].train)]].all(dim=1)
+        shares.append((~present[both]).float().mean().item())
+    assert np.mean(shares) == pytest.approx(0.3 - 0.3**2 / 2, abs=0.01)  # of two, one stays where both were drawn
 
 
 def test_the_best_epochs_weights_are_kept(block: FeatureBlock, splits: list[Split]) -> None:

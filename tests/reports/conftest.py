@@ -187,7 +187,9 @@ def write_study() -> Write:
                             test=predicted[1],
                             best_epoch=None if head == "vote" else epochs - 4,
                             curves=() if head == "vote" else _curves(rng, epochs),
-                            weights=dict(zip(subset, raw, strict=True)) if head == "weighted" else {},
+                            weights=tuple((m, None, float(w)) for m, w in zip(subset, raw, strict=True))
+                            if head == "weighted"
+                            else (),
                             seconds=float(rng.random()),
                         )
                     )

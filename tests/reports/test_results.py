@@ -12,8 +12,8 @@ from reports.emotions import RECOVERED
 from reports.errors import EvidenceError
 from reports.evidence import CHANCE
 from reports.report import ReportConfig, write_report
-from reports.results import Results
-from reports.words import summary
+from reports.results import Results, compute_results
+from reports.words import shape_of, summary
 from stores.errors import ConfigError, NotFound
 from stores.root import Root
 
@@ -75,6 +75,26 @@ def test_repeated_splits_use_the_corrected_t_with_the_realised_ratio(report_of: 
         assert c.naive.independence_violated
         assert c.primary.low < c.naive.low
     assert compared["unimodal[text]"].verdict == ABOVE
+
+
+def test_folds_are_repeats_of_the_corrected_t_with_the_realised_ratio(root: Root, write_study: Any) -> None:
+    protocol = {"kind": "k-fold", "folds": 3, "rounds": 2, "val": 0.15, "encoder_share": 0.5}
+    store, runs = write_study(root, protocol="k-fold", modalities=("speech", "text"), facts={"protocol": protocol})
+    results = compute_results(
+        store, runs, report_id="r", primary_metric="macro_f1", reference=None, alpha=0.05, draws=200, seed=0
+    )
+    method = results.method
+    assert (method.primary_test, method.draws) == ("corrected resampled t", None)
+    for c in results.compared():
+        assert c.primary is not None
+        assert c.naive is not None
+        assert (c.primary.n, c.primary.df, c.naive.independence_violated) == (6, 5, True)
+        assert c.primary.statistic is not None
+        assert c.naive.statistic is not None
+        shrunk = np.sqrt((1 / 6) / (1 / 6 + method.test_size / method.train_size))
+        assert c.primary.statistic == pytest.approx(c.naive.statistic * shrunk)
+    said = "K-fold cross-validation, stratified and by group: 6 repeats of 2 x 3 folds, "
+    assert shape_of(results).startswith(said)
 
 
 @pytest.mark.parametrize(

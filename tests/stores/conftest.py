@@ -75,7 +75,10 @@ def fill(vectors, ragged, receipt, row):
         feature = {"ids": [text.id], "encoders": [RECIPE.id], "identity": text.identity.as_dict()}
         facts = {"name": "demo", "classes": ["joy", "anger"], "features": {"text": feature}}
         study = StudyStore.create(root, "study-1", facts, samples, splits)
+        study.open_test([RUN.spec.id], "score")
         study.write_runs([RUN])
+        for log, rows in LOGGED.items():
+            study.append(log, [rows])
         root.put_json({"study": "study-1", "runs": [RUN.spec.id]}, "studies", "demo.latest.json")
         root.put(b"<html></html>", "reports", "report-1", "index.html")
         return root
@@ -122,6 +125,18 @@ RUN = Run(
     seed=3,
     val=predicted("c/1"),
     test=predicted("c/2"),
-    weights={"text": 1.0},
+    weights=(("text", None, 1.0),),
     seconds=1.0,
 )
+SCORE = {"condition": "noise", "modality": None, "level": 0.5, "metric": "accuracy", "value": 0.25}
+LOGGED = {
+    "trials": {
+        "search_id": "search-1", "head": "weighted", "modalities": "text", "repeat": 0,
+        "trial": 0, "settings": "{}", "value": 0.5, "seconds": 1.0,
+    },
+    "robustness": {"run_id": RUN.spec.id, **SCORE},
+    "latency": {
+        "model": RUN.spec.model, "batch": 1, "median_us": 50.0, "p95_us": 60.0,
+        "parameters": 10, "input_width": 4, "flops": 20, "device": "cpu",
+    },
+}  # fmt: skip

@@ -106,3 +106,21 @@ def test_views_that_do_not_fit_are_refused(views):
 def test_parts_that_do_not_fit_are_refused(changes):
     with pytest.raises(ValueError, match=r"expected 3 labels|should name the same modalities"):
         block(**changes)
+
+
+def test_a_block_is_cut_down_to_samples_as_one_repeat_reads_them():
+    block = FeatureBlock(
+        sample_ids=("a", "b", "c"),
+        labels=np.array([0, 1, 0]),
+        groups=np.array(["x", "y", "z"]),
+        classes=("joy", "anger"),
+        values={"text": np.arange(12.0).reshape(6, 2), "image": np.zeros((3, 1))},
+        rows={"text": np.array([[0, 1, 2], [3, ABSENT, 5]]), "image": np.array([[0, 1, 2]])},
+        views={"text": np.array([[[4, 4, 4]], [[1, ABSENT, 2]]])},
+    )
+    cut = block.cut(np.array([2, 1]), repeat=1)
+    assert (cut.sample_ids, cut.labels.tolist(), cut.groups.tolist()) == (("c", "b"), [0, 1], ["z", "y"])
+    assert {m: rows.tolist() for m, rows in cut.rows.items()} == {"text": [[5, ABSENT]], "image": [[2, 1]]}
+    assert cut.views["text"].tolist() == [[[2, ABSENT]]]
+    assert cut.values is block.values
+    assert cut.labels.base is None  # no view of the whole

@@ -14,7 +14,7 @@ from stores.encoders import EncoderStore
 from stores.features import FeatureStore
 from stores.manifest import Manifest
 from stores.root import Root
-from stores.studies import StudyStore
+from stores.studies import LOGS, Predicted, Run, RunSpec, StudyStore
 from stores.verifying import verify
 
 STORED = Path(__file__).resolve().parents[1] / "data" / "store-v1"
@@ -88,7 +88,10 @@ def test_its_study_is_read(old: Root) -> None:
     assert (run["model"], run["seed"]) == ("weighted[text]", 3)
     [row] = study.predictions([run["run_id"]]).to_pylist()
     assert (row["sample_id"], row["posterior"]) == ("c/2", [0.75, 0.25])
-    assert study.weights().to_pylist() == [{"run_id": run["run_id"], "modality": "text", "weight": 1.0}]
+    assert study.weights().to_pylist() == [{"run_id": run["run_id"], "modality": "text", "weight": 1.0, "label": None}]
+    assert [run[name] for name in ("variant", "hyper", "counts")] == [None] * 3  # columns of later parts
+    assert row["weights"] is None
+    assert [len(study.log(log)) for log in LOGS] == [0] * len(LOGS)
     assert old.read_json("studies", "demo.latest.json") == {"study": "study-1", "runs": [run["run_id"]]}
 
 
@@ -97,3 +100,24 @@ def test_rows_written_today_join_it(old: Root) -> None:
     store = FeatureStore.create(old, text.identity)
     store.write_part({"k9": np.ones(4, np.float16)}, text.seals()[0].receipt)
     assert set(store.index()) == {"k1", "k2", "k3", "k9"}
+
+
+def test_runs_sealed_today_join_its_study(old: Root) -> None:
+    study = StudyStore.open(old, "study-1")
+    first = study.runs()["run_id"].to_pylist()
+    spec = RunSpec(study=study.id, head="gated", version=1, config={}, modalities=("text",), repeat=0, training={})
+    said = Predicted(
+        sample_ids=("c/2",),
+        labels=np.zeros(1, int),
+        groups=np.array(["A"]),
+        posteriors=np.array([[0.5, 0.5]], np.float32),
+        weights=np.ones((1, 1), np.float32),
+    )
+    weights = (("text", "joy", 1.0), ("text", "anger", 1.0))
+    study.open_test([spec.id], "score")
+    study.write_runs([Run(spec=spec, seed=3, val=said, test=said, weights=weights, hyper={"width": 8})])
+    assert study.runs()["hyper"].to_pylist() == ['{"width": 8}', None]
+    rows = study.predictions([*first, spec.id]).to_pylist()
+    assert {(row["run_id"], tuple(row["weights"] or ())) for row in rows} == {(first[0], ()), (spec.id, (1.0,))}
+    assert sorted(row["label"] or "" for row in study.weights().to_pylist()) == ["", "anger", "joy"]
+    assert verify(old).damages == []

@@ -1,11 +1,14 @@
+import json
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from stores.errors import NotFound
-from stores.studies import Predicted, Run, RunSpec, StudyStore
+from stores.errors import DamagedError, NotFound
+from stores.studies import LOGS, Predicted, Run, RunSpec, StudyStore
+from stores.verifying import verify
 
 FACTS = {"name": "demo", "classes": ("joy", "anger"), "protocol": {"kind": "repeated", "repeats": 2}}
 SAMPLES = pa.table(
@@ -81,18 +84,110 @@ def test_posteriors_keep_their_float32_bits(study):
 
 def test_a_run_that_two_processes_finished_is_counted_once(study):
     for _ in range(2):
-        study.write_runs([run(weights={"text": 0.25, "image": 0.75})])
+        study.write_runs([run(weights=(("image", None, 0.75), ("text", None, 0.25)))])
     assert len(study.runs()) == 1
     assert len(study.predictions([run().spec.id])) == 2
     assert study.weights().to_pylist() == [
-        {"run_id": run().spec.id, "modality": "image", "weight": 0.75},
-        {"run_id": run().spec.id, "modality": "text", "weight": 0.25},
+        {"run_id": run().spec.id, "modality": "image", "weight": 0.75, "label": None},
+        {"run_id": run().spec.id, "modality": "text", "weight": 0.25, "label": None},
     ]
 
 
 def test_heads_without_weights_leave_none(study):
     study.write_runs([run()])
     assert study.weights() is None
+    assert study.predictions([run().spec.id])["weights"].to_pylist() == [None, None]
+
+
+def test_weights_by_class_and_by_sample_come_back(study):
+    by_class = (("image", "joy", 0.75), ("image", "anger", 0.5), ("text", "joy", 0.25), ("text", "anger", 0.5))
+    by_sample = replace(predicted("c/2", "c/0"), weights=np.array([[0.125, 0.875], [1.0, 0.0]], np.float32))
+    study.write_runs([run(weights=by_class, test=by_sample), run(head="concat")])
+    found = {(row["modality"], row["label"]): row["weight"] for row in study.weights().to_pylist()}
+    assert found == {(modality, label): weight for modality, label, weight in by_class}
+    rows = study.predictions([run().spec.id, run(head="concat").spec.id]).to_pylist()
+    weights = {(row["run_id"].split("-")[0], row["sample_id"]): row["weights"] for row in rows}
+    assert weights == {
+        ("weighted", "c/0"): [1.0, 0.0], ("weighted", "c/2"): [0.125, 0.875],
+        ("concat", "c/0"): None, ("concat", "c/2"): None,
+    }  # fmt: skip
+
+
+def test_what_a_run_was_trained_with_comes_back(study):
+    counts = {"before": [3, 1], "after": [3.0, 2.5]}
+    study.write_runs([run(hyper={"learning_rate": 1e-3, "width": 8}, counts=counts)])
+    [row] = study.runs().to_pylist()
+    assert json.loads(row["hyper"]) == {"learning_rate": 1e-3, "width": 8}
+    assert json.loads(row["counts"]) == counts
+    assert row["variant"] == ""
+
+
+def test_a_log_grows_and_holds_what_was_noted(study):
+    assert [len(study.log(log)) for log in LOGS] == [0] * len(LOGS)
+    study.open_test(["a", "b"], "score")
+    study.open_test([], "robustness")
+    study.open_test(["a"], "robustness")
+    assert Counter(map(tuple, (row.values() for row in study.log("openings").to_pylist()))) == {
+        ("a", "score"): 1, ("b", "score"): 1, ("a", "robustness"): 1,
+    }  # fmt: skip
+    score = {
+        "run_id": "a",
+        "condition": "removed",
+        "modality": "text",
+        "level": None,
+        "metric": "accuracy",
+        "value": 1.0,
+    }
+    study.append("robustness", [score])
+    assert study.log("robustness").to_pylist() == [score]
+    assert study.runs() is None
+
+
+def test_rows_of_a_log_are_all_there_or_none(root, study, monkeypatch):
+    study.open_test(["a"], "score")
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("stores.local_files.os.replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            study.open_test(["b", "c"], "score")
+    root.put(b"half a ta", study.folder, "openings", ".0123.parquet.89abcdef")  # what a kill leaves
+    assert study.log("openings")["run_id"].to_pylist() == ["a"]
+
+
+def test_what_two_processes_scored_or_timed_at_once_is_there_once_and_every_opening_counts(study):
+    score = {"run_id": "a", "condition": "removed", "modality": None, "level": 0.5, "metric": "accuracy", "value": 1.0}
+    timed = {**dict.fromkeys(LOGS["latency"].names), "model": "vote[text]", "batch": 1}
+    for _ in range(2):
+        study.append("robustness", [score, {**score, "level": None}])
+        study.append("latency", [timed, {**timed, "batch": 64}])
+        study.open_test(["a"], "robustness")
+    assert [len(study.log(log)) for log in ("robustness", "latency", "openings")] == [2, 2, 2]
+
+
+def test_a_damaged_part_of_a_log_is_told_and_the_runs_stay_readable(root, study):
+    study.write_runs([run()])
+    study.append("latency", [dict.fromkeys(LOGS["latency"].names)])
+    [part] = root.names(study.folder, "latency")
+    path = root.local(study.folder, "latency", part)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DamagedError, match=f"latency/{part} is not the table that was written"):
+        study.log("latency")
+    study.check()
+    [damage] = verify(root).damages
+    assert damage.path == f"{study.folder}/latency/{part}"
+    assert "delete it" in damage.problem
+
+
+def test_a_column_that_older_parts_of_a_log_lack_reads_as_null(root, study):
+    older = pa.table({"run_id": ["a"]})
+    root.put_table(older, study.folder, "openings", f"{0:032x}.parquet")
+    study.open_test(["b"], "score")
+    assert sorted(map(tuple, (row.values() for row in study.log("openings").to_pylist())), key=str) == [
+        ("a", None), ("b", "score"),
+    ]  # fmt: skip
 
 
 def test_predictions_without_a_sealed_run_are_invisible(root, study):

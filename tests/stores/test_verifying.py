@@ -10,7 +10,7 @@ from stores.features import FeatureStore
 from stores.layout import place_of
 from stores.litter import find_litter, sweep
 from stores.root import Root
-from stores.studies import StudyStore
+from stores.studies import LOGS, StudyStore
 from stores.verifying import verify
 
 
@@ -31,6 +31,7 @@ def content(root: Root) -> object:
         [store.books() for store in (text, speech)],
         [study.facts(), study.samples(), study.splits(), study.runs(), study.weights()],
         study.predictions(study.runs()["run_id"].to_pylist()),
+        [study.log(log) for log in LOGS],
         [(name, w.tobytes(), w.shape) for name, w in sorted(encoders.weights(encoder).items())],
         [encoders.describe(encoder), encoders.trained_on(encoder), encoders.curves(encoder)],
         root.read_json("studies", "demo.latest.json"),
@@ -92,7 +93,7 @@ def test_a_missing_file_is_named(root, fill):
         file.path
         for file in root.files()
         if not file.path.startswith(("reports/", "studies/demo", "manifests/"))
-        and not any(name in file.path for name in ("quarantine", "books", "runs/", "/weights/"))
+        and not any(name in file.path for name in ("quarantine", "books", "runs/", "/weights/", *LOGS))
         and not file.path.endswith(("encoder.json", "study.json"))  # without its last file there is no such thing
         and "/parts/" not in file.path.removesuffix(".parquet")[:-32]  # a part without a seal is litter
     ]

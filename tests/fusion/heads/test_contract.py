@@ -1,12 +1,22 @@
 """What every trained head must keep; a new module in fusion/heads is picked up by its name."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from fusion.heads._head import Combiner, Frame, FusionHead, Head
+from fusion.inputs import Inputs, to_device
+from fusion.members import Member
+from fusion.splits import Split
+from fusion.training import train_stacked
+from fusion.training_config import TrainingConfig
+from stores.block import ABSENT, FeatureBlock
 from stores.plugins import find_plugin, plugin_names
 
 WIDTHS = {"text": 6, "speech": 4, "image": 5}
@@ -56,6 +66,12 @@ def _logits(head: FusionHead, x: dict[str, Tensor]) -> Tensor:
     return logits
 
 
+def _auxiliary(head: FusionHead) -> Tensor:
+    """Return what the head adds to each member's loss, 0 for one that adds nothing."""
+    extra = head.auxiliary_loss()
+    return torch.zeros(len(head.generators)) if extra is None else extra
+
+
 def test_logits_have_one_row_a_member_and_sample(name: str) -> None:
     assert _logits(_build(name, [1, 2]), _features(name, 2)).shape == (2, 7, 3)
 
@@ -92,7 +108,8 @@ def test_a_gradient_reaches_every_parameter_of_every_member(name: str) -> None:
     head = _build(name, [1, 2])
     x, present = _some_absent(name, _features(name, 2, batch=64))
     logits = head(x, present)
-    torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.arange(128) % 3).backward()
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.arange(128) % 3)
+    (loss + _auxiliary(head).sum()).backward()
     for label, parameter in head.named_parameters():
         assert parameter.grad is not None, label
         assert torch.isfinite(parameter.grad).all(), label
@@ -101,10 +118,25 @@ def test_a_gradient_reaches_every_parameter_of_every_member(name: str) -> None:
 
 def test_a_member_learns_from_its_own_samples_only(name: str) -> None:
     head = _build(name, [1, 2])
-    _logits(head, _features(name, 2))[0].square().sum().backward()
+    logits = _logits(head, _features(name, 2))
+    (logits[0].square().sum() + _auxiliary(head)[0]).backward()
     for parameter in head.parameters():
         assert parameter.grad is not None
         assert not parameter.grad[1].any()
+
+
+def test_what_is_added_to_the_loss_is_each_members_own_and_counts_what_is_present_only(name: str) -> None:
+    head, alone = _build(name, [5, 6]), _build(name, [6])
+    x, present = _some_absent(name, _features(name, 2))
+    head(x, present)
+    extra = _auxiliary(head)
+    assert extra.shape == (2,)
+    assert torch.isfinite(extra).all()
+    padded = {m: torch.cat([own, own[:, :2] * 0 + 9], dim=1)[1:] for m, own in x.items()}
+    alone(padded, torch.cat([present, torch.zeros_like(present[:, :2])], dim=1)[1:])
+    torch.testing.assert_close(_auxiliary(alone), extra[1:], atol=1e-5, rtol=0)
+    head(x, torch.zeros_like(present))
+    assert torch.isfinite(_auxiliary(head)).all()
 
 
 def test_a_row_does_not_depend_on_its_batch(name: str) -> None:
@@ -142,3 +174,26 @@ def test_weights_are_none_or_a_share_of_each_modality(name: str) -> None:
         assert (own >= 0).all()
         assert (own[~present] == 0).all()
         torch.testing.assert_close(own.sum(dim=2), present.any(dim=2).float(), atol=1e-6, rtol=0)
+
+
+def test_a_member_trained_alone_ends_as_it_does_in_a_stack_and_has_learned(
+    name: str, block: FeatureBlock, splits: list[Split]
+) -> None:
+    rows = {m: np.where(np.arange(120) % 7 == i, ABSENT, own) for i, (m, own) in enumerate(block.rows.items())}
+    block = replace(block, rows=rows)
+    short = replace(splits[1], train=splits[1].train[:-19])
+    stacked = _tested(name, block, [splits[0], short, splits[2]])
+    (alone,) = _tested(name, block, [short])
+    np.testing.assert_allclose(stacked[1], alone, atol=1e-5)
+    for posteriors, split in zip(stacked, (splits[0], short, splits[2]), strict=True):
+        assert (posteriors.argmax(axis=1) == block.labels[split.test]).mean() > 0.6  # chance is 1/3
+
+
+def _tested(name: str, block: FeatureBlock, splits: Sequence[Split]) -> list[np.ndarray]:
+    """Return each member's test posteriors after eight epochs."""
+    kind: Any = TYPES[name]
+    training = TrainingConfig(learning_rate=5e-3, epochs=8, width=8, batch_size=16)
+    inputs = Inputs(block, to_device(block, torch.device("cpu")), _modalities(name), splits, training.input_norm)
+    members = [Member(split=split, seed=split.repeat, training=training) for split in splits]
+    stack = train_stacked(partial(kind, kind.config_type()), block, inputs, members)
+    return [scored.posteriors for scored in stack.predict("test")]

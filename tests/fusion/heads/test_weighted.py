@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from fusion.heads._head import Frame
-from fusion.heads._layers import masked_softmax
-from fusion.heads.unimodal import HeadConfig, Unimodal
-from fusion.heads.weighted import Weighted, WeightedConfig, weighted_sum
+from fusion.heads._head import Frame, HeadConfig
+from fusion.heads._layers import masked_softmax, weighted_sum
+from fusion.heads.unimodal import Unimodal
+from fusion.heads.weighted import Weighted, WeightedConfig
 from stores.errors import ConfigError
 
 # audit, part 4, example 6 (static)

@@ -1,0 +1,90 @@
+"""All that a search may see of a repeat: its training and validation samples, and nothing of those it is tested on."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import Tensor
+
+from fusion.cutting import deal_folds
+from fusion.errors import SplitError
+from fusion.splits import Split
+from stores.block import ABSENT, FeatureBlock
+
+_DRAWS = 50  # of folds, before they are called impossible
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Development:
+    """Training and validation samples of one repeat, in a block of their own.
+
+    `splits` say who trains and who validates: one split, or one a fold; positions are into this block, test parts are
+    empty, and `Split.repeat` numbers the folds. `values[modality]` (rows, dim) lie on the device. `seed` is the
+    repeat's.
+    """
+
+    block: FeatureBlock
+    values: Mapping[str, Tensor]
+    splits: tuple[Split, ...]
+    seed: int
+
+    def in_folds(self, count: int) -> "Development":
+        """Return the same samples dealt into folds by whole groups, stratified: each fold validates once.
+
+        A view of a sample is read only by folds that train on the sample. Raises SplitError, with the numbers, if no
+        deal leaves a sample in every fold and every class in every training part.
+        """
+        block, rng = self.block, np.random.default_rng([self.seed, count])
+        for _ in range(_DRAWS if _divisible(block, count) else 0):
+            splits = _deal(block, count, rng)
+            present = {len(np.unique(block.labels[split.train])) for split in splits}
+            if present == {len(np.unique(block.labels))} and all(len(split.val) for split in splits):
+                views = {m: _views_of(found, splits) for m, found in block.views.items()}
+                return replace(self, block=replace(block, views=views), splits=splits)
+        raise SplitError(
+            f"a search on {count} folds needs every class in the training part of each, but training and validation "
+            f"together have {len(block.labels)} samples of {len(np.unique(block.groups))} groups "
+            f'({_groups_of_classes(block)}): ask for fewer folds, or search with on = "val"'
+        )
+
+
+def develop(block: FeatureBlock, values: Mapping[str, Tensor], split: Split, seed: int) -> Development:
+    """Cut the development samples of a repeat out of the study; `seed` is the repeat's own."""
+    everyone = np.sort(np.concatenate([split.train, split.val]))
+    own = Split(
+        repeat=0,
+        train=np.searchsorted(everyone, split.train),
+        val=np.searchsorted(everyone, split.val),
+        test=np.empty(0, dtype=np.int64),
+    )
+    return Development(block=block.cut(everyone, split.repeat), values=values, splits=(own,), seed=seed)
+
+
+def _divisible(block: FeatureBlock, count: int) -> bool:
+    """Whether there is a group for every fold and, of some class, a sample."""
+    return len(np.unique(block.groups)) >= count <= int(np.bincount(block.labels).max())
+
+
+def _deal(block: FeatureBlock, count: int, rng: np.random.Generator) -> tuple[Split, ...]:
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # a class with fewer samples than folds
+        held = deal_folds(block.labels, block.groups, count, rng)
+    return tuple(_fold(number, own, len(block.labels)) for number, own in enumerate(held))
+
+
+def _fold(number: int, held: np.ndarray, n: int) -> Split:
+    train = np.setdiff1d(np.arange(n), held)
+    return Split(repeat=number, train=train, val=np.sort(held), test=np.empty(0, dtype=np.int64))
+
+
+def _views_of(views: np.ndarray, splits: tuple[Split, ...]) -> np.ndarray:
+    """Return (folds, K, n) of views (1, K, n): ABSENT for whom a fold does not train on."""
+    found = np.repeat(views, len(splits), axis=0)
+    for own, split in zip(found, splits, strict=True):
+        own[:, split.val] = ABSENT
+    return found
+
+
+def _groups_of_classes(block: FeatureBlock) -> str:
+    counts = [len(np.unique(block.groups[block.labels == number])) for number in range(len(block.classes))]
+    return "groups per class " + ", ".join(f"{name}: {n}" for name, n in zip(block.classes, counts, strict=True))

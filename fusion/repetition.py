@@ -1,0 +1,83 @@
+"""Have finished runs at hand again: weights of heads are not stored, but a training can be repeated exactly."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, cast
+
+import numpy as np
+
+from fusion.errors import NotReproduced
+from fusion.heads._head import FusionHead, HeadConfig
+from fusion.plans import HeadPlan
+from fusion.spaces import with_settings
+from fusion.splits import Split
+from fusion.stack import Stack
+from fusion.study import Job, Study
+from fusion.training_config import TrainingConfig
+from stores.block import FeatureBlock
+from stores.settings import build
+from stores.studies import RunSpec, StudyStore
+
+TOLERANCE = 1e-4  # of a posterior, between a run and its repetition
+
+
+def train_again(
+    study: Study, plan: HeadPlan, runs: Sequence[tuple[RunSpec, Split]]
+) -> Iterator[tuple[list[Job], Stack]]:
+    """Yield finished runs of one head and subset as trained stacks, with the settings and seeds they were trained with.
+
+    Raises NotReproduced if one does not say of its validation part what it said before.
+    """
+    used = hyper_of(study.store)
+    jobs = []
+    for spec, split in runs:
+        config, training = settings_of(plan, used.get(spec.id, {}))
+        jobs.append(Job(spec=spec, split=split, config=config, training=training))
+    stored = stored_posteriors(study.store, study.block, {spec.id: split for spec, split in runs}, "val")
+    head = cast(type[FusionHead], plan.type)
+    for own in study.stacks(jobs, head):
+        stack = study.train(own, head)
+        for job, fitted in zip(own, stack.fitted, strict=True):
+            _check(job, fitted.val.posteriors, stored[job.spec.id])
+        yield own, stack
+
+
+def hyper_of(store: StudyStore) -> dict[str, Mapping[str, Any]]:
+    """Return the settings each finished run was trained with, by run id."""
+    runs = store.runs()
+    if runs is None:
+        return {}
+    return {row["run_id"]: json.loads(row["hyper"] or "{}") for row in runs.select(["run_id", "hyper"]).to_pylist()}
+
+
+def settings_of(plan: HeadPlan, hyper: Mapping[str, Any]) -> tuple[HeadConfig, TrainingConfig]:
+    """Return a run's own config and training: `hyper` is what it was trained with, or empty if the plan says so."""
+    config, training = with_settings(hyper, plan.settings, plan.training)
+    typed = build(type(config), asdict(config), where=f"heads.{plan.head}")  # JSON has no tuples
+    return typed, build(TrainingConfig, asdict(training), where="training")
+
+
+def stored_posteriors(
+    store: StudyStore, block: FeatureBlock, splits: Mapping[str, Split], part: str
+) -> dict[str, np.ndarray]:
+    """Return what is stored of each run, (n, K) float32 in the order of its split's part. Raises NotFound."""
+    table = store.predictions(list(splits), part)  # sorted by run and sample
+    rows = table["posterior"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+    runs, starts = np.unique(table["run_id"].to_numpy(zero_copy_only=False).astype(str), return_index=True)
+    found = {}
+    for run, own in zip(runs, np.split(rows, starts[1:]), strict=True):
+        names = [block.sample_ids[i] for i in getattr(splits[run], part)]
+        found[str(run)] = np.empty_like(own)
+        found[str(run)][sorted(range(len(names)), key=names.__getitem__)] = own
+    return found
+
+
+def _check(job: Job, again: np.ndarray, stored: np.ndarray) -> None:
+    off = float(np.abs(again - stored).max())
+    if not off <= TOLERANCE:
+        raise NotReproduced(
+            f"{job.spec.model}, repeat {job.spec.repeat}: trained again, it differs from its stored validation "
+            f"posteriors by {off:.1g}, expected at most {TOLERANCE:g}: work on the device and with the versions the "
+            "study was trained with, or delete the study's folder and run it again here"
+        )

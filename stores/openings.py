@@ -1,0 +1,46 @@
+"""The odometer of a study: how often test parts were opened, what for, and how often the same one."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from stores.studies import StudyStore
+
+SCORE = "score"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Openings:
+    """Openings of test parts. `purposes` counts them by purpose, `runs` those whose test part was opened.
+
+    `most` is how often one model was scored on one repeat, all its settings together: above 1, somebody saw test
+    scores of a model before its settings were final, or a run was interrupted while it was scored.
+    """
+
+    purposes: Mapping[str, int]
+    runs: int
+    most: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def count_openings(store: StudyStore, models: Collection[str] | None = None) -> Openings:
+    """Count what a study has logged, of all models or some; a model has many runs if its settings were changed."""
+    runs = store.runs()
+    columns = ("run_id", "model", "repeat")
+    rows = [] if runs is None else runs.select(columns).to_pylist()
+    place = {row["run_id"]: (row["model"], row["repeat"]) for row in rows}
+    log = [row for row in store.log("openings").to_pylist() if models is None or _of(row, place, models)]
+    scored = Counter(place.get(row["run_id"], row["run_id"]) for row in log if row["purpose"] == SCORE)
+    return Openings(
+        purposes=dict(sorted(Counter(row["purpose"] for row in log).items())),
+        runs=len({row["run_id"] for row in log}),
+        most=max(scored.values(), default=0),
+    )
+
+
+def _of(row: Mapping[str, Any], place: Mapping[str, tuple[str, int]], models: Collection[str]) -> bool:
+    """Whether an opening was of one of the models; of a run that was never finished nobody knows."""
+    return row["run_id"] in place and place[row["run_id"]][0] in models

@@ -1,0 +1,47 @@
+"""A modality in which nothing was planted: whether a fusion gains by it is said, and a gain is not passed over."""
+
+from typing import Any
+
+import pytest
+
+from reports.emotions import MISSED, RECOVERED, check_silent
+from reports.evidence import read_evidence
+from reports.measures import measure
+
+HELPS = "image, which tells nothing, is not found to help {} fusion"
+
+
+def corpus(**planted: list[str]) -> dict[str, Any]:
+    notes = {"planted": planted}
+    return {"name": "c", "pairing": "synthetic", "source": "s", "licence": "l", "notes": notes, "dropped": {}}
+
+
+def test_a_gain_by_what_is_said_to_tell_nothing_is_a_null_that_was_missed(report_of: Any) -> None:
+    told = corpus(image=[], speech=["anger", "fear"], text=["neutral"])  # and yet the image tells joy and sadness
+    written = report_of(facts={"corpus": told})
+    nulls = {p.effect: p for p in written.paths.content.planted if "tells nothing" in p.effect}
+    assert {effect: null.verdict for effect, null in nulls.items()} == {
+        HELPS.format("weighted"): MISSED,
+        HELPS.format("concat"): MISSED,
+    }
+    methods = written.root.read(written.paths.folder, "methods.md").decode()
+    assert "image tells nothing, speech tells anger and fear and text tells neutral" in methods
+
+
+def test_a_corpus_that_plants_in_every_modality_or_in_none_has_no_null(report_of: Any) -> None:
+    assert not any("tells nothing" in planted.effect for planted in report_of().paths.content.planted)
+    assert report_of(facts={"corpus": corpus()}).paths.content.planted == ()
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(0.05, MISSED), (-0.05, RECOVERED), (0.0, RECOVERED)])
+def test_only_a_gain_that_is_told_misses_the_null(report_of: Any, gain: float, verdict: str) -> None:
+    written = report_of()
+    evidence = read_evidence(written.store, written.runs)
+    evidence.facts["corpus"]["notes"]["planted"] = {"image": [], "speech": ["anger"]}
+    measures = measure(evidence, alpha=0.05, draws=100, seed=0)
+    for head in ("weighted", "concat"):
+        whole, rest = (measures.table[f"{head}[{m}]"]["accuracy"].repeats for m in ("image+speech+text", "speech+text"))
+        spread = [0.01, -0.01, 0.02, -0.02, 0.0, 0.0]  # its corrected t is that of `gain` alone
+        whole[:] = rest + gain + spread
+    found = check_silent(evidence, measures, "accuracy")
+    assert [null.verdict for null in found] == [verdict, verdict]

@@ -1,0 +1,61 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from stores.openings import Openings, count_openings
+from stores.root import Root
+from stores.studies import Predicted, Run, RunSpec, StudyStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StudyStore:
+    nothing = pa.table({"sample_id": pa.array([], pa.string())})
+    return StudyStore.create(Root(tmp_path), "study-1", {}, nothing, nothing)
+
+
+def _spec(head: str, repeat: int, **training: Any) -> RunSpec:
+    return RunSpec(
+        study="study-1", head=head, version=1, config={}, modalities=("text",), repeat=repeat, training=training
+    )
+
+
+def _seal(store: StudyStore, *specs: RunSpec) -> None:
+    nobody = Predicted(
+        sample_ids=("c/1",),
+        labels=np.zeros(1, np.int64),
+        groups=np.array(["s"]),
+        posteriors=np.ones((1, 2), np.float32),
+    )
+    store.write_runs([Run(spec=spec, seed=0, val=nobody, test=nobody) for spec in specs])
+
+
+def test_openings_are_counted_by_purpose_and_run_and_by_model_and_repeat(store: StudyStore) -> None:
+    first, other = _spec("concat", 0), _spec("concat", 1)
+    tuned = replace(first, training={"learning_rate": 0.1})  # the same model and repeat
+    store.open_test([first.id, other.id], "score")
+    store.open_test([tuned.id], "score")
+    store.open_test([first.id], "robustness")
+    _seal(store, first, other, tuned)
+    assert count_openings(store) == Openings(purposes={"robustness": 1, "score": 3}, runs=3, most=2)
+
+
+def test_a_run_that_was_opened_and_never_finished_counts_too(store: StudyStore) -> None:
+    store.open_test([_spec("concat", 0).id], "score")
+    store.open_test([_spec("concat", 0).id], "score")
+    assert count_openings(store) == Openings(purposes={"score": 2}, runs=1, most=2)
+    assert count_openings(store, {"concat[text]"}).runs == 0  # of no model that is known
+
+
+def test_openings_of_some_models_leave_the_others_out(store: StudyStore) -> None:
+    specs = [_spec(head, 0) for head in ("concat", "weighted")]
+    store.open_test([spec.id for spec in specs], "score")
+    _seal(store, *specs)
+    assert count_openings(store, {"weighted[text]"}) == Openings(purposes={"score": 1}, runs=1, most=1)
+
+
+def test_a_study_that_was_never_scored_has_no_openings(store: StudyStore) -> None:
+    assert count_openings(store).as_dict() == {"purposes": {}, "runs": 0, "most": 0}
