@@ -126,7 +126,7 @@ def head_plans(config: StudyConfig) -> list[HeadPlan]:
         chosen = table.subsets or subsets(config.modalities, name)
         if not chosen:
             raise ConfigError(
-                f"[heads.{name}] does not work with the study's modalities: {', '.join(config.modalities)}"
+                f"[heads.{name}] needs more modalities, or others, than the study has: {', '.join(config.modalities)}"
             )
         trained = issubclass(find_plugin("fusion.heads", name, Head), FusionHead)
         search = config.search_of(name) if trained or table.space else None

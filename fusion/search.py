@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -19,7 +20,7 @@ from fusion.heads._head import FusionHead, HeadConfig
 from fusion.members import Member
 from fusion.proposals import ask, grid, grid_size
 from fusion.spaces import Space, read_space, with_settings
-from fusion.stacking import fitting, train_together
+from fusion.stacking import fitting, in_memory, train_together
 from fusion.training_config import TrainingConfig
 from stores.errors import ConfigError
 from stores.identity import canonical, canonical_json, fingerprint
@@ -217,12 +218,12 @@ def _values(subject: Subject, development: Development, tried: Sequence[Mapping[
         for _, training in made
         for split in development.splits
     ]
+    train = partial(train_together, subject.head, made[0][0], development.block, development.values, subject.modalities)
     fit = _fit(subject, development, tried[0])
     losses: list[float] = []
     for start in range(0, len(members), fit):
-        own = members[start : start + fit]
-        stack = train_together(subject.head, made[0][0], development.block, development.values, subject.modalities, own)
-        losses += [fitted.curves[fitted.best_epoch - 1]["val_loss"] for fitted in stack.fitted]
+        for _, stack in in_memory(train, members[start : start + fit]):
+            losses += [fitted.curves[fitted.best_epoch - 1]["val_loss"] for fitted in stack.fitted]
     return [float(value) for value in np.reshape(losses, (len(tried), -1)).mean(axis=1)]
 
 

@@ -1,10 +1,13 @@
 """What trainings share: how many of one kind fit into memory together, and training them as one stack."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
+import torch
 from torch import Tensor
 
+from fusion.errors import TrainingError
 from fusion.heads._head import FusionHead, HeadConfig
 from fusion.inputs import Inputs
 from fusion.members import Member
@@ -14,6 +17,9 @@ from fusion.training_config import TrainingConfig
 from stores.block import FeatureBlock
 
 STACK_BYTES = 1 << 30  # what the members of one stack may hold together
+_NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # how torch words it in a RuntimeError
+
+Work = TypeVar("Work")
 
 
 def fitting(
@@ -36,3 +42,33 @@ def train_together(
     splits = [member.split for member in members]
     inputs = Inputs(block, values, modalities, splits, shared.input_norm, shared.precision)
     return train_stacked(partial(head, config), block, inputs, members)
+
+
+def in_memory(train: Callable[[Sequence[Work]], Stack], work: Sequence[Work]) -> Iterator[tuple[Sequence[Work], Stack]]:
+    """Train work as one stack, or where memory runs out as halves of it, and yield what was trained with its stack.
+
+    Raises TrainingError if there is no memory for one member alone.
+    """
+    waiting = [work]
+    while waiting:
+        own = waiting.pop()
+        stack = _unless_memory_runs_out(train, own)
+        if stack is not None:
+            yield own, stack
+        elif len(own) > 1:
+            half = len(own) // 2
+            waiting += [own[half:], own[:half]]
+        else:
+            raise TrainingError("memory ran out with a single member: lower width or batch_size, or free memory")
+
+
+def _unless_memory_runs_out(train: Callable[[Sequence[Work]], Stack], work: Sequence[Work]) -> Stack | None:
+    try:
+        return train(work)
+    except (RuntimeError, MemoryError) as error:
+        full = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not full and not any(words in str(error) for words in _NO_MEMORY):
+            raise
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None

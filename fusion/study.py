@@ -1,9 +1,9 @@
 """Run every head of a study on every split, and nothing twice: a run that is sealed is not trained again."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +18,7 @@ from fusion.plans import HeadPlan, voter_of
 from fusion.spaces import all_settings
 from fusion.splits import Split
 from fusion.stack import Fitted, Scored, Stack
-from fusion.stacking import fitting, train_together
+from fusion.stacking import fitting, in_memory, train_together
 from fusion.training_config import TrainingConfig
 from stores.block import FeatureBlock
 from stores.errors import ConfigError
@@ -165,7 +165,12 @@ class Study:
             search=None if search is None else search.as_dict(),
         )
 
-    def train(self, jobs: Sequence[Job], head: type[FusionHead]) -> Stack:
+    def trained(self, jobs: Sequence[Job], head: type[FusionHead]) -> Iterator[tuple[Sequence[Job], Stack]]:
+        """Train jobs of one head and subset, and yield those of each stack with it."""
+        for own in self._stacks(jobs, head):
+            yield from in_memory(partial(self._stack, head=head), own)
+
+    def _stack(self, jobs: Sequence[Job], head: type[FusionHead]) -> Stack:
         """Train jobs of one head, subset and shape as one stack."""
         members = [
             Member(split=job.split, seed=member_seed(self.seed, job.split.repeat), training=job.training)
@@ -173,7 +178,7 @@ class Study:
         ]
         return train_together(head, jobs[0].config, self.block, self.values, jobs[0].spec.modalities, members)
 
-    def stacks(self, jobs: Sequence[Job], head: type[FusionHead]) -> list[list[Job]]:
+    def _stacks(self, jobs: Sequence[Job], head: type[FusionHead]) -> list[list[Job]]:
         """Deal jobs of one head and subset into stacks: alike in shape, and no more than fit into memory together."""
         alike: dict[Any, list[Job]] = defaultdict(list)
         for job in jobs:
@@ -192,8 +197,7 @@ class Study:
         for spec, split in todo:
             config, training = self.chooser.settings(plan, spec, split)
             jobs.append(Job(spec=spec, split=split, config=config, training=training))
-        for own in self.stacks(jobs, head):
-            stack = self.train(own, head)
+        for own, stack in self.trained(jobs, head):
             self.store.open_test([job.spec.id for job in own], "score")
             made = zip(own, stack.fitted, stack.predict("test"), strict=True)
             self.store.write_runs([self._run(job, fitted, test) for job, fitted, test in made])

@@ -3,13 +3,17 @@
 import io
 import re
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Canvas
+from matplotlib.patches import Rectangle
 
 # name: (the colour matplotlib draws, light, dark); after Okabe & Ito, told apart by colour-blind readers
 PALETTE = {
@@ -63,7 +67,7 @@ class Drawing:
 
     def __enter__(self) -> "Drawing":
         self._context.__enter__()
-        self.figure = Figure(figsize=self._size, layout="constrained")
+        self.figure = Canvas(figsize=self._size, layout="constrained")
         self.axes: Axes = self.figure.add_subplot()
         return self
 
@@ -111,3 +115,55 @@ def standalone(svg: str) -> str:
     """Return an inline SVG as a file of its own, with the palette inside."""
     style = f"<style>{palette_css()} svg {{ color: var(--ink); }}</style>"
     return '<?xml version="1.0" encoding="utf-8"?>\n' + svg.replace("</title>", f"</title>\n{style}", 1) + "\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """An SVG with its file name and its text alternative. `group` is the place on the page it belongs to."""
+
+    name: str
+    group: str
+    title: str
+    svg: str
+
+
+def beside(drawing: Drawing, text: str, x: float, y: float) -> None:
+    """Write `text` to the right of a point."""
+    drawing.axes.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", va="center")
+
+
+def finish(drawing: Drawing, group: str, title: str, axis: str = "x") -> Figure:
+    """Return the drawing as a figure, with grid lines across `axis`."""
+    drawing.axes.grid(axis=axis)  # type: ignore[arg-type]
+    drawing.axes.spines["left"].set_visible(axis == "y")
+    drawing.axes.tick_params(length=0)
+    return Figure(name=drawing.name, group=group, title=title, svg=drawing.svg(title))
+
+
+Cell = tuple[str, float, str, bool]  # colour, strength 0..1, text, bold
+
+
+def grid(
+    name: str, group: str, title: str, rows: Sequence[str], columns: Sequence[str], cells: Sequence[Sequence[Cell]],
+    *, margin: float = 1.6, axis_names: tuple[str, str] | None = None,
+) -> Figure:  # fmt: skip
+    """Return a table of cells as a figure; the number carries the value, the colour helps."""
+    width = max(4.0, margin + 0.62 * len(columns))
+    with Drawing(name, width=width, height=0.7 + 0.33 * len(rows) + (0.25 if axis_names else 0)) as drawing:
+        ax = drawing.axes
+        for y, row in enumerate(cells):
+            for x, (colour, strength, text, bold) in enumerate(row):
+                ax.add_patch(Rectangle((x, y), 0.97, 0.94, facecolor=colour, alpha=0.06 + 0.84 * strength, linewidth=0))
+                weight = "bold" if bold else "normal"
+                ax.text(x + 0.485, y + 0.47, text, ha="center", va="center", fontweight=weight)
+        ax.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
+        ax.set_xticks(np.arange(len(columns)) + 0.485, columns)
+        ax.set_yticks(np.arange(len(rows)) + 0.47, rows)
+        ax.xaxis.tick_top()
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+        if axis_names:
+            ax.set_ylabel(axis_names[0])
+            ax.set_xlabel(axis_names[1])
+            ax.xaxis.set_label_position("top")
+        return Figure(name=name, group=group, title=title, svg=drawing.svg(title))

@@ -45,12 +45,16 @@ class HeldOut:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """All models scored on the same test parts. `posteriors[model][i]` is (n, K) for `held_out[i]`."""
+    """All models scored on the same test parts. `posteriors[model][i]` is (n, K) for `held_out[i]`.
+
+    `weights[model][i]` is (n, modalities) float32, modalities sorted, of a model that weighs every sample by itself.
+    """
 
     facts: Mapping[str, Any]
     models: tuple[Model, ...]
     held_out: tuple[HeldOut, ...]
     posteriors: Mapping[str, tuple[np.ndarray, ...]]
+    weights: Mapping[str, tuple[np.ndarray, ...]]
     runs: pa.Table
 
     @property
@@ -88,6 +92,11 @@ def read_evidence(store: StudyStore, run_ids: Sequence[str]) -> Evidence:
             _check_same_samples(tests[by_model[first][repeat]], tests[own[repeat]], f"{name}, repeat {repeat}", first)
     held_out = _held_out(store, len(facts["classes"]), {r: tests[by_model[first][r]] for r in repeats})
     posteriors = {name: tuple(tests[own[r]]["posterior"] for r in repeats) for name, own in by_model.items()}
+    weights = {
+        name: tuple(tests[own[r]]["weights"] for r in repeats)
+        for name, own in by_model.items()
+        if all("weights" in tests[own[r]] for r in repeats)
+    }
     posteriors[CHANCE] = tuple(
         np.tile((part.trained_on / part.trained_on.sum()).astype(np.float32), (len(part.labels), 1))
         for part in held_out
@@ -101,7 +110,14 @@ def read_evidence(store: StudyStore, run_ids: Sequence[str]) -> Evidence:
         )
         for row in rows
     } | {CHANCE: Model(name=CHANCE, head=CHANCE)}
-    return Evidence(facts=facts, models=tuple(models.values()), held_out=held_out, posteriors=posteriors, runs=runs)
+    return Evidence(
+        facts=facts,
+        models=tuple(models.values()),
+        held_out=held_out,
+        posteriors=posteriors,
+        weights=weights,
+        runs=runs,
+    )
 
 
 def _chosen_runs(store: StudyStore, run_ids: Sequence[str]) -> pa.Table:
@@ -121,10 +137,19 @@ def _tests_by_run(table: pa.Table) -> dict[str, dict[str, np.ndarray]]:
     columns = {name: table[name].to_numpy(zero_copy_only=False) for name in ("sample_id", "label", "group")}
     columns["posterior"] = posteriors.flatten().to_numpy().reshape(len(table), -1)
     starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]])
+    weights = table["weights"].combine_chunks()
     return {
         ids[start]: {name: column[start:end] for name, column in columns.items()}
+        | _weights(weights.slice(start, end - start))
         for start, end in zip(starts, np.r_[starts[1:], len(ids)], strict=True)
     }
+
+
+def _weights(lists: pa.Array) -> dict[str, np.ndarray]:
+    """Return the weights (n, modalities) of one run under their name; nothing of a run without."""
+    if lists.null_count:
+        return {}
+    return {"weights": lists.flatten().to_numpy().reshape(len(lists), -1)}
 
 
 def _check_same_samples(

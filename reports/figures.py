@@ -1,30 +1,20 @@
 """The figures of a report: each reads a Results value and returns one SVG."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from reports.comparisons import ABOVE, BELOW, STRATEGIES
-from reports.drawing import BLUE, HEAT, INK, LINE, MODALITY, MUTED, ORANGE, PURPLE, WARM, Drawing
-from reports.evidence import CHANCE, Model
+from reports.drawing import BLUE, HEAT, INK, LINE, MUTED, ORANGE, WARM, Cell, Drawing, Figure, beside, finish, grid
+from reports.evidence import CHANCE
 from reports.results import Results
+from reports.selection import listed, worth_a_curve, worth_a_matrix
 from reports.training import Band, Curve
+from reports.weight_figures import weight_figures
 from reports.words import NAMES, labels_of, percent, points, rival_of
 
 ROW = 0.29  # inches a line of a forest plot or heat map takes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """An SVG with its file name and its text alternative. `group` is the place on the page it belongs to."""
-
-    name: str
-    group: str
-    title: str
-    svg: str
 
 
 def draw_figures(results: Results) -> tuple[Figure, ...]:
@@ -32,12 +22,11 @@ def draw_figures(results: Results) -> tuple[Figure, ...]:
     figures = [_scores(results), _classes(results), _recalls(results)]
     if results.compared(STRATEGIES):
         figures.append(_gains(results))
-    if results.weights:
-        figures.append(_weights(results))
+    figures += weight_figures(results)
     if results.dropped:
         figures.append(_dropped(results))
-    figures += [_confusion(results, name, i) for i, name in enumerate(_worth_a_matrix(results))]
-    shown = _worth_a_curve(results)
+    figures += [_confusion(results, name, i) for i, name in enumerate(worth_a_matrix(results))]
+    shown = worth_a_curve(results)
     top = max((max(c.val_loss.high + c.train_loss.high) for c in shown if c.kind == "head"), default=1.0)
     figures += [_losses(curve, i, labels_of(results), top) for i, curve in enumerate(shown)]
     figures += [_accuracies(curve, i) for i, curve in enumerate(shown) if curve.kind == "encoder"]
@@ -45,8 +34,9 @@ def draw_figures(results: Results) -> tuple[Figure, ...]:
 
 
 def _scores(results: Results) -> Figure:
-    names, ranking, metric = labels_of(results), results.ranking(), results.method.primary_metric
-    title = f"{NAMES[metric]} of every model in percent, with {_level(results)} intervals"
+    names, metric, shown = labels_of(results), results.method.primary_metric, listed(results)
+    ranking = [score for score in results.ranking() if score.model in shown]
+    title = f"{NAMES[metric]} of models in percent, with {_level(results)} intervals"
     with Drawing("scores", height=0.8 + ROW * len(ranking)) as drawing:
         ax = drawing.axes
         for y, score in enumerate(reversed(ranking)):
@@ -55,7 +45,7 @@ def _scores(results: Results) -> Figure:
             _whisker(drawing, score.estimate, score.low, score.high, y, colour)
         ax.set_yticks(range(len(ranking)), [names[score.model] for score in reversed(ranking)])
         ax.set_xlabel(f"{NAMES[metric]}, %")
-        return _finish(drawing, "scores", title)
+        return finish(drawing, "scores", title)
 
 
 def _gains(results: Results) -> Figure:
@@ -70,7 +60,7 @@ def _gains(results: Results) -> Figure:
                 _whisker(drawing, c.primary.difference, c.primary.low, c.primary.high, y, colour)
         ax.set_yticks(range(len(compared)), [f"− {rival_of(results, c)}" for c in reversed(compared)])
         ax.set_xlabel(f"difference in {NAMES[results.method.primary_metric]}, percentage points")
-        return _finish(drawing, "gains", title)
+        return finish(drawing, "gains", title)
 
 
 def _dots(drawing: Drawing, values: Sequence[float], y: float) -> None:
@@ -88,17 +78,6 @@ def _whisker(
     drawing.axes.plot([100 * estimate], [y], "o", color=colour, markersize=6)
 
 
-def _beside(drawing: Drawing, text: str, x: float, y: float) -> None:
-    drawing.axes.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", va="center")
-
-
-def _finish(drawing: Drawing, group: str, title: str, axis: str = "x") -> Figure:
-    drawing.axes.grid(axis=axis)  # type: ignore[arg-type]
-    drawing.axes.spines["left"].set_visible(axis == "y")
-    drawing.axes.tick_params(length=0)
-    return Figure(name=drawing.name, group=group, title=title, svg=drawing.svg(title))
-
-
 def _classes(results: Results) -> Figure:
     title = "Samples by emotion: used, and left out"
     with Drawing("classes", height=0.8 + ROW * len(results.classes)) as drawing:
@@ -108,22 +87,22 @@ def _classes(results: Results) -> Figure:
         ax.barh(y, used, height=0.62, color=BLUE, label="used")
         ax.barh(y, left_out, left=used, height=0.62, facecolor="none", edgecolor=MUTED, hatch="////", label="left out")
         for at, count, end in zip(y, used, used + left_out, strict=True):
-            _beside(drawing, str(count), end, at)
+            beside(drawing, str(count), end, at)
         ax.set_yticks(y, [count.label for count in results.classes])
         ax.set_xlabel("samples")
         ax.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1.0), borderpad=0, borderaxespad=0.2)
-        return _finish(drawing, "classes", title)
+        return finish(drawing, "classes", title)
 
 
 def _recalls(results: Results) -> Figure:
-    names = labels_of(results)
-    order = [score.model for score in results.ranking() if score.model != CHANCE]
+    names, shown = labels_of(results), listed(results) - {CHANCE}
+    order = [score.model for score in results.ranking() if score.model in shown]
     recall = {(score.model, score.label): score.recall for score in results.class_scores}
     labels = [count.label for count in results.classes]
     values = [[recall[model, label] for label in labels] for model in order]
     cells = [[(HEAT, value or 0.0, percent(value), False) for value in row] for row in values]
-    title = "Recall of every model on every emotion, in percent"
-    return _grid("recalls", "recalls", title, [names[model] for model in order], labels, cells)
+    title = "Recall of models on every emotion, in percent"
+    return grid("recalls", "recalls", title, [names[model] for model in order], labels, cells)
 
 
 def _dropped(results: Results) -> Figure:
@@ -141,54 +120,7 @@ def _dropped(results: Results) -> Figure:
             row.append((HEAT if gain > 0 else WARM, abs(gain) / largest, points(gain) if r else "–", told))
         cells.append(row)
     title = "Recall lost by emotion when one modality is taken away, in percentage points"
-    return _grid("dropped", "dropped", title, labels, [f"without {modality}" for modality in modalities], cells)
-
-
-Cell = tuple[str, float, str, bool]
-
-
-def _grid(
-    name: str, group: str, title: str, rows: Sequence[str], columns: Sequence[str], cells: Sequence[Sequence[Cell]],
-    *, margin: float = 1.6, axis_names: tuple[str, str] | None = None,
-) -> Figure:  # fmt: skip
-    """Draw a table of (colour, strength 0..1, text, bold) cells; the number carries the value, the colour helps."""
-    width = max(4.0, margin + 0.62 * len(columns))
-    with Drawing(name, width=width, height=0.7 + 0.33 * len(rows) + (0.25 if axis_names else 0)) as drawing:
-        ax = drawing.axes
-        for y, row in enumerate(cells):
-            for x, (colour, strength, text, bold) in enumerate(row):
-                ax.add_patch(Rectangle((x, y), 0.97, 0.94, facecolor=colour, alpha=0.06 + 0.84 * strength, linewidth=0))
-                weight = "bold" if bold else "normal"
-                ax.text(x + 0.485, y + 0.47, text, ha="center", va="center", fontweight=weight)
-        ax.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
-        ax.set_xticks(np.arange(len(columns)) + 0.485, columns)
-        ax.set_yticks(np.arange(len(rows)) + 0.47, rows)
-        ax.xaxis.tick_top()
-        ax.tick_params(length=0)
-        ax.spines[:].set_visible(False)
-        if axis_names:
-            ax.set_ylabel(axis_names[0])
-            ax.set_xlabel(axis_names[1])
-            ax.xaxis.set_label_position("top")
-        return Figure(name=name, group=group, title=title, svg=drawing.svg(title))
-
-
-def _worth_a_matrix(results: Results) -> list[str]:
-    """Return the reference, its rivals on the same modalities, and the best single modality."""
-    reference = results.model(results.reference)
-    rivals = [m.name for m in _shown(results) if set(m.modalities) == set(reference.modalities)]
-    single = [score.model for score in results.ranking() if len(results.model(score.model).modalities) == 1]
-    return list(dict.fromkeys([results.reference, *rivals, *single[:1]]))
-
-
-def _shown(results: Results) -> list[Model]:
-    """Return the models trained as the reference is, and the reference trained otherwise."""
-    reference = results.model(results.reference)
-    return [
-        m
-        for m in results.models
-        if m.variant == reference.variant or (m.head, m.modalities) == (reference.head, reference.modalities)
-    ]
+    return grid("dropped", "dropped", title, labels, [f"without {modality}" for modality in modalities], cells)
 
 
 def _confusion(results: Results, model: str, index: int) -> Figure:
@@ -201,36 +133,7 @@ def _confusion(results: Results, model: str, index: int) -> Figure:
     ]
     title = f"Confusion matrix of {labels_of(results)[model]}: percent of each actual emotion"
     name = f"confusion-{index + 1}"
-    return _grid(name, "confusions", title, labels, labels, cells, margin=1.0, axis_names=("actual", "predicted"))
-
-
-def _weights(results: Results) -> Figure:
-    names = labels_of(results)
-    models = list(dict.fromkeys(weight.model for weight in results.weights))
-    title = "Learned modality weights, mean and standard deviation over repeats"
-    with Drawing("weights", height=0.9 + 0.24 * len(results.weights) + 0.15 * len(models)) as drawing:
-        ax, y, ticks = drawing.axes, 0.0, []
-        for model in sorted(models, key=lambda name: (name != results.reference, name)):
-            own = [weight for weight in results.weights if weight.model == model]
-            for weight in own:
-                colour = MODALITY.get(weight.modality, PURPLE)
-                ax.barh(y, weight.mean, height=0.8, color=colour, xerr=weight.sd, ecolor=INK, error_kw={"lw": 1.1})
-                _beside(drawing, f"{weight.mean:.2f}", weight.mean + weight.sd, y)
-                head = f"{names[model]}:  " if weight is own[0] else ""
-                ticks.append((y, f"{head}{weight.modality}"))
-                y += 1.0
-            ax.plot([1 / len(own)] * 2, [y - len(own) - 0.5, y - 0.5], color=MUTED, linewidth=1, linestyle=(0, (3, 2)))
-            y += 0.6
-        ax.set_yticks([at for at, _ in ticks], [text for _, text in ticks])
-        ax.set(ylim=(y - 1.0, -0.6), xlabel="weight (dashed: equal weights)")
-        ax.set_xlim(left=0)
-        return _finish(drawing, "weights", title)
-
-
-def _worth_a_curve(results: Results) -> list[Curve]:
-    full = set(results.model(results.reference).modalities)
-    wanted = {m.name for m in _shown(results) if len(m.modalities) == 1 or set(m.modalities) == full}
-    return [curve for curve in results.curves if curve.kind == "encoder" or curve.name in wanted]
+    return grid(name, "confusions", title, labels, labels, cells, margin=1.0, axis_names=("actual", "predicted"))
 
 
 def _losses(curve: Curve, index: int, names: Mapping[str, str], top: float) -> Figure:
@@ -239,7 +142,7 @@ def _losses(curve: Curve, index: int, names: Mapping[str, str], top: float) -> F
         _pair(drawing, curve, curve.train_loss, curve.val_loss, name)
         highest = top if curve.kind == "head" else max(curve.train_loss.high + curve.val_loss.high)
         drawing.axes.set(ylabel="loss", ylim=(0, 1.05 * highest))
-        return _finish(drawing, "curves", f"Training of {name}", axis="y")
+        return finish(drawing, "curves", f"Training of {name}", axis="y")
 
 
 def _accuracies(curve: Curve, index: int) -> Figure:
@@ -249,7 +152,7 @@ def _accuracies(curve: Curve, index: int) -> Figure:
         _pair(drawing, curve, curve.train_accuracy, curve.val_accuracy, curve.name)
         drawing.axes.set(ylabel="accuracy", ylim=(0, 1.05))
         title = f"Accuracy of the {curve.name} while it was trained; validation is its own held-back groups"
-        return _finish(drawing, "curves", title, axis="y")
+        return finish(drawing, "curves", title, axis="y")
 
 
 def _pair(drawing: Drawing, curve: Curve, training: Band, validation: Band, name: str) -> None:

@@ -10,14 +10,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports import words
-from reports.drawing import palette_css
-from reports.figures import Figure
+from reports.drawing import Figure, palette_css
 from reports.metrics import METRICS, PAPER_METRICS
 from reports.results import Results
 from reports.searches import opened
+from reports.selection import listed
+from reports.tables import weights_by_emotion
 from reports.tried import tried_settings
 
-GROUPS = ("gains", "scores", "confusions", "recalls", "weights", "dropped", "curves", "classes")
+GROUPS = ("gains", "scores", "confusions", "recalls", "weights", "emotion_weights", "dropped", "curves", "classes")
 COST_STAGES = ("read", "decode", "embed", "write", "waiting")
 FILTERS = ("percent", "points", "exact", "number", "listed", "sentence")
 
@@ -54,6 +55,8 @@ def render_page(results: Results, figures: Sequence[Figure]) -> str:
             shape=words.shape_of(results),
             labels=words.labels_of(results),
             names=words.NAMES,
+            listed=listed(results),
+            by_emotion=weights_by_emotion(results),
             titles=words.TITLES,
             verdict_of=words.verdict_of,
             rival_of=words.rival_of,

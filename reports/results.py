@@ -32,7 +32,8 @@ from reports.evidence import CHANCE, Evidence, Model, read_evidence
 from reports.measures import RESAMPLED, Measures, measure
 from reports.metrics import METRICS, PAPER_METRICS
 from reports.searches import Searched, read_searches
-from reports.training import Curve, FittedWeight, encoder_curves, fitted_weights, head_curves
+from reports.training import Curve, encoder_curves, head_curves
+from reports.weights import FittedWeight, SampleWeight, fitted_weights, sample_weights
 from stores.openings import Openings, count_openings
 from stores.studies import StudyStore
 
@@ -113,6 +114,7 @@ class Results:
     planted: tuple[Planted, ...]
     confusions: tuple[Confusion, ...]
     weights: tuple[FittedWeight, ...]
+    sample_weights: tuple[SampleWeight, ...]
     curves: tuple[Curve, ...]
     classes: tuple[ClassCount, ...]
     lacking: Mapping[str, tuple[int, ...]]
@@ -195,6 +197,7 @@ def compute_results(
             if name != CHANCE
         ),
         weights=fitted_weights(evidence, store),
+        sample_weights=sample_weights(evidence),
         curves=(*head_curves(evidence), *encoder_curves(evidence, store.root)),
         classes=_class_counts(store, evidence.classes),
         lacking=measures.lacking,

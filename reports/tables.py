@@ -3,13 +3,14 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from reports.metrics import PAPER_METRICS
 from reports.results import Results
 from reports.statistics._statistic import PairResult
-from reports.words import NAMES, labels_of, percent
+from reports.weights import FittedWeight, SampleWeight
+from reports.words import NAMES, NONE, labels_of, percent
 
 _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -31,6 +32,7 @@ def csv_tables(results: Results) -> dict[str, str]:
         "comparisons": _csv(_comparison_rows(results)),
         "recalls": _csv(map(vars, results.class_scores)),
         "weights": _csv(map(vars, results.weights)),
+        "sample_weights": _csv(map(vars, results.sample_weights)),
         "confusions": _csv(
             {"model": c.model, "actual": actual.label, "predicted": predicted.label, "count": count}
             for c in results.confusions
@@ -38,6 +40,49 @@ def csv_tables(results: Results) -> dict[str, str]:
             for predicted, count in zip(results.classes, row, strict=True)
         ),
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmotionWeights:
+    """The weights of a model by emotion: `cells[i]` of `modalities[i]` as mean ± deviation, and how many of `unit`.
+
+    An emotion without any has a dash, and n 0.
+    """
+
+    model: str
+    unit: str
+    modalities: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    n: tuple[int, ...]
+
+
+def weights_by_emotion(results: Results) -> list[EmotionWeights]:
+    """Return the models that learn weights by emotion, then those that weigh each sample by itself."""
+    learned = {(w.model, w.modality, w.label): w for w in results.weights if w.label is not None}
+    own = {(w.model, w.modality, w.label): w for w in results.sample_weights}
+    return [*_emotion_weights(results, learned, "repeats"), *_emotion_weights(results, own, "test predictions")]
+
+
+def _emotion_weights(
+    results: Results, weights: Mapping[tuple[str, str, str], FittedWeight | SampleWeight], unit: str
+) -> Iterable[EmotionWeights]:
+    labels = [count.label for count in results.classes]
+    for model in dict.fromkeys(name for name, _, _ in weights):
+        modalities = tuple(dict.fromkeys(modality for name, modality, _ in weights if name == model))
+        found = [[weights.get((model, modality, label)) for label in labels] for modality in modalities]
+        yield EmotionWeights(
+            model=model,
+            unit=unit,
+            modalities=modalities,
+            cells=tuple(tuple(_spread(weight) for weight in row) for row in found),
+            n=tuple(weight.n if weight else 0 for weight in found[0]),
+        )
+
+
+def _spread(weight: FittedWeight | SampleWeight | None) -> str:
+    if weight is None:
+        return NONE
+    return f"{weight.mean:.2f}" + ("" if weight.sd is None else f" ± {weight.sd:.2f}")
 
 
 def _comparison_rows(results: Results) -> Iterable[dict[str, Any]]:

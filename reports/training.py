@@ -1,16 +1,14 @@
-"""Training curves and fitted weights, summed up over repeats."""
+"""Training curves, summed up over repeats."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.compute as pc
 
 from reports.evidence import Evidence
 from stores.encoders import EncoderStore
 from stores.root import Root
-from stores.studies import StudyStore
 
 _OF_ENCODERS = ("train_accuracy", "val_accuracy", "learning_rate")
 
@@ -41,17 +39,6 @@ class Curve:
     train_accuracy: Band | None = None
     val_accuracy: Band | None = None
     learning_rate: Band | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FittedWeight:
-    """Weight of one modality in a weighted model: mean and standard deviation over `n` repeats."""
-
-    model: str
-    modality: str
-    mean: float
-    sd: float
-    n: int
 
 
 def head_curves(evidence: Evidence) -> tuple[Curve, ...]:
@@ -99,25 +86,3 @@ def _band(runs: Sequence[Sequence[Mapping[str, float]]], key: str, length: int) 
     quartiles = [np.quantile([run[i][key] for run in runs if i < len(run)], [0.25, 0.5, 0.75]) for i in range(length)]
     low, median, high = (tuple(float(q[part]) for q in quartiles) for part in range(3))
     return Band(median=median, low=low, high=high)
-
-
-def fitted_weights(evidence: Evidence, store: StudyStore) -> tuple[FittedWeight, ...]:
-    """Return the learned modality weights of every model that has them."""
-    table = store.weights()
-    if table is None:
-        return ()
-    model_of = dict(zip(evidence.runs["run_id"].to_pylist(), evidence.runs["model"].to_pylist(), strict=True))
-    table = table.filter(pc.is_in(table["run_id"], evidence.runs["run_id"].combine_chunks()))
-    values: dict[tuple[str, str], list[float]] = {}
-    for row in table.sort_by([("run_id", "ascending")]).to_pylist():
-        values.setdefault((model_of[row["run_id"]], row["modality"]), []).append(row["weight"])
-    return tuple(
-        FittedWeight(
-            model=model,
-            modality=modality,
-            mean=float(np.mean(own)),
-            sd=float(np.std(own, ddof=1)) if len(own) > 1 else 0.0,
-            n=len(own),
-        )
-        for (model, modality), own in sorted(values.items())
-    )

@@ -28,8 +28,8 @@ def commands() -> list[list[str]]:
 
 
 def readme_study() -> dict[str, Any]:
-    (study,) = re.findall(r"```toml\n(.*?)```", TEXTS["README.md"], flags=re.S)
-    return tomllib.loads(study)
+    first, *_ = re.findall(r"```toml\n(.*?)```", TEXTS["README.md"], flags=re.S)
+    return tomllib.loads(first)
 
 
 def settings() -> list[dict[str, Any]]:

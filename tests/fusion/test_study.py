@@ -1,13 +1,17 @@
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from fusion.errors import TrainingError
 from fusion.plans import HeadPlan, subsets
 from fusion.splits import Split
+from fusion.stack import Stack
+from fusion.stacking import train_together
 from fusion.study import RunBooks, member_seed, run_heads
 from fusion.training_config import TrainingConfig
 from stores.block import FeatureBlock
@@ -199,3 +203,48 @@ def test_a_head_that_cannot_run_is_refused_when_it_is_planned(
         HeadPlan(head="weighted", subsets=(("text", "text"),))
     with pytest.raises(ConfigError, match="planned on video"):
         _run(block, splits, [HeadPlan(head="unimodal", subsets=(("video",),))], store)
+
+
+@pytest.mark.parametrize("words", ["DefaultCPUAllocator: can't allocate memory", "CUDA out of memory"])
+def test_when_memory_runs_out_a_stack_is_halved_until_it_fits(
+    block: FeatureBlock,
+    splits: list[Split],
+    store: StudyStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+) -> None:
+    plan = HeadPlan(head="concat", subsets=(("image", "text"),))
+    together = _run(block, splits, [plan], store)
+    sizes: list[int] = []
+
+    def scarce(head: Any, config: Any, block: Any, values: Any, modalities: Any, members: Any) -> Stack:
+        sizes.append(len(members))
+        if len(members) > 1:
+            raise RuntimeError(words)
+        return train_together(head, config, block, values, modalities, members)
+
+    monkeypatch.setattr("fusion.study.train_together", scarce)
+    other = StudyStore(Root(tmp_path / "other"), "study-1")
+    assert _run(block, splits, [plan], other) == together
+    assert sizes == [4, 2, 1, 1, 2, 1, 1]
+    a, b = (np.array(s.predictions(together.run_ids)["posterior"].to_pylist()) for s in (store, other))
+    np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_without_memory_for_one_member_that_is_said_and_other_errors_are_not_taken_for_it(
+    block: FeatureBlock, splits: list[Split], store: StudyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = HeadPlan(head="concat", subsets=(("image", "text"),))
+
+    def broken(*_: object) -> Stack:
+        raise error
+
+    monkeypatch.setattr("fusion.study.train_together", broken)
+    error: Exception = MemoryError()
+    with pytest.raises(TrainingError, match="memory ran out with a single member"):
+        _run(block, splits, [plan], store)
+    error = RuntimeError("shapes differ")
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        _run(block, splits, [plan], store)
+    assert store.runs() is None

@@ -24,7 +24,7 @@ def test_a_gain_by_what_is_said_to_tell_nothing_is_a_null_that_was_missed(report
         HELPS.format("weighted"): MISSED,
         HELPS.format("concat"): MISSED,
     }
-    methods = written.root.read(written.paths.folder, "methods.md").decode()
+    methods = written.root.read("reports", written.paths.id, "methods.md").decode()
     assert "image tells nothing, speech tells anger and fear and text tells neutral" in methods
 
 

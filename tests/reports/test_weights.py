@@ -1,0 +1,209 @@
+"""Modality weights in a report: which are learned, which are given, and what each emotion's samples say."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reports.evidence import Evidence, HeldOut, Model
+from reports.figures import draw_figures
+from reports.metrics import METRICS
+from reports.page import render_page
+from reports.report import ReportConfig, write_report
+from reports.selection import MOST, RIVALS, listed, worth_a_matrix
+from reports.weights import FittedWeight, SampleWeight, fitted_weights, sample_weights
+from stores.root import Root
+from stores.studies import Predicted, Run, RunSpec, StudyStore
+
+STORED = Path(__file__).resolve().parents[1] / "data" / "store-v1"
+PAIR = ("speech", "text")
+LATER = {"runs": ["variant", "hyper", "counts"], "predictions": ["weights"], "weights": ["label"]}
+
+
+def part(repeat: int, labels: list[int]) -> HeldOut:
+    ids = np.array([f"c/{i}" for i in range(len(labels))])
+    return HeldOut(repeat=repeat, sample_ids=ids, labels=np.array(labels), groups=ids, trained_on=np.array([1, 1]))
+
+
+def evidence(store: StudyStore, weights: Mapping[str, tuple[np.ndarray, ...]], *parts: HeldOut) -> Evidence:
+    return Evidence(
+        facts={"classes": ["joy", "anger"]},
+        models=(Model(name="gated[speech+text]", head="gated", modalities=PAIR),),
+        held_out=parts,
+        posteriors={},
+        weights=weights,
+        runs=store.runs(),
+    )
+
+
+@pytest.fixture
+def old() -> StudyStore:
+    return StudyStore.open(Root(STORED), "study-1")
+
+
+def test_weights_of_samples_are_averaged_by_emotion_within_a_repeat_and_then_over_repeats(old: StudyStore) -> None:
+    first = np.array([[0.25, 0.75], [0.75, 0.25], [1.0, 0.0]], dtype=np.float32)
+    second = np.array([[0.125, 0.875]], dtype=np.float32)
+    found = sample_weights(evidence(old, {"gated[speech+text]": (first, second)}, part(0, [0, 0, 1]), part(1, [0])))
+    sd = 0.25 * 2**0.5  # of 0.25 and 0.75; one sample has none
+    own = {"model": "gated[speech+text]"}
+    assert found == (
+        SampleWeight(**own, modality="speech", label="joy", mean=0.3125, sd=pytest.approx(sd), n=3, repeats=2),
+        SampleWeight(**own, modality="speech", label="anger", mean=1.0, sd=None, n=1, repeats=1),
+        SampleWeight(**own, modality="text", label="joy", mean=0.6875, sd=pytest.approx(sd), n=3, repeats=2),
+        SampleWeight(**own, modality="text", label="anger", mean=0.0, sd=None, n=1, repeats=1),
+    )
+
+
+def test_samples_a_model_sees_nothing_of_weigh_in_no_mean(old: StudyStore) -> None:
+    rows = np.array([[0.5, 0.5], [0.0, 0.0], [0.0, 0.0]], dtype=np.float32)
+    found = sample_weights(evidence(old, {"gated[speech+text]": (rows,)}, part(0, [0, 0, 1])))
+    assert [(w.modality, w.label, w.mean, w.n) for w in found] == [("speech", "joy", 0.5, 1), ("text", "joy", 0.5, 1)]
+
+
+def test_the_weights_of_a_store_of_version_1_are_read(old: StudyStore) -> None:
+    assert fitted_weights(evidence(old, {}), old) == (
+        FittedWeight(model="weighted[text]", modality="text", label=None, given=False, mean=1.0, sd=None, n=1),
+    )
+
+
+def run_like(
+    run: Mapping[str, Any], predicted: Predicted, head: str, weights: tuple[tuple[str, str | None, float], ...] = ()
+) -> Run:
+    spec = RunSpec(
+        study="study-test", head=head, version=1, config={}, modalities=PAIR, repeat=run["repeat"], training={}
+    )
+    return Run(spec=spec, seed=0, val=predicted, test=predicted, weights=weights)
+
+
+def add_weighing_heads(store: StudyStore) -> list[str]:
+    """Add, on every test part, `fixed`, a head with weights by emotion, and one with weights by sample."""
+    table = store.runs()
+    assert table is not None
+    runs = []
+    for run in (row for row in table.to_pylist() if row["model"] == "concat[speech+text]"):
+        rows = store.predictions([run["run_id"]]).to_pydict()
+        labels = np.array(rows["label"])
+        said = Predicted(
+            sample_ids=tuple(rows["sample_id"]),
+            labels=labels,
+            groups=np.array(rows["group"]),
+            posteriors=np.array(rows["posterior"], dtype=np.float32),
+        )
+        text = np.where(labels == 4, 0.75, 0.25)  # the fifth emotion is neutral
+        leans = 0.5 + 0.125 * run["repeat"] / 5
+        by_emotion = tuple(
+            (modality, label, leans if (modality == "text") == (label == "neutral") else 1 - leans)
+            for modality in PAIR
+            for label in ("joy", "sadness", "anger", "fear", "neutral")
+        )
+        own = np.stack([1 - text, text], axis=1).astype(np.float32)
+        runs += [
+            run_like(run, said, "fixed", (("speech", None, 0.3), ("text", None, 0.7))),
+            run_like(run, said, "class_weighted", by_emotion),
+            run_like(run, replace(said, weights=own), "gated"),
+        ]
+    store.write_runs(runs)
+    return [run.spec.id for run in runs]
+
+
+@pytest.fixture(scope="module")
+def weighing(write_study: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    root = Root(tmp_path_factory.mktemp("root"))
+    store, runs = write_study(root, modalities=PAIR)
+    paths = write_report(root, store.id, runs + add_weighing_heads(store), ReportConfig())
+    return root, paths
+
+
+def test_weights_by_emotion_stay_apart_and_given_ones_are_told_from_learned_ones(weighing: Any) -> None:
+    _, paths = weighing
+    weights = [w for w in paths.content.weights if w.modality == "text"]
+    by_head = {head: [w for w in weights if w.model.startswith(head + "[")] for head in ("fixed", "class_weighted")}
+    [fixed] = by_head["fixed"]
+    assert (fixed.given, fixed.label, fixed.mean, fixed.sd, fixed.n) == (True, None, pytest.approx(0.7), 0.0, 6)
+    assert [w.label for w in by_head["class_weighted"]] == ["joy", "sadness", "anger", "fear", "neutral"]
+    assert not any(w.given for w in weights if w is not fixed)
+    leans = [0.5 + 0.125 * repeat / 5 for repeat in range(6)]
+    neutral = by_head["class_weighted"][-1]
+    assert (neutral.mean, neutral.sd) == pytest.approx((np.mean(leans), np.std(leans, ddof=1)))
+
+
+def test_the_page_shows_weights_by_emotion_with_their_spread_and_n(weighing: Any) -> None:
+    root, paths = weighing
+    page = root.read("reports", paths.id, "index.html").decode()
+    assert {"weights", "weights-by-emotion"} <= {Path(name).stem for name in root.names("reports", paths.id, "figures")}
+    assert "fixed (given):  speech" in page
+    table = page[page.index('id="weights-by-emotion"') :].partition("</table>")[0]
+    rows = [re.sub(r"<[^>]*>", "|", row).split("||") for row in re.findall(r"<tr>(.*?)</tr>", table)]
+    told = [[cell.strip("|") for cell in row] for row in rows]
+    n = next(row for row in told if row[1] == "n, test predictions")
+    assert ["gated", "speech", *["0.75 ± 0.00"] * 4, "0.25 ± 0.00"] in told
+    assert ["", "text", *["0.25 ± 0.00"] * 4, "0.75 ± 0.00"] in told
+    assert ["", "n, repeats", *["6"] * 5] in told
+    support = {s.label: s.support for s in paths.content.class_scores if s.model == "concat[speech+text]"}
+    assert n[2:] == [str(support[label]) for label in ("joy", "sadness", "anger", "fear", "neutral")]
+
+
+def test_a_study_without_weighing_heads_says_so(write_study: Any, root: Root) -> None:
+    store, runs = write_study(root, modalities=("text",))
+    page = root.read("reports", write_report(root, store.id, runs, ReportConfig()).id, "index.html").decode()
+    assert "No model of this study weighs its modalities." in page
+    assert 'id="weights-by-emotion"' not in page
+
+
+def test_a_study_of_before_the_later_columns_gives_the_same_report(write_study: Any, tmp_path: Path) -> None:
+    pages = []
+    for name in ("new", "old"):
+        root = Root(tmp_path / name)
+        store, runs = write_study(root, modalities=PAIR)
+        for kind, columns in LATER.items() if name == "old" else ():
+            for part_name in root.names(store.folder, kind):
+                table = root.read_table(store.folder, kind, part_name)
+                root.put_table(table.drop_columns(columns), store.folder, kind, part_name)
+        paths = write_report(root, store.id, runs, ReportConfig())
+        pages.append([root.read("reports", paths.id, file) for file in ("index.html", "results.json")])
+    assert pages[0] == pages[1]
+
+
+def test_many_models_are_shown_by_those_on_one_or_all_modalities(report_of: Any) -> None:
+    results = report_of().paths.content
+    assert listed(results) == {model.name for model in results.models}
+    everything = results.model(results.reference).modalities
+    more = [Model(name=f"h{i}", head=f"h{i}", modalities=everything[: 2 + i % 2]) for i in range(MOST)]
+    crowded = replace(results, models=(*results.models, *more))
+    full = {m.name for m in results.models if len(m.modalities) != 2} | {f"h{i}" for i in range(1, MOST, 2)}
+    assert listed(crowded) == full
+
+
+def test_scores_of_models_that_are_not_shown_first_are_folded_away_and_none_is_left_out(report_of: Any) -> None:
+    results = report_of().paths.content
+    everything = results.model(results.reference).modalities
+    more = [Model(name=f"h{i}[x]", head=f"h{i}", modalities=everything[: 2 + i % 2]) for i in range(MOST)]
+    scores = [replace(results.score(results.reference, metric), model=m.name) for m in more for metric in METRICS]
+    crowded = replace(results, models=(*results.models, *more), scores=(*results.scores, *scores))
+    page = render_page(crowded, draw_figures(crowded)[:1])
+    section = page[page.index('id="scores"') :].partition("</section>")[0]
+    shown, fold, folded = section.partition("<details>")
+    away = len(crowded.models) - len(listed(crowded))
+    assert f"Scores of {away} models on other modalities, or trained otherwise" in fold + folded
+    assert f"{away} models on other modalities, or trained otherwise, are in the tables." in shown
+    rows = [re.findall(r"<tr[^>]*><th>(.*?)</th><td>", text) for text in (shown, folded)]
+    assert (len(rows[0]), len(rows[1])) == (len(listed(crowded)), away)
+    assert "h1" in rows[0]
+    assert "h0 · image + speech" in rows[1]
+
+
+def test_confusions_are_shown_of_the_reference_its_best_rivals_and_the_best_modality(report_of: Any) -> None:
+    results = report_of().paths.content
+    everything = results.model(results.reference).modalities
+    more = tuple(Model(name=f"h{i}", head=f"h{i}", modalities=everything) for i in range(6))
+    best = results.ranking()[0]
+    scores = tuple(replace(best, model=m.name, estimate=1 - i / 100) for i, m in enumerate(more))
+    shown = worth_a_matrix(replace(results, models=(*results.models, *more), scores=(*results.scores, *scores)))
+    assert shown[: 1 + RIVALS] == [results.reference, "h0", "h1", "h2", "h3"]
+    [last] = shown[1 + RIVALS :]
+    assert len(results.model(last).modalities) == 1
