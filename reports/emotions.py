@@ -170,8 +170,11 @@ def planted_in(facts: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
 def check_planted(
     evidence: Evidence, winners: Sequence[Winner], comparisons: Sequence[Comparison]
 ) -> tuple[Planted, ...]:
-    """Hold what was found against the effects the corpus says were planted; () if it says nothing."""
-    planted = planted_in(evidence.facts)
+    """Hold what was found against the effects the corpus says were planted in the modalities of this study.
+
+    () if it says nothing. That fusing helps is one of them where two or more modalities tell something.
+    """
+    planted = {m: labels for m, labels in planted_in(evidence.facts).items() if labels and m in _modalities(evidence)}
     by_label = {winner.label: winner for winner in winners}
     rows = [
         _recovered(modality, by_label[label])
@@ -179,7 +182,11 @@ def check_planted(
         for label in labels
         if label in by_label
     ]
-    return (*rows, *_above_every_modality(evidence, comparisons)) if rows else ()
+    return (*rows, *_above_every_modality(evidence, comparisons)) if rows and len(planted) > 1 else tuple(rows)
+
+
+def _modalities(evidence: Evidence) -> tuple[str, ...]:
+    return tuple(sorted({m for model in evidence.models for m in model.modalities}))
 
 
 def _recovered(modality: str, winner: Winner) -> Planted:
@@ -214,7 +221,7 @@ def check_silent(evidence: Evidence, measures: Measures, metric: str) -> tuple[P
     single modality that is left; Holm over all these comparisons.
     """
     models = {(model.head, model.modalities): model.name for model in evidence.models if not model.variant}
-    everything = tuple(sorted({m for model in evidence.models for m in model.modalities}))
+    everything = _modalities(evidence)
     cases = []
     for modality in (m for m, labels in sorted(planted_in(evidence.facts).items()) if not labels and m in everything):
         left = tuple(m for m in everything if m != modality)

@@ -2,18 +2,18 @@
 
 from reports.drawing import HEAT, INK, MODALITY, MUTED, PURPLE, Drawing, Figure, beside, finish, grid
 from reports.results import Results
-from reports.selection import on_one_or_all
+from reports.selection import listed
 from reports.weights import FittedWeight, SampleWeight
 from reports.words import labels_of
 
 
 def weight_figures(results: Results) -> list[Figure]:
-    """Return what these results have to show, of models on the reference's modalities."""
+    """Return what these results have to show, of the models that are shown first."""
     return [*_for_all_samples(results), *_by_emotion(results)]
 
 
 def _for_all_samples(results: Results) -> list[Figure]:
-    names, shown = labels_of(results), on_one_or_all(results)
+    names, shown = labels_of(results), listed(results)
     weights = [weight for weight in results.weights if weight.model in shown and weight.label is None]
     models = list(dict.fromkeys(weight.model for weight in weights))
     if not models:
@@ -42,7 +42,7 @@ def _for_all_samples(results: Results) -> list[Figure]:
 
 
 def _by_emotion(results: Results) -> list[Figure]:
-    names, shown = labels_of(results), on_one_or_all(results)
+    names, shown = labels_of(results), listed(results)
     labels = [count.label for count in results.classes]
     weights: tuple[FittedWeight | SampleWeight, ...] = (*results.weights, *results.sample_weights)
     means = {

@@ -25,9 +25,9 @@ seed = 1
 
 [corpus]
 kind = "synthetic"
-speakers = 10
+speakers = 8
 reserved = 0
-samples_per_speaker = 20
+samples_per_speaker = 15
 missing = 0
 silent = "image"
 
@@ -68,12 +68,12 @@ def run(study: str, folder: Path, root: Path) -> tuple[dict[str, Any], StudyStor
 
 def test_what_tells_nothing_is_not_found_to_help(tmp_path: Path) -> None:
     results, _ = run(NULL, tmp_path, tmp_path / "runs")
-    planted = {p["effect"]: p["verdict"] for p in results["planted"]}
-    for head in ("weighted", "concat"):
-        assert planted[f"image, which tells nothing, is not found to help {head} fusion"] == "recovered"
+    assert {p["effect"]: p["verdict"] for p in results["planted"]} == {
+        "text alone reads neutral best": "recovered",
+        "image, which tells nothing, is not found to help weighted fusion": "recovered",
+        "image, which tells nothing, is not found to help concat fusion": "recovered",
+    }
     assert results["facts"]["corpus"]["notes"]["planted"]["image"] == []
-    recalls = {s["model"]: s["recall"] for s in results["class_scores"] if s["label"] == "neutral"}
-    assert recalls["unimodal[text]"] > 0.6, "the text of neutral samples is there to be found"
 
 
 def test_the_example_is_the_demos_study_with_more_heads() -> None:
