@@ -1,8 +1,9 @@
 """Feed a stack of members from one shared feature block: rows by index, normalised as each member learned to."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -75,7 +76,7 @@ class Inputs:
         self.norm = norm
         self.modalities = tuple(sorted(modalities))
         self.dtype: torch.dtype = getattr(torch, precision)
-        self._kept: dict[tuple[Any, ...], Tensor] = {}  # a batch's memory, used again: fresh pages cost more than sums
+        self._kept: dict[tuple[str, torch.dtype], Tensor] = {}  # used again: fresh pages cost more than the sums
         self.values = {m: values[m] for m in self.modalities}
         self.device = next(iter(self.values.values())).device
         self.labels = torch.from_numpy(block.labels.astype(np.int64)).to(self.device)
@@ -117,7 +118,7 @@ class Inputs:
     def _fit_norm(self, rows: Mapping[str, np.ndarray], splits: Sequence[Split]) -> None:
         self.shift, self.scale = {}, {}
         for m in self.modalities:
-            own = [np.unique(found[split.train]) for found, split in zip(rows[m], splits, strict=True)]
+            own = [found[split.train] for found, split in zip(rows[m], splits, strict=True)]
             there = [torch.from_numpy(found[found != ABSENT]).to(self.device) for found in own]
             fitted = [_standard(self.values[m].index_select(0, found)) for found in there]
             self.shift[m], self.scale[m] = (torch.stack(terms)[:, None] for terms in zip(*fitted, strict=True))
@@ -147,17 +148,20 @@ class Inputs:
     def _member_by_member(self, m: str, reading: Reading, members: Tensor) -> Tensor:
         values = self.values[m]
         rows = self.rows[m][members[:, None], 0 if reading.versions is None else reading.versions, reading.samples]
-        x = self._memory((m, *rows.shape), (*rows.shape, values.shape[1]), self.dtype)
-        read = self._memory((m, rows.shape[1]), (rows.shape[1], values.shape[1]), values.dtype)
+        x = self._memory(m, self.dtype, *rows.shape, values.shape[1])
+        read = self._memory(f"{m} as stored", values.dtype, rows.shape[1], values.shape[1])
         for own, at, place in zip(x, rows, members.tolist(), strict=True):
             torch.index_select(values, 0, at, out=read)
             torch.addcmul(self.shift[m][place], read, self.scale[m][place], out=own)
         return x
 
-    def _memory(self, key: tuple[Any, ...], shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        if key not in self._kept:
-            self._kept[key] = torch.empty(shape, dtype=dtype)
-        return self._kept[key]
+    @torch.inference_mode(False)  # what is made in inference mode could never be written to in training
+    def _memory(self, name: str, dtype: torch.dtype, *shape: int) -> Tensor:
+        """Return memory of this shape, its content whatever it was used for before; one piece a name serves all."""
+        size = math.prod(shape)
+        if (name, dtype) not in self._kept or len(self._kept[name, dtype]) < size:
+            self._kept[name, dtype] = torch.empty(size, dtype=dtype)
+        return self._kept[name, dtype][:size].view(shape)
 
     def _read(self, m: str, samples: Tensor, members: Tensor, versions: Tensor | None) -> Tensor:
         rows = self.rows[m][members[:, None], 0 if versions is None else versions, samples]
@@ -169,11 +173,15 @@ def _used(split: Split) -> np.ndarray:
 
 
 def _standard(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (shift, scale), both (dim,), with `shift + scale x` of mean 0 and deviation 1 over the rows."""
-    if not len(rows):
-        return torch.zeros(rows.shape[1]), torch.ones(rows.shape[1])
+    """Return (shift, scale), both (dim,), with `shift + scale x` of mean 0 and deviation 1 over the rows.
+
+    A dimension that is constant there is only centred, and exactly; one of which there is no row is left as it is.
+    """
     x = rows.float()
-    mean = x.mean(dim=0)
+    if not len(x):
+        return x.new_zeros(x.shape[1]), x.new_ones(x.shape[1])
+    low, high = x.amin(dim=0), x.amax(dim=0)
+    mean = torch.where(low == high, low, x.mean(dim=0))
     variance = (x - mean).square_().mean(dim=0)
     scale = torch.where(variance > 0, variance, 1).rsqrt()
     return -mean * scale, scale

@@ -53,7 +53,7 @@ class Trainee:
         if not math.isfinite(train_loss + val_loss):
             raise TrainingError(
                 f"repeat {self.member.split.repeat}, epoch {epoch}: the loss is not finite (training {train_loss}, "
-                f"validation {val_loss}): lower the learning rate, or look for features that are not finite"
+                f"validation {val_loss}): lower the learning rate or the weight decay"
             )
         point = {"epoch": epoch, "train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
         self.curves.append(point)

@@ -7,14 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fusion.heads._layers import defer
+from fusion.heads._layers import defer, undefer
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "sgd": torch.optim.SGD,
     "rmsprop": torch.optim.RMSprop,
 }
-DECAYS = ("decoupled", "l2")
 _FUSED = ("adam", "sgd")
 _WIDE = 1 << 14  # weights a member: from here on its gradient is made when it is used
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8  # torch's, and Kingma and Ba's
@@ -82,6 +81,9 @@ class StackedOptimiser:
             options["decoupled_weight_decay"] = self.decoupled
         self.optimiser = OPTIMISERS[kind](everything, lr=1.0, **options)
 
+    def close(self) -> None:
+        """Leave the parameters as they were found: their gradients are their own again."""
+
     @torch.no_grad()
     def _shrink(self, moving: Sequence[bool]) -> None:
         for own, rate, decay, moves in zip(self.views, self.rates, self.decays, moving, strict=True):
@@ -131,7 +133,8 @@ class MemberwiseAdam(StackedOptimiser):
         for wide, noted in zip(self.wide, self.noted, strict=True):
             noted.clear()
             wide.grad = None
-        torch._foreach_zero_(self.narrow)
+        for narrow in self.narrow:
+            narrow.zero_()
 
     def _move(self, m: int) -> None:
         update = torch._fused_adamw_ if self.decoupled else torch._fused_adam_
@@ -183,6 +186,10 @@ class MemberwiseAdam(StackedOptimiser):
 
     def _regroup(self) -> None:
         pass  # every member is a call of its own
+
+    def close(self) -> None:
+        for wide in self.wide:
+            undefer(wide)
 
 
 def _product_into(made: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> None:

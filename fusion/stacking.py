@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -25,8 +26,18 @@ Work = TypeVar("Work")
 def fitting(
     head: type[FusionHead], config: HeadConfig, training: TrainingConfig, widths: Mapping[str, int], n_classes: int
 ) -> int:
-    """Return how many members of a kind may train together, 1 at least; `widths` are those of their modalities."""
-    return max(1, STACK_BYTES // member_bytes(partial(head, config), widths, n_classes, training))
+    """Return how many members of a kind may train together; `widths` are those of their modalities.
+
+    Raises TrainingError if one member alone needs more memory than is free.
+    """
+    needed, free = member_bytes(partial(head, config), widths, n_classes, training), psutil.virtual_memory().available
+    if needed > free:
+        name = head.__module__.rpartition(".")[2]
+        raise TrainingError(
+            f"one {name} on {'+'.join(sorted(widths))} needs about {needed / 1e9:.1f} GB to train, and "
+            f"{free / 1e9:.1f} GB are free: lower width or batch_size, or use a larger machine"
+        )
+    return max(1, int(min(STACK_BYTES, free // 2) // needed))
 
 
 def train_together(

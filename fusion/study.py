@@ -11,6 +11,7 @@ import torch
 
 from fusion.choosing import Chooser
 from fusion.combining import combine_stored
+from fusion.errors import TrainingError
 from fusion.heads._head import Combiner, FusionHead, HeadConfig
 from fusion.inputs import to_device
 from fusion.members import Member, member_seed
@@ -176,7 +177,10 @@ class Study:
             Member(split=job.split, seed=member_seed(self.seed, job.split.repeat), training=job.training)
             for job in jobs
         ]
-        return train_together(head, jobs[0].config, self.block, self.values, jobs[0].spec.modalities, members)
+        try:
+            return train_together(head, jobs[0].config, self.block, self.values, jobs[0].spec.modalities, members)
+        except TrainingError as error:
+            raise TrainingError(f"{jobs[0].spec.model}, {error}") from None
 
     def _stacks(self, jobs: Sequence[Job], head: type[FusionHead]) -> list[list[Job]]:
         """Deal jobs of one head and subset into stacks: alike in shape, and no more than fit into memory together."""

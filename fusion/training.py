@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fusion.balance import Roster, make_roster
+from fusion.errors import TrainingError
 from fusion.heads._head import Frame, FusionHead
 from fusion.inputs import Inputs
 from fusion.members import Member, Trainee
@@ -60,6 +61,8 @@ def train_stacked(build: Build, block: FeatureBlock, inputs: Inputs, members: Se
     _fit(head, inputs, trainees, prior)
     for parameter, best in zip(head.parameters(), zip(*(t.best_weights for t in trainees), strict=True), strict=True):
         parameter.data = torch.stack(best)
+    head.rates[:] = [member.training.dropout for member in members]  # everybody is back
+    head.reseed([member.seed for member in members])
     stack = Stack(head, inputs, members, prior)
     weights = head.modality_weights()
     val = stack.predict("val")
@@ -91,9 +94,15 @@ def _frame(widths: Mapping[str, int], n_classes: int, members: Sequence[Member])
 
 
 def _roster(block: FeatureBlock, inputs: Inputs, place: int, member: Member) -> Roster:
+    seen = inputs.seen(place, member.split.train)
+    if not len(seen):
+        raise TrainingError(
+            f"repeat {member.split.repeat}: none of {len(member.split.train)} training samples has "
+            f"{' or '.join(inputs.modalities)}: leave these heads out, or score complete samples only"
+        )
     return make_roster(
         block,
-        inputs.seen(place, member.split.train),
+        seen,
         inputs.modalities,
         member.split.repeat,
         balance=member.training.balance,
@@ -135,6 +144,7 @@ def _fit(head: FusionHead, inputs: Inputs, trainees: Sequence[Trainee], prior: T
             head.keep(staying)
             optimiser.keep(staying)
         going = [going[row] for row in staying]
+    optimiser.close()
 
 
 def _train_epoch(

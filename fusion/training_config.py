@@ -1,5 +1,6 @@
 """How heads are trained: every setting, its default, and the presets."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -9,6 +10,7 @@ from fusion.inputs import INPUT_NORMS
 from fusion.optimiser import OPTIMISERS
 from stores.errors import ConfigError
 
+WIDEST = 1 << 14  # no head is meant for more, and what would not fit into memory is better said than tried
 PRECISIONS = ("float32", "bfloat16")
 CLASSIFIERS = ("linear", "hidden", "residual")
 DECAYS = ("decoupled", "l2")
@@ -65,9 +67,13 @@ class TrainingConfig:
         for name in ("batch_size", "epochs", "patience", "plateau_epochs", "width"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"training {name} should be 1 or more, got {getattr(self, name)}")
+        object.__setattr__(self, "balance_target", min(self.balance_target, EVEN))
+        if self.width > WIDEST:
+            raise ConfigError(f"training width should be {WIDEST} at most, got {self.width}")
+        if odd := [name for name, value in vars(self).items() if isinstance(value, float) and not math.isfinite(value)]:
+            raise ConfigError(f"training {odd[0]} should be a finite number, got {getattr(self, odd[0])}")
         if not (self.learning_rate > 0 and self.weight_decay >= 0 and self.balance_target > 0):
             raise ConfigError("training learning_rate and balance_target should be above 0, and weight_decay 0 or more")
-        object.__setattr__(self, "balance_target", min(self.balance_target, EVEN))
         if not 0 < self.plateau_decay <= 1:
             raise ConfigError(f"training plateau_decay should be in (0, 1], got {self.plateau_decay}")
         for name in ("dropout", "modality_dropout", "label_smoothing", "momentum"):

@@ -119,6 +119,11 @@ def defer(weight: nn.Parameter) -> list[tuple[Tensor, Tensor]]:
     return noted
 
 
+def undefer(weight: nn.Parameter) -> None:
+    """Let products with this weight make its gradient again."""
+    del weight.deferred  # type: ignore[attr-defined]
+
+
 class _Product(torch.autograd.Function):
     """Batched product that adds to the weights' gradient in place: a new one a step costs a fifth of the step."""
 

@@ -14,8 +14,8 @@ from fusion.inputs import Inputs, Reading, to_device
 from fusion.members import Member
 from fusion.plans import HeadPlan
 from fusion.splits import Split
-from fusion.study import run_heads
 from fusion.stack import Stack
+from fusion.study import run_heads
 from fusion.training import train_stacked
 from fusion.training_config import TrainingConfig
 from stores.block import ABSENT, FeatureBlock

@@ -130,3 +130,41 @@ def test_a_view_of_a_sample_that_was_dropped_from_its_repeat_is_refused(
 
 def block_id(position: int) -> str:
     return f"toy/{position:03d}"
+
+
+@pytest.mark.parametrize("constant", [0.1, 0.3, 1.7, -2.3e-4])
+def test_a_constant_that_has_no_exact_mean_is_centred_to_zero_all_the_same(
+    block: FeatureBlock, splits: list[Split], constant: float
+) -> None:
+    values = block.values["text"].astype(np.float32)
+    values[:, 2] = constant
+    values[splits[0].test[0], 2] = 1.5 * constant
+    odd = replace(block, values={**block.values, "text": values})
+    x = _read(_inputs(odd, splits[:1], "batch"), torch.arange(120)[None], torch.tensor([0]))["text"][0, :, 2]
+    assert (x[splits[0].train] == 0).all()
+    assert abs(x[splits[0].test[0]]) < 2
+
+
+def test_a_row_that_many_samples_share_counts_as_many_times_in_the_norm(
+    block: FeatureBlock, splits: list[Split]
+) -> None:
+    shared = block.rows["text"].copy()
+    shared[0, splits[0].train[:50]] = shared[0, splits[0].train[0]]  # a sentence that recurs
+    inputs = _inputs(replace(block, rows={**block.rows, "text": shared}), splits[:1], "batch")
+    train = _read(inputs, torch.from_numpy(splits[0].train)[None], torch.tensor([0]))["text"][0].numpy()
+    assert np.allclose(train.mean(axis=0), 0, atol=1e-4)
+    assert np.allclose(train.std(axis=0), 1, atol=1e-4)
+
+
+def test_memory_of_a_batch_is_used_again_for_fewer_members_and_may_be_written_to_after_scoring(
+    block: FeatureBlock, splits: list[Split], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fusion.inputs._IN_CACHE", 1)
+    inputs = _inputs(block, splits, "batch")
+    samples = torch.arange(120).expand(4, -1)
+    with torch.inference_mode():
+        whole = _read(inputs, samples, MEMBERS)["text"].clone()
+    kept = {name: memory.data_ptr() for name, memory in inputs._kept.items()}
+    fewer = _read(inputs, samples[:2, :60], torch.tensor([1, 3]))["text"]
+    assert torch.equal(fewer, whole[[1, 3], :60])
+    assert {name: memory.data_ptr() for name, memory in inputs._kept.items()} == kept

@@ -37,26 +37,30 @@ REPEATS = 10
 ALPHA = 0.05
 TRAINING = TrainingConfig(learning_rate=1e-2, batch_size=64, width=32, epochs=16, patience=5)
 CONFIG = {"tensor": {"width": 8}}  # 9^3 products instead of 33^3
-SLOWER = {
-    "misa": replace(TRAINING, learning_rate=2e-3, width=16, epochs=10)
-}  # sigmoids and a transformer's layer do not take such steps
+# The sigmoids and the transformer's layer of misa do not take such steps: it ends up predicting one class for all.
+SLOWER = {"misa": replace(TRAINING, learning_rate=2e-3, width=16, epochs=10)}
 TYPES = {name: find_plugin("fusion.heads", name, Head) for name in plugin_names("fusion.heads")}
-FUSIONS = [name for name, kind in TYPES.items() if kind.fewest > 1]
+FUSIONS = [
+    name
+    for name, kind in TYPES.items()
+    if kind.fewest == 2 and (kind.most is None or kind.most > 2) and set(kind.needs) <= set(PAIR)
+]
+Key = tuple[str, tuple[str, ...]]  # head, modalities
 
 
 def with_noise(head: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the modalities of a head with and without noise; who takes three at most has it beside two."""
-    return ((*("noise",), *PAIR), PAIR) if TYPES[head].most == 3 else (FOUR, TOLD)
+    return (("noise", *PAIR), PAIR) if TYPES[head].most == 3 else (FOUR, TOLD)
 
 
 class Found(NamedTuple):
     """What came out: macro F1 by repeat of every (head, modalities), the store, and the splits."""
 
-    scores: dict[tuple[str, tuple[str, ...]], np.ndarray]
+    scores: dict[Key, np.ndarray]
     store: StudyStore
     splits: list[Split]
 
-    def p_above(self, pairs: Sequence[tuple[tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]]]]) -> list[float]:
+    def p_above(self, pairs: Sequence[tuple[Key, Key]]) -> list[float]:
         """Return one-sided p of `a above b` for every pair, by the corrected resampled t, Holm over the pairs."""
         ratio = sum(len(s.test) for s in self.splits) / sum(len(s.train) for s in self.splits)
         design = Design(overlap=True, ratio=ratio, alpha=ALPHA)
@@ -104,16 +108,16 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     return Found(_scores(store), store, splits)
 
 
-def _scores(store: StudyStore) -> dict[tuple[str, tuple[str, ...]], np.ndarray]:
+def _scores(store: StudyStore) -> dict[Key, np.ndarray]:
     runs = store.runs()
     assert runs is not None
     table = store.predictions(runs["run_id"].to_pylist())
     preferred = np.array(table["posterior"].to_pylist()).argmax(axis=1)
     labels, whose = table["label"].to_numpy(), np.array(table["run_id"].to_pylist())
-    scores: dict[tuple[str, tuple[str, ...]], np.ndarray] = {}
+    scores: dict[Key, np.ndarray] = {}
     for run in runs.to_pylist():
         own = whose == run["run_id"]
-        key = (run["head"], tuple(run["model"].split("[")[1][:-1].split("+")))
+        key = (run["head"], tuple(run["modalities"].split("+")))
         scores.setdefault(key, np.full(REPEATS, np.nan))[run["repeat"]] = f1_score(
             labels[own], preferred[own], average="macro"
         )
@@ -143,7 +147,7 @@ def test_every_strategy_on_all_that_tells_is_above_every_single_modality(found: 
 
 
 def test_no_strategy_is_found_to_gain_by_noise(found: Found) -> None:
-    pairs = [tuple((head, modalities) for modalities in with_noise(head)) for head in FUSIONS]
+    pairs = [((head, noisy), (head, clean)) for head in FUSIONS for noisy, clean in [with_noise(head)]]
     for pair, p in zip(pairs, found.p_above(pairs), strict=True):
         assert p > ALPHA, pair
 
@@ -162,7 +166,7 @@ def test_class_weights_name_the_modality_each_emotion_was_planted_in(found: Foun
     weights = _weights(found, "class_weighted", TOLD)
     for planted, told in PLANTED.items():
         for label in told:
-            assert max(TOLD, key=lambda m, label=label: weights[m, label]) == planted, label
+            assert max((weights[m, label], m) for m in TOLD)[1] == planted, label
 
 
 @pytest.mark.parametrize("head", ["weighted", "class_weighted", "gated", "confidence"])

@@ -15,7 +15,7 @@ from fusion.heads.weighted import Weighted, WeightedConfig
 from fusion.inputs import Inputs, to_device
 from fusion.members import Member, Trainee
 from fusion.readings import epoch_readings
-from fusion.splits import Split
+from fusion.splits import ProtocolConfig, Split, make_splits
 from fusion.stack import Stack
 from fusion.training import cross_entropies, train_stacked
 from fusion.training_config import TrainingConfig
@@ -332,8 +332,51 @@ def test_a_feature_that_is_not_finite_is_named(block: FeatureBlock, splits: list
 
 @pytest.mark.parametrize(
     "setting",
-    [{"epochs": 0}, {"learning_rate": 0.0}, {"dropout": 1.0}, {"plateau_decay": 0.0}, {"input_norm": "group"}],
+    [
+        {"width": 100_000},
+        {"learning_rate": float("inf")},
+        {"weight_decay": float("inf")},
+        {"epochs": 0},
+        {"learning_rate": 0.0},
+        {"dropout": 1.0},
+        {"plateau_decay": 0.0},
+        {"input_norm": "group"},
+        {"optimiser": "adamw"},
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(setting: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(setting))):
         TrainingConfig(**setting)
+
+
+def test_a_stack_whose_smote_member_ends_first_goes_on(
+    block: FeatureBlock, splits: list[Split], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fusion.inputs._IN_CACHE", 1)
+    own = [{"balance": "smote", "balance_target": 1.0, "epochs": 2}, {}, {}, {}]
+    uneven = replace(block, labels=np.where(np.arange(120) % 5 == 0, 2, block.labels % 2))
+    split = make_splits(uneven.labels, uneven.groups, 3, ProtocolConfig(repeats=4), seed=0)
+    fitted = _train(uneven, split, replace(FAST, batch_size=len(split[0].val)), settings=own)
+    assert len(fitted[0].curves) == 2
+    assert len(fitted[1].curves) > 2
+
+
+def test_a_trained_stack_has_gradients_of_its_own_again(
+    block: FeatureBlock, splits: list[Split], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fusion.optimiser._WIDE", 1)
+    inputs = Inputs(block, to_device(block, torch.device("cpu")), ("text",), splits[:2], "batch")
+    members = [Member(split=split, seed=1, training=FAST) for split in splits[:2]]
+    head = train_stacked(partial(Concat, HeadConfig()), block, inputs, members).head.eval()
+    x, present = torch.ones(2, 5, 6), torch.ones(2, 5, 1, dtype=torch.bool)
+    head.zero_grad()
+    head({"text": x}, present).square().sum().backward()
+    assert all(p.grad is not None for name, p in head.named_parameters() if name != "absent")
+
+
+def test_a_training_part_in_which_nobody_has_the_modality_is_refused_by_name(
+    block: FeatureBlock, splits: list[Split]
+) -> None:
+    block.rows["text"][0, splits[0].train] = ABSENT
+    with pytest.raises(TrainingError, match=r"repeat 0: none of \d+ training samples has text"):
+        _train(block, splits, members=(0,), modalities=("text",))

@@ -161,5 +161,5 @@ def test_run_ids_are_pinned():
         repeat=3,
         training={"epochs": 5},
     )
-    assert spec.id == "weighted-f3f198cd91a8"
+    assert spec.id == "weighted-722c7d9fc9ca"
     assert spec.model == "weighted[image+text]"
