@@ -31,6 +31,10 @@ class Candidates:
     classes: tuple[str, ...]
     excluded: Mapping[str, str]
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(sample.id for sample in self.samples)
+
     def splits(self, config: StudyConfig) -> list[Split]:
         """Return the splits every head shares; they depend on labels, groups and the seed alone.
 

@@ -14,7 +14,6 @@ from flows.feature_plan import PER_REPEAT
 from flows.features import Feature
 from flows.study_config import StudyConfig
 from fusion.splits import Split
-from stores.block import FeatureBlock
 from stores.encoders import Trainee
 from stores.manifest import Manifest
 
@@ -193,14 +192,15 @@ def samples_table(
     return pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in names]))
 
 
-def splits_table(splits: Sequence[Split], block: FeatureBlock) -> pa.Table:
+def splits_table(splits: Sequence[Split], sample_ids: Sequence[str]) -> pa.Table:
     """Return `splits.parquet`: one row a (repeat, sample)."""
-    rows = [
-        {"repeat": split.repeat, "sample_id": block.sample_ids[i], "part": part}
-        for split in splits
-        for part in PARTS
-        for i in getattr(split, part)
-    ]
-    return pa.Table.from_pylist(
-        rows, pa.schema([("repeat", pa.int32()), ("sample_id", pa.string()), ("part", pa.string())])
+    parts = [(split.repeat, part, getattr(split, part)) for split in splits for part in PARTS]
+    sizes = [len(positions) for *_, positions in parts]
+    everybody = pa.array(np.concatenate([positions for *_, positions in parts]), pa.int64())
+    return pa.table(
+        {
+            "repeat": pa.array(np.repeat([repeat for repeat, *_ in parts], sizes), pa.int32()),
+            "sample_id": pa.array(sample_ids, pa.string()).take(everybody),
+            "part": pa.array(np.repeat([part for _, part, _ in parts], sizes), pa.string()),
+        }
     )

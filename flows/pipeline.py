@@ -7,6 +7,7 @@ from flows.candidates import Cast, choose
 from flows.encoder_plans import Trained, extractor_of, plan_all
 from flows.features import Feature, Workbench, extract_frozen, extract_trained
 from flows.grids import in_words
+from flows.promised import promise_splits
 from flows.snapshot import take_snapshot
 from flows.study_config import StudyConfig
 from flows.training import train_encoders
@@ -64,8 +65,10 @@ def cast_study(config: StudyConfig, manifest: Manifest) -> Cast:
 def train(config: StudyConfig, manifest: Manifest, cast: Cast | None, bench: Workbench) -> Extracted:
     """Extract the frozen features and train the encoders; their own features are not extracted yet.
 
-    `cast` may be None unless the study needs one.
+    `cast` may be None unless the study needs one; its splits are written down before anything else.
     """
+    if cast is not None:
+        promise_splits(config.name, cast, bench.root)
     frozen = with_views(extract_frozen(config, manifest, bench), cast, bench)
     planned = plan_all(config, manifest, cast, bench.root)
     frozen = with_upstream_views(frozen, config, manifest, planned, cast, bench)

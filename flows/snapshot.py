@@ -11,6 +11,8 @@ from flows.candidates import Candidates, Cast
 from flows.facts import samples_table, splits_table, study_facts, warnings
 from flows.features import Feature
 from flows.leakage import check_encoders, trainees_of
+from flows.masking import check_modalities, gaps
+from flows.promised import check_promise
 from flows.study_config import StudyConfig
 from fusion.splits import Split
 from stores.block import ABSENT, FeatureBlock, gather_all
@@ -66,13 +68,18 @@ def take_snapshot(
 ) -> Snapshot:
     """Align the features, refuse leakage, drop who lacks rows from every part, and write the study down.
 
-    Raises LeakageError, or ConfigError if a training part is left without one of the classes or modalities.
+    Raises LeakageError, ConfigError if a training part is left without one of the classes or modalities, or a
+    validation part without one of the modalities, or StoreError if the splits are not those written down before.
     """
+    check_promise(config.name, cast, root)
     aligned = _align(config, cast, features)
     trainees = {m: trainees_of(features[m], manifest, root) for m in config.modalities if features[m].encoders}
     check_encoders(config, cast, features, trainees, aligned.keys)
     filtered = _filter(config, cast, features, aligned.block)
-    told = warnings(config, cast, filtered.splits, aligned.keys, trainees)
+    told = [
+        *warnings(config, cast, filtered.splits, aligned.keys, trainees),
+        *gaps(filtered.splits, aligned.block),
+    ]
     store = _write_down(config, manifest, cast, features, aligned, filtered, told, root)
     views = {m: _trained_on(rows, filtered.splits, len(cast.splits)) for m, rows in aligned.views.items()}
     return Snapshot(block=replace(aligned.block, views=views), splits=filtered.splits, store=store)
@@ -138,7 +145,7 @@ def _filter(config: StudyConfig, cast: Cast, features: Mapping[str, Feature], bl
         )
     for split in kept:
         _check_classes(split, block)
-        _check_modalities(split, block)
+        check_modalities(split, block)
     excluded = dict(cast.candidates.excluded)
     for i in np.flatnonzero(dropped):
         excluded[block.sample_ids[i]] = _reason(cast.candidates.samples[i], [m for m in lost if lost[m][i]])
@@ -165,7 +172,7 @@ def _write_down(
         "warnings": list(told),
     }
     samples = samples_table(manifest, cast.candidates, config, filtered.excluded)
-    splits = splits_table(filtered.splits, aligned.block)
+    splits = splits_table(filtered.splits, aligned.block.sample_ids)
     return StudyStore.create(root, short_id("study", identity), facts, samples, splits)
 
 
@@ -219,15 +226,6 @@ def _check_classes(split: Split, block: FeatureBlock) -> None:
             f"repeat {split.repeat}: no training sample of {names} is left once incomplete samples are dropped: "
             "drop the class from the corpus settings, or use fewer modalities"
         )
-
-
-def _check_modalities(split: Split, block: FeatureBlock) -> None:
-    for m in block.modalities:
-        if (block.repeat_rows(m, split.repeat)[split.train] == ABSENT).all():
-            raise ConfigError(
-                f"repeat {split.repeat}: no training sample has {m}: take [features.{m}] out of the study, or look in "
-                "the quarantine for what became of it"
-            )
 
 
 def _identity(

@@ -14,7 +14,7 @@ from fusion.robustness import RobustnessConfig
 from fusion.search import SearchConfig
 from fusion.spaces import named_space
 from fusion.splits import ProtocolConfig
-from fusion.training_config import TrainingConfig, with_preset
+from fusion.training_config import PRESETS, TrainingConfig, with_preset
 from reports.report import ReportConfig
 from stores.errors import ConfigError
 from stores.plugins import find_plugin, plugin_names
@@ -61,6 +61,8 @@ class HeadTable:
 
     def __post_init__(self) -> None:
         if self.subsets is not None:
+            if not self.subsets:
+                raise ConfigError("subsets names none: leave the key out to run on all that make sense, or the head")
             object.__setattr__(self, "subsets", tuple(tuple(sorted(subset)) for subset in self.subsets))
 
 
@@ -178,14 +180,26 @@ def _training(table: Mapping[str, Any], where: str) -> TrainingConfig:
 
 
 def _variants(content: Mapping[str, Any]) -> dict[str, TrainingConfig]:
-    """Return `[variants.<name>]`: each says what it does otherwise than `[training]`."""
+    """Return `[variants.<name>]`: each says what it does otherwise than `[training]`.
+
+    The settings of a preset it names come before the study's own.
+    """
     base = table_of(content, "training", where="study file")
     own = table_of(content, "variants", where="study file")
     if odd := [name for name in own if not _VARIANT.fullmatch(name)]:
         raise ConfigError(f"[variants] names should be lower-case words such as class_weights, got {odd[0]!r}")
-    return {
-        name: _training({**base, **table_of(own, name, where="variants")}, where=f"variants.{name}") for name in own
-    }
+    found = {}
+    for name in own:
+        table = table_of(own, name, where="variants")
+        preset = _preset(table["preset"]) if table.get("preset") in PRESETS else {}
+        found[name] = _training({**base, **preset, **table}, where=f"variants.{name}")
+    return found
+
+
+def _preset(name: str) -> dict[str, Any]:
+    """Return all that presets decide as this one has it; `paper` has the defaults."""
+    decided = {key for settings in PRESETS.values() for key in settings}
+    return {key: getattr(TrainingConfig, key) for key in decided} | dict(PRESETS[name])
 
 
 def _search(content: Mapping[str, Any]) -> SearchConfig | None:

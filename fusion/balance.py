@@ -138,10 +138,20 @@ def _neighbours(
         space = np.hstack(
             [_standardised(block.values[m], r, train, own) for m, r in zip(modalities, rows, strict=True)]
         )
-        near = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(own) - 1)).fit(space).kneighbors(return_distance=False)
-        chosen = near[np.searchsorted(own, extra[asked]), rng.integers(near.shape[1], size=len(asked))]
-        partners[asked] = own[chosen]
+        drawn, whose = np.unique(extra[asked], return_inverse=True)
+        near = _nearest(space, np.searchsorted(own, drawn))
+        partners[asked] = own[near[whose, rng.integers(near.shape[1], size=len(asked))]]
     return partners
+
+
+def _nearest(space: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Return (len(at), k) int64: the rows of `space` nearest to each of its rows `at`, that row itself left out."""
+    count = min(NEIGHBOURS, len(space) - 1)
+    near = NearestNeighbors(n_neighbors=count + 1).fit(space).kneighbors(space[at], return_distance=False)
+    others = near != at[:, None]
+    others[others.all(axis=1), -1] = False  # so many rows equal it that it is not among its own nearest
+    found: np.ndarray = near[others].reshape(len(at), count)
+    return found
 
 
 def _standardised(values: np.ndarray, rows: np.ndarray, train: np.ndarray, own: np.ndarray) -> np.ndarray:

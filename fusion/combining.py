@@ -1,10 +1,8 @@
 """Combine stored posteriors of single modalities: who has a say, how sure each voter really is, and the prior."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pyarrow as pa
 
 from fusion.calibration import fit_temperatures, soften
 from fusion.heads._head import Combiner
@@ -24,13 +22,12 @@ def combine_stored(
     store: StudyStore,
 ) -> list[dict[str, Scored]]:
     """Return val and test of each split, from the runs `read[i][modality]` of single modalities."""
-    ids = [run for own in read for run in own.values()]
-    stored = {part: _posteriors(store.predictions(ids, part)) for part in PARTS}
+    whose = {run: split for split, own in zip(splits, read, strict=True) for run in own.values()}
+    stored = {part: stored_posteriors(store, block, whose, part) for part in PARTS}
     found = []
     for split, own in zip(splits, read, strict=True):
-        votes = {part: _votes(block, getattr(split, part), own, stored[part]) for part in PARTS}
-        present = {part: _present(block, split, part, tuple(own)) for part in PARTS}
-        found.append(combine_parts(combiner, block, split, votes, present))
+        votes = {part: {m: stored[part][run] for m, run in own.items()} for part in PARTS}
+        found.append(combine_parts(combiner, block, split, votes, present_of(block, split, tuple(own))))
     return found
 
 
@@ -58,25 +55,22 @@ def combine_parts(
     return found
 
 
-def _votes(
-    block: FeatureBlock,
-    positions: np.ndarray,
-    read: Mapping[str, str],
-    stored: Mapping[str, Mapping[str, np.ndarray]],
+def present_of(block: FeatureBlock, split: Split, modalities: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+    """Return who of a split has what: (n,) bool by part and modality."""
+    there = {m: block.repeat_rows(m, split.repeat) != ABSENT for m in modalities}
+    return {part: {m: own[getattr(split, part)] for m, own in there.items()} for part in PARTS}
+
+
+def stored_posteriors(
+    store: StudyStore, block: FeatureBlock, splits: Mapping[str, Split], part: str
 ) -> dict[str, np.ndarray]:
-    names = [block.sample_ids[i] for i in positions]
-    return {m: np.stack([stored[run][name] for name in names]) for m, run in read.items()}
-
-
-def _present(block: FeatureBlock, split: Split, part: str, modalities: Sequence[str]) -> dict[str, np.ndarray]:
-    positions = getattr(split, part)
-    return {m: block.repeat_rows(m, split.repeat)[positions] != ABSENT for m in modalities}
-
-
-def _posteriors(table: pa.Table) -> dict[str, dict[str, np.ndarray]]:
-    """Return posteriors (K,) by run id and sample id."""
-    found: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
-    rows = np.array(table["posterior"].to_pylist(), dtype=np.float32)
-    for run, sample, row in zip(table["run_id"].to_pylist(), table["sample_id"].to_pylist(), rows, strict=True):
-        found[run][sample] = row
+    """Return what is stored of each run, (n, K) float32 in the order of its split's part. Raises NotFound."""
+    table = store.predictions(list(splits), part)  # sorted by run and sample
+    rows = table["posterior"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+    runs, starts = np.unique(table["run_id"].to_numpy(zero_copy_only=False).astype(str), return_index=True)
+    found = {}
+    for run, own in zip(runs, np.split(rows, starts[1:]), strict=True):
+        names = [block.sample_ids[i] for i in getattr(splits[run], part)]
+        found[str(run)] = np.empty_like(own)
+        found[str(run)][sorted(range(len(names)), key=names.__getitem__)] = own
     return found

@@ -49,18 +49,22 @@ class Subject:
 def measure_latency(study: Study) -> int:
     """Time every model of a study at every batch size it has not been timed at; return how many were timed.
 
-    A model has the settings of its first repeat. The rows are written in one piece.
+    A model has the settings of the run of its first repeat: with others it is another run, and timed again. The rows
+    are written in one piece.
     """
-    done = {(row["model"], row["batch"]) for row in study.store.log(_LOG).to_pylist()}
-    first = study.splits[0]
-    models = {study.spec(plan, subset, first).model: (plan, subset) for plan in study.plans for subset in plan.subsets}
-    lacking = [(model, batch) for model in models for batch in BATCHES if (model, batch) not in done]
+    done = {(row["run_id"], row["batch"]) for row in study.store.log(_LOG).to_pylist()}
+    planned = [(plan, subset) for plan in study.plans for subset in plan.subsets]
+    specs = [study.spec(plan, subset, study.splits[0]) for plan, subset in planned]
+    runs = {spec.id: (spec.model, *own) for spec, own in zip(specs, planned, strict=True)}
+    lacking = [(run, batch) for run in runs for batch in BATCHES if (run, batch) not in done]
     if not lacking:
         return 0
     study.report.start(_LOG, len(lacking), "measurements")
     hyper, rows = hyper_of(study.store), []
-    for model, batch in lacking:
-        rows.append({"model": model, "batch": batch, **_measure(_subject(study, *models[model], hyper), batch)})
+    for run, batch in lacking:
+        model, plan, subset = runs[run]
+        measured = _measure(_subject(study, plan, subset, hyper), batch)
+        rows.append({"model": model, "batch": batch, **measured, "run_id": run})
         study.report.advance(_LOG)
     study.store.append(_LOG, rows)
     study.report.finish(_LOG)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from fusion.combining import stored_posteriors
 from fusion.errors import NotReproduced
 from fusion.heads._head import FusionHead, HeadConfig
 from fusion.plans import HeadPlan
@@ -15,7 +16,6 @@ from fusion.splits import Split
 from fusion.stack import Stack
 from fusion.study import Job, Study
 from fusion.training_config import TrainingConfig
-from stores.block import FeatureBlock
 from stores.settings import build
 from stores.studies import RunSpec, StudyStore
 
@@ -55,21 +55,6 @@ def settings_of(plan: HeadPlan, hyper: Mapping[str, Any]) -> tuple[HeadConfig, T
     config, training = with_settings(hyper, plan.settings, plan.training)
     typed = build(type(config), asdict(config), where=f"heads.{plan.head}")  # JSON has no tuples
     return typed, build(TrainingConfig, asdict(training), where="training")
-
-
-def stored_posteriors(
-    store: StudyStore, block: FeatureBlock, splits: Mapping[str, Split], part: str
-) -> dict[str, np.ndarray]:
-    """Return what is stored of each run, (n, K) float32 in the order of its split's part. Raises NotFound."""
-    table = store.predictions(list(splits), part)  # sorted by run and sample
-    rows = table["posterior"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
-    runs, starts = np.unique(table["run_id"].to_numpy(zero_copy_only=False).astype(str), return_index=True)
-    found = {}
-    for run, own in zip(runs, np.split(rows, starts[1:]), strict=True):
-        names = [block.sample_ids[i] for i in getattr(splits[run], part)]
-        found[str(run)] = np.empty_like(own)
-        found[str(run)][sorted(range(len(names)), key=names.__getitem__)] = own
-    return found
 
 
 def _check(job: Job, again: np.ndarray, stored: np.ndarray) -> None:

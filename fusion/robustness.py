@@ -10,20 +10,18 @@ from typing import Any, cast
 
 import numpy as np
 
-from fusion.combining import combine_parts
+from fusion.combining import PARTS, combine_parts, present_of, stored_posteriors
 from fusion.disturbances import Disturbance, Noise, Removed
 from fusion.heads._head import Combiner
 from fusion.plans import HeadPlan, voter_of
-from fusion.repetition import stored_posteriors, train_again
+from fusion.repetition import train_again
 from fusion.splits import Split
 from fusion.stack import Stack
 from fusion.study import Study
-from stores.block import ABSENT
 from stores.errors import ConfigError
 from stores.studies import RunSpec, StudyStore
 
 PURPOSE = "robustness"  # of an opening of a test part, and the name of the log
-_PARTS = ("val", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +177,7 @@ class _Pass:
         """Combine what the voters of one model say; temperatures stay those of the clean validation part."""
         voters = [self._voters(curve) for curve in curves]
         splits = {run: curve.split for curve, read in zip(curves, voters, strict=True) for run in read.values()}
-        clean = {part: stored_posteriors(self.study.store, self.study.block, splits, part) for part in _PARTS}
+        clean = {part: stored_posteriors(self.study.store, self.study.block, splits, part) for part in PARTS}
         self.study.store.open_test([curve.spec.id for curve in curves], PURPOSE)
         combiner = cast(type[Combiner], curves[0].plan.type)(curves[0].plan.settings)
         rows: list[dict[str, Any]] = []
@@ -194,11 +192,9 @@ class _Pass:
 
     def _present(self, curve: _Curve, point: Disturbance) -> dict[str, dict[str, np.ndarray]]:
         """Return who has what, (n,) bool by part and modality, when the test part has lost what a condition takes."""
-        block, split = self.study.block, curve.split
-        there = {m: block.repeat_rows(m, split.repeat) != ABSENT for m in curve.spec.modalities}
-        found = {part: {m: own[getattr(split, part)] for m, own in there.items()} for part in _PARTS}
+        found = present_of(self.study.block, curve.split, curve.spec.modalities)
         if isinstance(point, Removed):
-            found["test"][point.modality] = np.zeros(len(split.test), dtype=bool)
+            found["test"][point.modality] = np.zeros(len(curve.split.test), dtype=bool)
         return found
 
     def _rows(self, curve: _Curve, point: Disturbance, posteriors: np.ndarray) -> list[dict[str, Any]]:

@@ -79,6 +79,11 @@ class Split:
     test: np.ndarray
     encoder: np.ndarray = field(default_factory=_nobody)
 
+    @property
+    def parts(self) -> bytes:
+        """Who validates and who tests: what different repeats differ in."""
+        return self.val.tobytes() + b"|" + self.test.tobytes()
+
 
 def merge_groups(columns: Sequence[Sequence[str | None]]) -> np.ndarray:
     """Return one group name a sample, (n,) str: samples that share a value of any column are one group.
@@ -153,7 +158,7 @@ class _Draw:
             rest, test = self._cut(self.everyone, self.protocol.test, rng)
             split = self._split(len(found), rest, test, rng)
             if self._sound(split):
-                found.setdefault(split.val.tobytes() + b"|" + split.test.tobytes(), split)
+                found.setdefault(split.parts, split)
             if len(found) == wanted:
                 return list(found.values())
         raise SplitError(
@@ -171,14 +176,30 @@ class _Draw:
             if all(self._testable(test) for test in tests):
                 found.setdefault(frozenset(test.tobytes() for test in tests), tests)
             if len(found) == wanted:
-                tests = [test for dealt in found.values() for test in dealt]
-                rests = [np.setdiff1d(self.everyone, test) for test in tests]
-                return [self._retried(i, *parts, rng) for i, parts in enumerate(zip(rests, tests, strict=True))]
+                return self._told_apart([test for dealt in found.values() for test in dealt], rng)
         raise SplitError(
             f"the protocol asks for {wanted} different rounds of {folds} folds, but {len(np.unique(self.groups))} "
             f"groups give only {len(found)} ({_DRAWS * wanted} draws): ask for fewer rounds or folds, or split by a "
             "finer group"
         )
+
+    def _told_apart(self, tests: Sequence[np.ndarray], rng: np.random.Generator) -> list[Split]:
+        """Return a split for each test part; one that recurs in another round is validated on others."""
+        found: dict[bytes, Split] = {}
+        for repeat, test in enumerate(tests):
+            rest = np.setdiff1d(self.everyone, test)
+            for _ in range(_DRAWS):
+                split = self._retried(repeat, rest, test, rng)
+                if found.setdefault(split.parts, split) is split:
+                    break
+        if len(found) < len(tests):
+            raise SplitError(
+                f"the protocol asks for {len(tests)} different splits, but in {self.protocol.rounds} rounds of "
+                f"{self.protocol.folds} folds {len(np.unique(self.groups))} groups give only {len(found)} that differ "
+                f"in validation or test ({_DRAWS} draws each): ask for fewer rounds or other folds, or split by a "
+                "finer group"
+            )
+        return list(found.values())
 
     def leave_one_group_out(self, rng: np.random.Generator) -> list[Split]:
         if (count := len(np.unique(self.groups))) < 3:

@@ -11,7 +11,7 @@ import torch
 
 from fusion.choosing import Chooser
 from fusion.combining import combine_stored
-from fusion.errors import TrainingError
+from fusion.errors import SplitError, TrainingError
 from fusion.heads._head import Combiner, FusionHead, HeadConfig
 from fusion.inputs import to_device
 from fusion.members import Member, member_seed
@@ -104,6 +104,10 @@ class Study:
     seed: int
     report: Progress
 
+    def __post_init__(self) -> None:
+        if not self.splits:
+            raise SplitError("a study needs one split or more to run its heads on, got none: make_splits draws them")
+
     def run(self) -> RunBooks:
         """Train and store every planned run that is not sealed yet; combiners come last and read stored posteriors.
 
@@ -150,7 +154,12 @@ class Study:
         config, search = asdict(plan.settings), plan.searched
         if plan.combines:
             voter = voter_of(self.plans, plan, subset)
-            config["reads"] = {"head": voter.head, "version": voter.type.version, "config": asdict(voter.settings)}
+            config["reads"] = {
+                "head": voter.head,
+                "version": voter.type.version,
+                "config": asdict(voter.settings),
+                "training": asdict(voter.training),
+            }
             search = voter.searched
         training = asdict(plan.training)
         return RunSpec(

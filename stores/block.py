@@ -71,12 +71,6 @@ class FeatureBlock:
             views={m: self.repeat_views(m, repeat)[None, :, positions] for m in self.views},
         )
 
-    def complete(self, modalities: Sequence[str] | None = None) -> np.ndarray:
-        """Return (n,) bool: samples that have every given modality in every repeat."""
-        chosen = self.modalities if modalities is None else modalities
-        found: np.ndarray = np.all([(self.rows[m] != ABSENT).all(axis=0) for m in chosen], axis=0)
-        return found
-
 
 class Gathered(NamedTuple):
     """One modality of a block: values (rows, dim) and rows (stores, n) int64; `found` is where they come from."""
@@ -96,6 +90,8 @@ def gather_all(
 ) -> dict[str, Gathered]:
     """Gather several modalities: while the rows of one are read, those of the next are looked up.
 
+    Each modality is read from one store for all repeats, or from one a repeat. Of its keys there is one a sample (a
+    list, or faster a column), None where the sample has none; a key without a sealed row is ABSENT too.
     `readable[modality]`, where given, is (stores, n) bool: what is False there is ABSENT, whatever a store holds.
     """
     with ThreadPoolExecutor(1) as reader:
@@ -106,15 +102,6 @@ def gather_all(
         for done in reading:
             done.result()
     return found
-
-
-def gather(stores: Sequence[FeatureStore], keys: Sequence[str | None] | pa.Array) -> Gathered:
-    """Return one modality from one store for all repeats, or from one a repeat.
-
-    `keys` has one content key a sample (a list, or faster a column), None where the sample has none; a key without a
-    sealed row is ABSENT too.
-    """
-    return gather_all({"": (stores, keys)})[""]
 
 
 def _looked_up(

@@ -153,7 +153,7 @@ def _made_by(root: Root, encoder: str) -> list[str]:
 
 
 def _of_study(root: Root, study: str, files: "_Files") -> Iterator[Litter]:
-    if study.endswith(".json"):
+    if study.endswith((".json", ".splits.parquet")):
         return
     if not root.exists("studies", study, "study.json"):
         yield files.litter([f"studies/{study}"], "a study that was never finished")

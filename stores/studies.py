@@ -50,7 +50,7 @@ LOGS: Mapping[str, pa.Schema] = {
             ("value", _FLOAT),
         ]
     ),
-    # one row a (model, batch); times in microseconds a call
+    # one row a (run, batch), of the first repeat of each model at the time; times in microseconds a call
     "latency": pa.schema(
         [
             ("model", _TEXT),
@@ -61,6 +61,7 @@ LOGS: Mapping[str, pa.Schema] = {
             ("input_width", _COUNT),
             ("flops", _COUNT),
             ("device", _TEXT),
+            ("run_id", _TEXT),
         ]
     ),
 }
@@ -144,11 +145,15 @@ class StudyStore:
         store = cls(root, study_id)
         text = json_text({"format_version": FORMAT, "id": study_id, **dict(facts)}).encode()
         same = root.exists(store.folder, "study.json") and root.read(store.folder, "study.json") == text
-        if not same or not store.samples().equals(samples):
+        if not same or not store._holds(samples, "samples") or not store._holds(splits, "splits"):
             root.put_table(samples, store.folder, "samples.parquet")
             root.put_table(splits, store.folder, "splits.parquet")
             root.put(text, store.folder, "study.json")
         return store
+
+    def _holds(self, table: pa.Table, name: str) -> bool:
+        there = self.root.exists(self.folder, f"{name}.parquet")
+        return there and bool(self.root.read_table(self.folder, f"{name}.parquet").equals(table))
 
     @classmethod
     def open(cls, root: Root, study_id: str) -> "StudyStore":
@@ -272,7 +277,7 @@ class StudyStore:
 
 _ONCE: Mapping[str, Sequence[str]] = {
     "robustness": ("run_id", "condition", "modality", "level", "metric"),
-    "latency": ("model", "batch"),
+    "latency": ("model", "batch", "run_id"),
 }
 _WEIGHTS = pa.schema([("run_id", _TEXT), ("modality", _TEXT), ("weight", _FLOAT), ("label", _TEXT)])
 _SINCE: Mapping[str, pa.Schema] = {  # columns that older parts lack, and read as null

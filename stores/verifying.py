@@ -101,6 +101,8 @@ def _checks(root: Root, verdict: Verdict) -> Iterator[tuple[str, Callable[[], ob
             yield from _study_checks(StudyStore(root, name))
         elif name.endswith(".latest.json"):
             yield f"studies/{name}", partial(root.read_json, "studies", name)
+        elif name.endswith(".splits.parquet"):
+            yield f"studies/{name}", partial(root.read_table, "studies", name)
         else:
             verdict.litter.append(f"studies/{name}")
 

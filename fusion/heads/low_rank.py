@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from fusion.heads._head import Frame, FusionHead, HeadConfig
@@ -28,8 +29,9 @@ class LowRank(FusionHead):
     at the training's width: without a tensor nothing has to be narrowed first.
     Source: Liu, Shen, Lakshminarasimhan, Liang, Zadeh and Morency, Efficient Low-rank Multimodal Fusion, ACL 2018.
     There the networks that make `z_m` are trained with the fusion, and `h` is the prediction; here the features are
-    cached vectors of frozen encoders, and the classifier all heads share follows. The start is that of a linear layer
-    for `F` and Xavier's for `w`; there it is Xavier's for both.
+    cached vectors of frozen encoders, and the classifier all heads share follows. What `F` makes of the 1 starts at 1,
+    so the product starts close to a sum of its parts: from Xavier's start, as there, it is almost purely a product of
+    all modalities, which on frozen features is learned by heart before anything simpler is found.
     """
 
     version = 1
@@ -41,6 +43,10 @@ class LowRank(FusionHead):
         self.factors = nn.ModuleDict(
             {m: self.linear(frame.hidden, config.rank * frame.hidden) for m in frame.modalities}
         )
+        with torch.no_grad():
+            for name, parameter in self.factors.named_parameters():
+                if name.endswith("bias"):
+                    parameter.fill_(1.0)
         self.rank_weights = self.parameter(config.rank, deviation=(2 / (1 + config.rank)) ** 0.5)
         self.bias = self.parameter(1, frame.hidden)
         self.classify = self.classifier(frame.hidden)

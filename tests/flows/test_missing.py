@@ -121,3 +121,41 @@ def test_a_modality_nobody_in_a_training_part_has_is_refused(gappy: Any) -> None
         row["image"] = ""
     with pytest.raises(ConfigError, match=r"repeat 0: no training sample has image: take \[features.image\] out"):
         run(gappy)
+
+
+def _fixed(gappy: Any) -> None:
+    """Speakers 4 and 5 train, 6 validates and 7 is tested on."""
+    for row in gappy.rows[8:]:
+        row["split"] = {"s6": "val", "s7": "test"}.get(row["speaker"], "train")
+    gappy.replace('kind = "leave-one-group-out"', 'kind = "fixed"\nrepeats = 2')
+    gappy.replace("[study]", MASKED)
+
+
+def test_a_modality_nobody_in_a_validation_part_has_is_refused_with_the_numbers(gappy: Any) -> None:
+    _fixed(gappy)
+    for row in gappy.rows:
+        if row["speaker"] == "s6":
+            row["image"] = ""
+    with pytest.raises(ConfigError, match=r"repeat 0: none of 2 validation samples has image, and 2 of 3 training"):
+        run(gappy)
+
+
+def test_a_test_part_or_a_class_in_training_without_a_modality_is_told(gappy: Any) -> None:
+    _fixed(gappy)
+    for row in gappy.rows:
+        if row["speaker"] == "s7":
+            row["audio"] = ""
+    store = run(gappy)[1]
+    # of those who train, 5_anger has nothing: anger is 4_anger; joy is 4_joy without a picture, and 5_joy
+    told = [warning for warning in store.facts()["warnings"] if warning.startswith("un")]
+    assert told == ["untested_speech: no test sample has speech in repeats 0, 1; heads on it alone predict the prior"]
+
+
+def test_a_class_whose_training_samples_all_lack_a_modality_is_told(gappy: Any) -> None:
+    _fixed(gappy)
+    for row in gappy.rows:
+        if row["id"] == "4_anger":
+            row["image"] = ""
+    store = run(gappy)[1]
+    told = [warning for warning in store.facts()["warnings"] if warning.startswith("un")]
+    assert told == ["untrained_image: no training sample of anger has image in repeats 0, 1"]

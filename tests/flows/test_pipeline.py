@@ -281,6 +281,7 @@ def test_a_part_left_without_samples_is_dropped_and_said(
     ("old", "new", "message"),
     [
         ("[heads.unimodal]", "[heads.unimodal]\nsubsets = 3", r"\[heads.unimodal\] subsets"),
+        ("[heads.unimodal]", "[heads.unimodal]\nsubsets = []", r"\[heads.unimodal\] subsets names none"),
         ("[heads.unimodal]", '[heads.unimodal]\nwidth = "a"', "unknown key 'width'"),
         ("seed = 1\n", "seed = -1\n", "seed an integer from 0"),
         (

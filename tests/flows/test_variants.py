@@ -12,6 +12,7 @@ import pytest
 from flows.jobs import Options, run_job
 from flows.pipeline import check_study
 from flows.study_config import parse_study
+from fusion.training_config import TrainingConfig
 from reports.comparisons import CHANCES, DROPPED, OTHERS, STRATEGIES, VARIANTS, choose_reference, plan_families
 from reports.evidence import CHANCE, Model, read_evidence
 from reports.words import label_of
@@ -137,6 +138,23 @@ def test_variants_differ_from_the_training_in_what_they_say_and_nothing_else() -
     assert (config.variants["sgd"].optimiser, config.variants["sgd"].epochs) == ("sgd", 7)
     with pytest.raises(ConfigError, match=r"\[variants\] names should be lower-case words.*'A b'"):
         parse_study({**study, "variants": {"A b": {}}}, base=Path.cwd())
+
+
+def test_a_preset_of_a_variant_comes_before_the_settings_of_the_study_and_after_its_own() -> None:
+    study = {
+        "corpus": {"kind": "synthetic"},
+        "features": {"text": {"extractor": "bert"}},
+        "training": {"learning_rate": 1e-4, "batch_size": 32, "epochs": 7},
+        "variants": {"fast": {"preset": "fast"}, "quick": {"preset": "fast", "batch_size": 64}},
+    }
+    found = parse_study(study, base=Path.cwd()).variants
+    fast, quick = found["fast"], found["quick"]
+    assert (fast.learning_rate, fast.batch_size, fast.precision, fast.epochs) == (1e-3, 256, "bfloat16", 7)
+    assert quick == replace(fast, batch_size=64)
+    study |= {"training": {"preset": "fast", "batch_size": 512, "width": 16}, "variants": {"slow": {"preset": "paper"}}}
+    assert parse_study(study, base=Path.cwd()).variants["slow"] == TrainingConfig(width=16)
+    with pytest.raises(ConfigError, match="preset should be one of paper, fast"):
+        parse_study({**study, "variants": {"odd": {"preset": "faster"}}}, base=Path.cwd())
 
 
 def test_views_for_the_rare_are_refused_before_any_work_where_there_are_none(tmp_path: Path) -> None:

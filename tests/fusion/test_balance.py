@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from sklearn.neighbors import NearestNeighbors
 
 from fusion.balance import BALANCES, Roster, grown, make_roster
 from fusion.heads.weighted import Weighted, WeightedConfig
@@ -150,6 +151,34 @@ def test_a_smote_partner_is_among_the_five_nearest_of_the_same_class_in_training
         nearest = sorted(own, key=lambda i: float(np.linalg.norm(space[i] - space[sample])))[:5]
         assert partner in nearest
     assert len(set(partners)) > 5
+
+
+def test_neighbours_are_looked_for_only_of_who_is_drawn(
+    block: FeatureBlock, skewed: list[Split], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    class Counted(NearestNeighbors):  # type: ignore[misc]
+        def kneighbors(self, X: np.ndarray | None = None, **options: object) -> np.ndarray:
+            asked.append(self.n_samples_fit_ if X is None else len(X))
+            found: np.ndarray = super().kneighbors(X, **options)
+            return found
+
+    monkeypatch.setattr("fusion.balance.NearestNeighbors", Counted)
+    roster = _roster(block, skewed[0], "smote", target=0.2)
+    assert sum(asked) == len(set(_extra(roster, skewed[0]))) < len(set(skewed[0].train))
+
+
+def test_a_sample_whose_equals_crowd_it_out_of_its_own_neighbours_has_one_of_them(
+    block: FeatureBlock, skewed: list[Split]
+) -> None:
+    values = {m: np.zeros_like(own) for m, own in block.values.items()}
+    roster = _roster(replace(block, values=values), skewed[0], "smote", target=np.inf)
+    assert roster.partners is not None
+    partners = roster.partners[len(skewed[0].train) :]
+    extra = _extra(roster, skewed[0])
+    assert np.array_equal(block.labels[partners], block.labels[extra])
+    assert not np.any(partners == extra)
 
 
 def test_a_synthetic_sample_lies_on_the_segment_between_a_sample_and_its_partner(

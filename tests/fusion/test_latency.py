@@ -83,6 +83,16 @@ def test_a_model_is_timed_with_the_settings_it_was_trained_with(study: Study, mo
     assert found["unimodal[image]"] == (7 * 4 + 4) + (4 * K + K)
 
 
+def test_a_model_with_other_settings_is_timed_again_under_the_run_that_has_them(study: Study) -> None:
+    measure_latency(study)
+    wider = replace(study, plans=[replace(plan, training=replace(TRAINING, width=8)) for plan in study.plans])
+    assert measure_latency(wider) == 11 * len(BATCHES)
+    found = {(row["run_id"], row["batch"]): row["parameters"] for row in study.store.log("latency").to_pylist()}
+    for own, width in ((study, 4), (wider, 8)):
+        spec = own.spec(own.plans[0], ("text",), own.splits[0])
+        assert found[spec.id, 1] == found[spec.id, 64] == (6 * width + width) + (width * K + K)
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("batch", [1, 64])
 def test_the_products_are_those_counted_by_hand(batch: int, precision: str) -> None:

@@ -181,6 +181,21 @@ def test_rounds_of_k_fold_differ_and_too_many_are_refused_with_the_number_possib
         make_splits(labels, groups, 2, ProtocolConfig(kind="k-fold", folds=2, rounds=4), seed=0)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_fold_that_recurs_in_another_round_is_validated_on_others(seed: int) -> None:
+    labels, groups = _speakers(4, 10, 2)
+    splits = make_splits(labels, groups, 2, ProtocolConfig(kind="k-fold", folds=3, rounds=3), seed)
+    assert len({split.test.tobytes() for split in splits}) < 9  # 4 groups make 4 folds of one, and 3 rounds have 6
+    assert len({(split.val.tobytes(), split.test.tobytes()) for split in splits}) == 9
+
+
+def test_k_fold_with_too_few_different_splits_is_refused_with_the_number_possible() -> None:
+    labels, groups = _speakers(5, 10, 2)
+    # each of the 10 rounds has a pair of its own, and 3 of 5 singles; a single has 4 others to validate with
+    with pytest.raises(SplitError, match=r"40 different splits, but in 10 rounds of 4 folds 5 groups give only 30"):
+        make_splits(labels, groups, 2, ProtocolConfig(kind="k-fold", folds=4, rounds=10), seed=0)
+
+
 def test_k_fold_refuses_a_class_with_fewer_groups_than_folds_with_the_numbers() -> None:
     labels = np.array([0] * 20 + [1] * 4)
     with pytest.raises(SplitError, match=r"needs 5 groups or more.*0: 20, 1: 4"):

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fusion.errors import TrainingError
+from fusion.errors import SplitError, TrainingError
 from fusion.plans import HeadPlan, subsets
 from fusion.splits import Split
 from fusion.stack import Stack
@@ -175,6 +175,28 @@ def test_everything_that_decides_a_result_makes_another_run(
         assert run_heads(block, splits, [plan], store, seed=0, device="cpu").trained == 4
     named = replace(base, training=TRAINING, variant="again")
     assert run_heads(block, splits, [named], store, seed=0, device="cpu").trained == 4
+
+
+def test_a_vote_on_voters_trained_otherwise_is_another_run(
+    block: FeatureBlock, splits: list[Split], store: StudyStore
+) -> None:
+    vote = HeadPlan(head="vote", subsets=(MODALITIES,), training=TRAINING)
+    ids = set()
+    for training in (TRAINING, replace(TRAINING, epochs=1), replace(TRAINING, precision="bfloat16")):
+        voters = HeadPlan(head="unimodal", subsets=subsets(MODALITIES, "unimodal"), training=training)
+        books = run_heads(block, splits, [voters, vote], store, seed=0, device="cpu")
+        assert books.trained == 4 * (3 + 1)
+        ids |= set(books.run_ids[-4:])
+    assert len(ids) == 3 * 4
+
+
+def test_heads_run_on_one_split_and_are_refused_without_any(
+    block: FeatureBlock, splits: list[Split], store: StudyStore
+) -> None:
+    plan = HeadPlan(head="concat", subsets=(("image", "text"),))
+    assert _run(block, splits[2:3], [plan], store).trained == 1
+    with pytest.raises(SplitError, match=r"one split or more .* got none"):
+        _run(block, [], [plan], store)
 
 
 def test_a_view_of_a_scored_sample_is_refused_and_nothing_is_stored(

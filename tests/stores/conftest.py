@@ -79,6 +79,7 @@ def fill(vectors, ragged, receipt, row):
         study.write_runs([RUN])
         for log, rows in LOGGED.items():
             study.append(log, [rows])
+        root.put_table(splits, "studies", "demo.splits.parquet")
         root.put_json({"study": "study-1", "runs": [RUN.spec.id]}, "studies", "demo.latest.json")
         root.put(b"<html></html>", "reports", "report-1", "index.html")
         return root
@@ -137,6 +138,6 @@ LOGGED = {
     "robustness": {"run_id": RUN.spec.id, **SCORE},
     "latency": {
         "model": RUN.spec.model, "batch": 1, "median_us": 50.0, "p95_us": 60.0,
-        "parameters": 10, "input_width": 4, "flops": 20, "device": "cpu",
+        "parameters": 10, "input_width": 4, "flops": 20, "device": "cpu", "run_id": RUN.spec.id,
     },
 }  # fmt: skip

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stores.block import ABSENT, FeatureBlock, gather, gather_all
+from stores.block import ABSENT, FeatureBlock, gather_all
 from stores.features import FeatureStore
 from stores.identity import row_digest
 
@@ -11,7 +11,7 @@ from stores.identity import row_digest
 def test_one_store_serves_all_repeats_and_what_is_absent_is_marked(root, vectors, receipt, row):
     store = FeatureStore.create(root, vectors)
     store.write_part({"a": row(0), "b": row(10), "unused": row(20)}, receipt)
-    values, rows, found = gathered = gather([store], ["b", None, "a", "not extracted", "b"])
+    values, rows, found = gathered = gather_all({"text": ([store], ["b", None, "a", "not extracted", "b"])})["text"]
     assert rows.tolist() == [[1, ABSENT, 0, ABSENT, 1]]
     assert values.tolist() == [[0, 1, 2, 3], [10, 11, 12, 13]]
     assert len(found) == 1
@@ -22,13 +22,13 @@ def test_one_store_a_repeat_gives_every_repeat_its_own_rows(root, vectors, recei
     stores = [FeatureStore.create(root, replace(vectors, encoder=f"e{n}")) for n in range(2)]
     stores[0].write_part({"a": row(0), "b": row(10)}, receipt)
     stores[1].write_part({"b": row(30)}, receipt)
-    values, rows, _ = gather(stores, ["a", "b"])
+    values, rows, _ = gather_all({"text": (stores, ["a", "b"])})["text"]
     assert rows.tolist() == [[0, 1], [ABSENT, 2]]
     assert values[:, 0].tolist() == [0, 10, 30]
 
 
 def test_nothing_extracted_gives_an_empty_block_of_the_right_width(root, vectors):
-    values, rows, _ = gather([FeatureStore.create(root, vectors)], [None, "a"])
+    values, rows, _ = gather_all({"text": ([FeatureStore.create(root, vectors)], [None, "a"])})["text"]
     assert (values.shape, values.dtype, rows.tolist()) == ((0, 4), np.float16, [[ABSENT, ABSENT]])
 
 
@@ -58,7 +58,7 @@ def test_repeats_that_share_a_store_share_its_rows(root, vectors, receipt, row):
 def test_rows_of_many_frames_are_refused(root, ragged):
     store = FeatureStore.create(root, ragged)
     with pytest.raises(ValueError, match=f"the rows of {store.id} are ragged"):
-        gather([store], ["a"])
+        gather_all({"text": ([store], ["a"])})
 
 
 def block(**changes):
@@ -73,14 +73,8 @@ def block(**changes):
     return FeatureBlock(**{**content, **changes})
 
 
-def test_complete_samples_have_every_modality_in_every_repeat():
-    assert block().modalities == ("image", "text")
-    assert block().complete().tolist() == [True, False, False]
-    assert block().complete(["text"]).tolist() == [True, False, True]
-    assert block().complete(["image"]).tolist() == [True, True, False]
-
-
 def test_rows_of_a_repeat_are_shared_if_there_is_one_set():
+    assert block().modalities == ("image", "text")
     assert block().repeat_rows("text", 7).tolist() == [0, ABSENT, 2]
     assert block().repeat_rows("image", 1).tolist() == [3, 1, ABSENT]
 

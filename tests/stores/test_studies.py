@@ -51,6 +51,18 @@ def test_facts_samples_and_splits_come_back_and_the_latest_facts_count(root, stu
     assert StudyStore.open(root, "demo-1").facts()["name"] == "other"
 
 
+@pytest.mark.parametrize("name", ["samples", "splits"])
+def test_a_table_that_is_lost_or_other_is_written_again(root, study, name):
+    path = root.local(study.folder, f"{name}.parquet")
+    path.unlink()
+    StudyStore.create(root, "demo-1", FACTS, SAMPLES, SPLITS)
+    assert path.exists()
+    root.put_table(SPLITS.slice(1), study.folder, f"{name}.parquet")
+    StudyStore.create(root, "demo-1", FACTS, SAMPLES, SPLITS)
+    assert study.samples().equals(SAMPLES)
+    assert study.splits().equals(SPLITS)
+
+
 def test_runs_come_back_sorted_with_their_spec_and_curves(study):
     assert study.runs() is None
     curve = ({"epoch": 1, "train_loss": 1.5, "val_loss": 1.25, "val_accuracy": 0.5},)

@@ -35,6 +35,7 @@ def content(root: Root) -> object:
         [(name, w.tobytes(), w.shape) for name, w in sorted(encoders.weights(encoder).items())],
         [encoders.describe(encoder), encoders.trained_on(encoder), encoders.curves(encoder)],
         root.read_json("studies", "demo.latest.json"),
+        root.read_table("studies", "demo.splits.parquet"),
     ]  # fmt: skip
 
 
