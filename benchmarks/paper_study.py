@@ -7,7 +7,6 @@ import argparse
 import resource
 import tempfile
 import time
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -63,7 +62,7 @@ def _study(rows: int, training: TrainingConfig) -> dict[str, Any]:
         "second_call_s": round(second, 2),
         "runs": books.trained,
         "val_accuracy": scores,
-        "of": f"{len(books.run_ids)} runs, {rows} rows x {sum(WIDTHS.values())}, batch {asdict(training)['batch_size']}",
+        "of": f"{len(books.run_ids)} runs, {rows} x {sum(WIDTHS.values())}, batch {training.batch_size}",
     }
 
 
