@@ -11,7 +11,17 @@ from extractors.run import MapBlocks
 from flows.candidates import Cast
 from flows.encoder_plans import points_of
 from flows.features import Feature, Workbench
-from flows.pipeline import Extracted, cast_study, check_study, extract, make_manifest, report_latest, run_study, train
+from flows.pipeline import (
+    Extracted,
+    cast_study,
+    check_folds,
+    check_study,
+    extract,
+    make_manifest,
+    report_latest,
+    run_study,
+    train,
+)
 from flows.progress import console, progress
 from flows.study_config import StudyConfig, load_study
 from flows.terminal import show_books, show_receipts, show_robustness, show_scores
@@ -108,6 +118,7 @@ def study_job(study: str, options: Options, mapper: Mapper = dask_mapper) -> JSO
     check_study(config, Root(options.root))  # what cannot be is told now, not after hours of extraction
     with _bench(options, mapper) as bench, _corpus(config, bench, options) as manifest:
         cast = cast_study(config, manifest)
+        check_folds(config, cast)
         extracted = extract(config, manifest, cast, bench)
         outcome = run_study(config, extracted, cast, bench)
     runs = {"cached": outcome.runs.cached, "trained": outcome.runs.trained}

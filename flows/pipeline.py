@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from flows.candidates import Cast, choose
 from flows.encoder_plans import Trained, extractor_of, plan_all
 from flows.features import Feature, Workbench, extract_frozen, extract_trained
@@ -13,8 +15,10 @@ from flows.study_config import StudyConfig
 from flows.training import train_encoders
 from flows.views import with_upstream_views, with_views
 from fusion.balance import check_views
+from fusion.development import deal_whole
 from fusion.heads._head import FusionHead, Head
 from fusion.latency import measure_latency
+from fusion.members import member_seed
 from fusion.plans import HeadPlan, check_plans, subsets
 from fusion.robustness import RobustnessBooks, run_robustness
 from fusion.study import RunBooks, study_of
@@ -22,7 +26,7 @@ from reports.report import ReportPaths, write_report
 from stores.errors import ConfigError, DamagedError, NotFound
 from stores.manifest import Manifest
 from stores.openings import Openings, count_openings
-from stores.plugins import find_plugin
+from stores.plugins import find_plugin, nearest
 from stores.root import Root
 from stores.studies import StudyStore
 
@@ -60,6 +64,17 @@ def cast_study(config: StudyConfig, manifest: Manifest) -> Cast:
     """Return who takes part and in which part of which repeat. Raises ConfigError if that cannot be."""
     candidates = choose(manifest, config)
     return Cast(candidates=candidates, splits=tuple(candidates.splits(config)))
+
+
+def check_folds(config: StudyConfig, cast: Cast) -> None:
+    """Raise SplitError if the development samples of a repeat cannot be dealt into the folds of the study's search."""
+    search, who = config.search, cast.candidates
+    if search is None or search.on != "k-fold":
+        return
+    for split in cast.splits if search.scope == "repeat" else cast.splits[:1]:
+        own = np.sort(np.concatenate([split.train, split.val]))
+        seed = member_seed(config.seed, split.repeat)
+        deal_whole(who.labels[own], who.groups[own], who.classes, search.folds, seed)
 
 
 def train(config: StudyConfig, manifest: Manifest, cast: Cast | None, bench: Workbench) -> Extracted:
@@ -107,9 +122,15 @@ def run_study(config: StudyConfig, extracted: Extracted, cast: Cast, bench: Work
 
 
 def check_study(config: StudyConfig, root: Root) -> None:
-    """Raise ConfigError, before any work is done, for a head that cannot be or a feature that heads cannot read."""
+    """Raise ConfigError before any work is done: for a head or a reference that cannot be, or an unreadable feature."""
     viewed = {m for m, plan in config.features.items() if plan.head_views}
-    for plan in head_plans(config):
+    plans = head_plans(config)
+    names, wanted = [plan.model(subset) for plan in plans for subset in plan.subsets], config.report.reference
+    if wanted is not None and wanted not in names:
+        raise ConfigError(
+            f"[report] reference {wanted!r} will not be run{nearest(wanted, names)}; there are: {', '.join(names)}"
+        )
+    for plan in plans:
         for subset in plan.subsets if plan.training.balance == "views" and not plan.combines else ():
             check_views(subset, viewed)
     for modality, feature in config.features.items():
@@ -132,7 +153,6 @@ def head_plans(config: StudyConfig) -> list[HeadPlan]:
                 f"[heads.{name}] needs more modalities, or others, than the study has: {', '.join(config.modalities)}"
             )
         trained = issubclass(find_plugin("fusion.heads", name, Head), FusionHead)
-        search = config.search_of(name) if trained or table.space else None
         plans += [
             HeadPlan(
                 head=name,
@@ -140,10 +160,15 @@ def head_plans(config: StudyConfig) -> list[HeadPlan]:
                 subsets=chosen,
                 training=training,
                 variant=variant,
-                search=search,
+                search=config.search_of(name, variant) if trained or table.space else None,
             )
             for variant, training in {"": config.training, **config.variants}.items()
         ]
+        if stray := sorted(set(plans[-1].settings.named) - set(config.modalities)):
+            raise ConfigError(
+                f"[heads.{name}] names {stray[0]!r}, which is no modality of the study"
+                f"{nearest(stray[0], list(config.modalities))}; there are: {', '.join(config.modalities)}"
+            )
     check_plans(plans)
     return plans
 

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from time import monotonic
 
 from rich.console import Console
@@ -13,8 +14,18 @@ from rich.text import Text
 
 from stores.progress import Progress, Silent
 
+EVERY = 30.0  # seconds between two lines of work that goes on, where there is no terminal
 _WIDTH = None if sys.stderr.isatty() or "COLUMNS" in os.environ else 120  # a log has no width of its own
 console = Console(stderr=True, soft_wrap=True, width=_WIDTH)
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def _rate(n: int, seconds: float) -> str:
+    rate = n / max(seconds, 1e-9)
+    return f"{rate:,.0f}/s" if rate >= 10 or not n else f"{rate:.2g}/s"
 
 
 class _Rate(ProgressColumn):
@@ -22,25 +33,28 @@ class _Rate(ProgressColumn):
         speed = task.finished_speed or task.speed
         rate = f"{speed:,.0f} {task.fields['unit']}/s" if speed and speed >= 1 else ""
         left = task.time_remaining
-        eta = f"{int(left) // 60}:{int(left) % 60:02d} left" if left and not task.finished else ""
+        eta = f"{_clock(left)} left" if left and not task.finished else ""
         return Text(f"{rate}  {eta}", style="dim")
 
 
 class Bars:
-    """A Progress drawn with rich."""
+    """A Progress drawn with rich; work of nothing is not drawn."""
 
     def __init__(self, bars: RichProgress) -> None:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
 
     def start(self, name: str, total: int, unit: str) -> None:
-        self._tasks[name] = self._bars.add_task(name, total=total, unit=unit)
+        if total:
+            self._tasks[name] = self._bars.add_task(name, total=total, unit=unit)
 
     def advance(self, name: str, n: int = 1) -> None:
-        self._bars.advance(self._tasks[name], n)
+        if name in self._tasks:
+            self._bars.advance(self._tasks[name], n)
 
     def finish(self, name: str) -> None:
-        task = self._tasks.pop(name)
+        if (task := self._tasks.pop(name, None)) is None:
+            return
         done = next(t.completed for t in self._bars.tasks if t.id == task)  # a training may stop early
         self._bars.update(task, total=done)
         self._bars.stop_task(task)
@@ -49,22 +63,43 @@ class Bars:
         console.print(message, highlight=False, markup=False)
 
 
+@dataclass
+class _Work:
+    """One piece of work that is under way; times in seconds, `told` is when a line on it was last printed."""
+
+    total: int
+    unit: str
+    started: float
+    told: float
+    done: int = 0
+
+
 class Lines:
-    """A Progress for logs: one line when a piece of work ends."""
+    """A Progress for logs: a line about every `EVERY` seconds and one when a piece of work ends; none on nothing."""
 
     def __init__(self) -> None:
-        self._work: dict[str, tuple[float, int, str]] = {}
+        self._work: dict[str, _Work] = {}
 
     def start(self, name: str, total: int, unit: str) -> None:
-        self._work[name] = (monotonic(), total, unit)
+        if total:
+            at = monotonic()
+            self._work[name] = _Work(total=total, unit=unit, started=at, told=at)
 
     def advance(self, name: str, n: int = 1) -> None:
-        pass
+        if (work := self._work.get(name)) is None:
+            return
+        work.done += n
+        at = monotonic()
+        if at - work.told >= EVERY and 0 < work.done < work.total:
+            work.told, seconds = at, at - work.started
+            left = seconds * (work.total - work.done) / work.done
+            count = f"{work.done:,} of {work.total:,} {work.unit}"
+            self.note(f"{name}: {count}, {_rate(work.done, seconds)}, {_clock(left)} left")
 
     def finish(self, name: str) -> None:
-        started, total, unit = self._work.pop(name)
-        seconds = max(monotonic() - started, 1e-9)
-        console.print(f"{name}: {total:,} {unit} in {seconds:.1f} s ({total / seconds:,.0f}/s)", highlight=False)
+        if (work := self._work.pop(name, None)) is not None:
+            seconds = max(monotonic() - work.started, 1e-9)
+            self.note(f"{name}: {work.done:,} {work.unit} in {seconds:.1f} s ({_rate(work.done, seconds)})")
 
     def note(self, message: str) -> None:
         console.print(message, highlight=False, markup=False)

@@ -12,7 +12,7 @@ from corpora._corpus import Corpus
 from flows.feature_plan import PER_REPEAT, FeaturePlan, read_feature
 from fusion.robustness import RobustnessConfig
 from fusion.search import SearchConfig
-from fusion.spaces import named_space
+from fusion.spaces import SPACES, named_space
 from fusion.splits import ProtocolConfig
 from fusion.training_config import PRESETS, TrainingConfig, with_preset
 from reports.report import ReportConfig
@@ -70,8 +70,9 @@ class HeadTable:
 class StudyConfig:
     """Everything a study TOML says; `base` is the folder relative paths in it are relative to.
 
-    `variants` are further trainings by name: every head runs with each of them too. `search`, if there is one, chooses
-    settings for every head that is trained. With `robustness` all runs are scored under disturbances too.
+    `variants` are further trainings by name: every head runs with each of them too; `settled` are the settings each of
+    them sets itself. `search`, if there is one, chooses settings for every head that is trained. With `robustness` all
+    runs are scored under disturbances too.
     """
 
     name: str
@@ -84,6 +85,7 @@ class StudyConfig:
     heads: Mapping[str, HeadTable]
     training: TrainingConfig
     variants: Mapping[str, TrainingConfig]
+    settled: Mapping[str, frozenset[str]]
     search: SearchConfig | None
     robustness: RobustnessConfig | None
     report: ReportConfig
@@ -92,11 +94,16 @@ class StudyConfig:
     def modalities(self) -> tuple[str, ...]:
         return tuple(sorted(self.features))
 
-    def search_of(self, head: str) -> SearchConfig | None:
-        """Return the search of a head, with the space that is its own."""
+    def search_of(self, head: str, variant: str = "") -> SearchConfig | None:
+        """Return the search of a head, with the space that is its own; what a variant sets itself is not in it.
+
+        None if there is no search, or nothing is left to try.
+        """
         if self.search is None:
             return None
-        return replace(self.search, space={**named_space(self.search.space), **self.heads[head].space})
+        space = {**named_space(self.search.space), **self.heads[head].space}
+        left = {name: tried for name, tried in space.items() if name not in self.settled.get(variant, ())}
+        return replace(self.search, space=left) if left or not space else None
 
     @property
     def per_repeat(self) -> bool:
@@ -128,7 +135,7 @@ def parse_study(content: Mapping[str, Any], *, base: Path, default_name: str = "
     """Return the StudyConfig of parsed TOML. Raises ConfigError."""
     check_keys(content, TABLES, where="study file")
     name, seed = content.get("name", default_name), content.get("seed", 0)
-    if not isinstance(name, str) or not isinstance(seed, int) or seed < 0:
+    if not isinstance(name, str) or not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ConfigError(f"name should be text and seed an integer from 0, got {name!r} and {seed!r}")
     features = {
         modality: read_feature(modality, table_of(content["features"], modality, where="features"))
@@ -147,6 +154,7 @@ def parse_study(content: Mapping[str, Any], *, base: Path, default_name: str = "
         heads=_heads(table_of(content, "heads", where="study file"), tuple(sorted(features))),
         training=_training(table_of(content, "training", where="study file"), where="training"),
         variants=_variants(content),
+        settled=_settled(table_of(content, "variants", where="study file")),
         search=_search(content),
         robustness=_robustness(content),
         report=build(ReportConfig, table_of(content, "report", where="study file"), where="report"),
@@ -176,7 +184,7 @@ def _expanded(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _training(table: Mapping[str, Any], where: str) -> TrainingConfig:
-    return build(TrainingConfig, with_preset(table), where=where)
+    return build(TrainingConfig, with_preset(table, where=where), where=where)
 
 
 def _variants(content: Mapping[str, Any]) -> dict[str, TrainingConfig]:
@@ -191,7 +199,7 @@ def _variants(content: Mapping[str, Any]) -> dict[str, TrainingConfig]:
     found = {}
     for name in own:
         table = table_of(own, name, where="variants")
-        preset = _preset(table["preset"]) if table.get("preset") in PRESETS else {}
+        preset = _preset(table["preset"]) if table.get("preset") in tuple(PRESETS) else {}
         found[name] = _training({**base, **preset, **table}, where=f"variants.{name}")
     return found
 
@@ -202,9 +210,22 @@ def _preset(name: str) -> dict[str, Any]:
     return {key: getattr(TrainingConfig, key) for key in decided} | dict(PRESETS[name])
 
 
+def _settled(variants: Mapping[str, Mapping[str, Any]]) -> dict[str, frozenset[str]]:
+    """Return by variant the settings it sets itself, those of its preset included."""
+    return {
+        name: frozenset(table) - {"preset"} | frozenset(_preset(table["preset"]) if "preset" in table else ())
+        for name, table in variants.items()
+    }
+
+
 def _search(content: Mapping[str, Any]) -> SearchConfig | None:
     if "search" in content:
-        return build(SearchConfig, table_of(content, "search", where="study file"), where="search")
+        table = table_of(content, "search", where="study file")
+        if not isinstance(table.get("space", {}), str | Mapping):
+            raise ConfigError(
+                f"[search] space should be {' or '.join(SPACES)}, or a table [search.space], got {table['space']!r}"
+            )
+        return build(SearchConfig, table, where="search")
     for name, head in table_of(content, "heads", where="study file").items():
         if isinstance(head, Mapping) and "search" in head:
             raise ConfigError(f"[heads.{name}.search] says what is tried of a head: add [search] to search at all")

@@ -10,6 +10,7 @@ from flows.features import Feature
 from flows.progress import console
 from fusion.robustness import RobustnessBooks
 from reports.results import Results
+from reports.selection import listed
 from stores.receipt import STAGES, RunReceipt
 
 _SCORES = ("macro_f1", "accuracy", "auc_macro_ovr", "balanced_accuracy")
@@ -70,22 +71,32 @@ def show_robustness(books: RobustnessBooks | None) -> None:
     """Print one line on the scores under disturbances, if the study asks for any."""
     if books is not None:
         said = (
-            f"robustness: {books.runs:,} runs x {books.conditions} conditions, "
-            f"{books.openings:,} openings of test parts counted apart"
+            f"robustness: {books.cached + books.scored:,} scores of {books.runs:,} runs under up to {books.conditions} "
+            f"conditions ({books.cached:,} cached), {books.openings:,} openings of test parts counted apart"
         )
         console.print(said, highlight=False)
 
 
 def show_scores(name: str, results: Results) -> None:
-    """Print one row a model, best first: the primary metric with its interval, then the other scores."""
+    """Print one row a model, best first: the primary metric with its interval, then the other scores.
+
+    Of many models those are shown that the page lists first.
+    """
     primary = results.method.primary_metric
     others = [metric for metric in _SCORES if metric != primary]
+    every, shown = results.score_rows(), listed(results)
     rows = []
-    for row in results.score_rows():
+    for row in every:
+        if row["model"] not in shown:
+            continue
         interval = "-" if row["low"] is None else f"[{row['low']:.3f}, {row['high']:.3f}]"
-        rows.append((row["model"], _score(row[primary]), interval, *(_score(row[metric]) for metric in others)))
+        model = f"{row['model']}{' *' * (row['model'] == results.reference)}"
+        rows.append((model, _score(row[primary]), interval, *(_score(row[metric]) for metric in others)))
     columns = ("model", primary, f"{1 - results.method.alpha:.0%} CI", *others)
-    show_table(f"Study {name}", columns, rows)
+    caption = "* the reference, which the others are compared with"
+    if more := len(every) - len(rows):
+        caption += f"; {more} more in tables/scores.csv"
+    show_table(f"Study {name}", columns, rows, caption=caption)
 
 
 def _score(value: float | None) -> str:

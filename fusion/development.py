@@ -1,7 +1,7 @@
 """All that a search may see of a repeat: its training and validation samples, and nothing of those it is tested on."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,18 +35,32 @@ class Development:
         A view of a sample is read only by folds that train on the sample. Raises SplitError, with the numbers, if no
         deal leaves a sample in every fold and every class in every training part.
         """
-        block, rng = self.block, np.random.default_rng([self.seed, count])
-        for _ in range(_DRAWS if _divisible(block, count) else 0):
-            splits = _deal(block, count, rng)
-            present = {len(np.unique(block.labels[split.train])) for split in splits}
-            if present == {len(np.unique(block.labels))} and all(len(split.val) for split in splits):
-                views = {m: _views_of(found, splits) for m, found in block.views.items()}
-                return replace(self, block=replace(block, views=views), splits=splits)
-        raise SplitError(
-            f"a search on {count} folds needs every class in the training part of each, but training and validation "
-            f"together have {len(block.labels)} samples of {len(np.unique(block.groups))} groups "
-            f'({_groups_of_classes(block)}): ask for fewer folds, or search with on = "val"'
-        )
+        block = self.block
+        splits = deal_whole(block.labels, block.groups, block.classes, count, self.seed)
+        views = {m: _views_of(found, splits) for m, found in block.views.items()}
+        return replace(self, block=replace(block, views=views), splits=splits)
+
+
+def deal_whole(
+    labels: np.ndarray, groups: np.ndarray, classes: Sequence[str], count: int, seed: int
+) -> tuple[Split, ...]:
+    """Deal samples of labels (n,) and groups (n,) into folds, of which each validates once: one split a fold.
+
+    Raises SplitError, with the numbers, if no deal leaves a sample in every fold and every class in each training part.
+    """
+    rng = np.random.default_rng([seed, count])
+    for _ in range(_DRAWS if _divisible(labels, groups, count) else 0):
+        splits = _deal(labels, groups, count, rng)
+        present = {len(np.unique(labels[split.train])) for split in splits}
+        if present == {len(np.unique(labels))} and all(len(split.val) for split in splits):
+            return splits
+    counts = [len(np.unique(groups[labels == number])) for number in range(len(classes))]
+    named = ", ".join(f"{name}: {n}" for name, n in zip(classes, counts, strict=True))
+    raise SplitError(
+        f"a search on {count} folds needs every class in the training part of each, but training and validation "
+        f"together have {len(labels)} samples of {len(np.unique(groups))} groups "
+        f'(groups per class {named}): ask for fewer folds, or search with on = "val"'
+    )
 
 
 def develop(block: FeatureBlock, values: Mapping[str, Tensor], split: Split, seed: int) -> Development:
@@ -61,15 +75,15 @@ def develop(block: FeatureBlock, values: Mapping[str, Tensor], split: Split, see
     return Development(block=block.cut(everyone, split.repeat), values=values, splits=(own,), seed=seed)
 
 
-def _divisible(block: FeatureBlock, count: int) -> bool:
+def _divisible(labels: np.ndarray, groups: np.ndarray, count: int) -> bool:
     """Whether there is a group for every fold and, of some class, a sample."""
-    return len(np.unique(block.groups)) >= count <= int(np.bincount(block.labels).max())
+    return len(np.unique(groups)) >= count <= int(np.bincount(labels).max())
 
 
-def _deal(block: FeatureBlock, count: int, rng: np.random.Generator) -> tuple[Split, ...]:
+def _deal(labels: np.ndarray, groups: np.ndarray, count: int, rng: np.random.Generator) -> tuple[Split, ...]:
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # a class with fewer samples than folds
-        held = deal_folds(block.labels, block.groups, count, rng)
-    return tuple(_fold(number, own, len(block.labels)) for number, own in enumerate(held))
+        held = deal_folds(labels, groups, count, rng)
+    return tuple(_fold(number, own, len(labels)) for number, own in enumerate(held))
 
 
 def _fold(number: int, held: np.ndarray, n: int) -> Split:
@@ -83,8 +97,3 @@ def _views_of(views: np.ndarray, splits: tuple[Split, ...]) -> np.ndarray:
     for own, split in zip(found, splits, strict=True):
         own[:, split.val] = ABSENT
     return found
-
-
-def _groups_of_classes(block: FeatureBlock) -> str:
-    counts = [len(np.unique(block.groups[block.labels == number])) for number in range(len(block.classes))]
-    return "groups per class " + ", ".join(f"{name}: {n}" for name, n in zip(block.classes, counts, strict=True))

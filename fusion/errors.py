@@ -12,6 +12,10 @@ class SplitError(FusionError, ConfigError):
 
 
 class TrainingError(FusionError, ArithmeticError):
+    """A head cannot be trained: it diverged, lacks samples, or needs more memory than there is."""
+
+
+class Diverged(TrainingError):
     """A loss is not finite: the learning rate is too high, or a feature is."""
 
 

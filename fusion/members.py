@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from fusion.balance import Roster
-from fusion.errors import TrainingError
+from fusion.errors import Diverged
 from fusion.splits import Split
 from fusion.training_config import TrainingConfig
 
@@ -51,7 +51,7 @@ class Trainee:
     def record(self, epoch: int, train_loss: float, val_loss: float, val_accuracy: float) -> bool:
         """Add an epoch to the curves and return whether it is the best so far."""
         if not math.isfinite(train_loss + val_loss):
-            raise TrainingError(
+            raise Diverged(
                 f"repeat {self.member.split.repeat}, epoch {epoch}: the loss is not finite (training {train_loss}, "
                 f"validation {val_loss}): lower the learning rate or the weight decay"
             )

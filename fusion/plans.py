@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
 
+import torch
+
 from fusion.heads._head import Combiner, Frame, FusionHead, Head, HeadConfig
 from fusion.search import Search, SearchConfig, plan_search
 from fusion.spaces import shapes
@@ -13,6 +15,7 @@ from fusion.training_config import TrainingConfig
 from stores.errors import ConfigError
 from stores.plugins import find_plugin
 from stores.settings import build
+from stores.studies import model_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +50,19 @@ class HeadPlan:
                 self._try_out(max(self.subsets, key=len), config, training)
 
     def _try_out(self, subset: Sequence[str], config: HeadConfig, training: TrainingConfig) -> None:
-        """Build the head once, small: what a head says against its settings is said before anything is extracted."""
+        """Build the head once, without memory: what it says against its settings is said before any extraction."""
         widths, hidden = dict.fromkeys(subset, 1), training.width
         frame = Frame(widths=widths, n_classes=2, hidden=hidden, dropout=[0.0], seeds=[0])
-        cast(type[FusionHead], self.type)(config, frame)
+        with torch.device("meta"):
+            cast(type[FusionHead], self.type)(config, frame)
 
     @cached_property
     def type(self) -> type[Head]:
         return find_plugin("fusion.heads", self.head, Head)
+
+    def model(self, subset: Sequence[str]) -> str:
+        """Return the name of the head on a subset of its modalities, as reports have it."""
+        return model_name(self.head, sorted(subset), self.variant)
 
     @property
     def combines(self) -> bool:

@@ -36,11 +36,11 @@ class RobustnessConfig:
 
     def __post_init__(self) -> None:
         if odd := [level for level in self.noise if not 0 <= level < np.inf]:
-            raise ConfigError(f"robustness noise should be standard deviations of 0 or more, got {odd[0]}")
+            raise ConfigError(f"noise should be standard deviations of 0 or more, got {odd[0]}")
         if len(set(self.noise)) < len(self.noise):
-            raise ConfigError(f"robustness noise should name each level once, got {list(self.noise)}")
+            raise ConfigError(f"noise should name each level once, got {list(self.noise)}")
         if not (self.noise or self.remove):
-            raise ConfigError("[robustness] asks for nothing: give noise levels, set remove = true, or leave it out")
+            raise ConfigError("asks for nothing: give noise levels, set remove = true, or leave it out")
 
     def disturbances(self, modalities: Sequence[str]) -> tuple[Disturbance, ...]:
         """Return the points of the curves of a head on these modalities."""

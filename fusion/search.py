@@ -15,15 +15,16 @@ from typing import Any, cast
 import numpy as np
 
 from fusion.development import Development
-from fusion.errors import TrainingError
+from fusion.errors import Diverged, TrainingError
 from fusion.heads._head import FusionHead, HeadConfig
 from fusion.members import Member
 from fusion.proposals import ask, grid, grid_size
-from fusion.spaces import Space, read_space, with_settings
+from fusion.spaces import Choice, Space, read_space, with_settings
 from fusion.stacking import fitting, in_memory, train_together
 from fusion.training_config import TrainingConfig
 from stores.errors import ConfigError
 from stores.identity import canonical, canonical_json, fingerprint
+from stores.plugins import nearest
 
 VERSION = 1  # of the procedure: raised when other settings would be chosen from the same samples
 ROUND = 8  # trials that are asked for together, and drawn at random before the first of them is known
@@ -52,11 +53,10 @@ class SearchConfig:
     def __post_init__(self) -> None:
         for name, there in {"method": METHODS, "on": ON, "scope": SCOPES}.items():
             if getattr(self, name) not in there:
-                raise ConfigError(f"[search] {name} should be one of {', '.join(there)}, got {getattr(self, name)!r}")
+                got = getattr(self, name)
+                raise ConfigError(f"{name} should be one of {', '.join(there)}, got {got!r}{nearest(got, list(there))}")
         if self.folds < 2 or self.trials < 1:
-            raise ConfigError(
-                f"[search] folds should be 2 or more and trials 1 or more, got {self.folds} and {self.trials}"
-            )
+            raise ConfigError(f"folds should be 2 or more and trials 1 or more, got {self.folds} and {self.trials}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,16 +97,21 @@ class Trial:
 
 
 def plan_search(config: SearchConfig, head: type[FusionHead], own: HeadConfig, training: TrainingConfig) -> Search:
-    """Return a head's search. Raises ConfigError for a setting it lacks, or a grid beyond the budget."""
-    space, trials = read_space(config.space, head, own, training), config.trials
-    if config.method == "grid" and (trials := grid_size(space)) > config.trials:
+    """Return a head's search. Raises ConfigError for a setting it lacks, or a grid beyond the budget.
+
+    A bayesian search of lists with no more points than trials is a grid: it tries every point, and none twice.
+    """
+    space, method, trials = read_space(config.space, head, own, training), config.method, config.trials
+    if all(isinstance(tried, Choice) for tried in space.values()) and grid_size(space) <= trials:
+        method = "grid"
+    if method == "grid" and (trials := grid_size(space)) > config.trials:
         name, shape = head.__module__.rpartition(".")[2], " x ".join(str(len(c["values"])) for c in _plain(space))
         raise ConfigError(
             f"[search] the grid of {name} has {trials} points ({shape}), but trials = {config.trials} for every head: "
             "raise trials, or shorten the lists"
         )
     folds = config.folds if config.on == "k-fold" else None
-    return Search(method=config.method, on=config.on, folds=folds, scope=config.scope, trials=trials, space=space)
+    return Search(method=method, on=config.on, folds=folds, scope=config.scope, trials=trials, space=space)
 
 
 def run_trials(
@@ -195,11 +200,14 @@ def _fit(subject: Subject, development: Development, settings: Mapping[str, Any]
 
 
 def _train(subject: Subject, development: Development, stack: Proposals) -> list[Trial]:
-    """Train a stack of trials. If a loss is not finite, each trains alone, and those that diverge are worth nothing."""
+    """Train a stack of trials. If a loss is not finite, each trains alone, and those that diverge are worth nothing.
+
+    Anything else that goes wrong says nothing of the settings, so it is raised and not logged.
+    """
     began = time.perf_counter()
     try:
         values = _values(subject, development, list(stack.values()))
-    except TrainingError:
+    except Diverged:
         if len(stack) > 1:
             return [trial for item in stack.items() for trial in _train(subject, development, dict([item]))]
         values = [math.inf]

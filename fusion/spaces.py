@@ -33,7 +33,6 @@ UNSEARCHED: Mapping[str, str] = {
 }
 _TRAINING = tuple(field.name for field in fields(TrainingConfig))
 _WHERE = "search.space"
-_BUILT = 64  # combinations a head is tried out with before anything is searched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,10 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """Any number from `low` to `high`, both included; integers if both are. `log`: drawn evenly in the logarithm."""
+    """Any number from `low` to `high`, both included; integers if both are. `log`: drawn evenly in the logarithm.
+
+    What shapes a head has none: every value of it is tried out before any work is done.
+    """
 
     low: float
     high: float
@@ -105,13 +107,12 @@ def with_settings(
 
 
 def shapes(space: Space, config: HeadConfig, training: TrainingConfig) -> Iterator[tuple[HeadConfig, TrainingConfig]]:
-    """Yield combinations of what decides whether a head can be built: its own settings and the width.
+    """Yield every combination of what decides whether a head can be built: the lists of its own settings and of widths.
 
-    Of a range, only the ends; of many combinations, the first.
+    A range is of a number that shapes nothing.
     """
-    shaping = {name: tried for name, tried in space.items() if name not in _TRAINING or name == "width"}
-    values = [tried.values if isinstance(tried, Choice) else (tried.low, tried.high) for tried in shaping.values()]
-    for point in itertools.islice(itertools.product(*values), _BUILT if values else 0):
+    shaping = {n: t.values for n, t in space.items() if isinstance(t, Choice) and (n not in _TRAINING or n == "width")}
+    for point in itertools.product(*shaping.values()) if shaping else ():
         yield with_settings(dict(zip(shaping, point, strict=True)), config, training)
 
 
@@ -148,6 +149,8 @@ def _range(name: str, table: Mapping[str, Any], typed: Callable[[Any], Any]) -> 
     low, high, log = typed(table["low"]), typed(table["high"]), table.get("log", False)
     if not all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high)):
         raise ConfigError(f"[{_WHERE}] {name} is not a number and has no range: give a list of values")
+    if isinstance(low, int) and (name not in _TRAINING or name == "width"):
+        raise ConfigError(f"[{_WHERE}] {name} shapes a head, which cannot take any number: give a list of values")
     if not isinstance(log, bool) or not low < high or (log and low <= 0):
         raise ConfigError(
             f"[{_WHERE}] {name} should have low below high, and above 0 if log = true; got {low}, {high} and log {log}"

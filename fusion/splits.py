@@ -43,7 +43,7 @@ class ProtocolConfig:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ConfigError(f"protocol kind should be one of {', '.join(KINDS)}, got {self.kind!r}")
+            raise ConfigError(f"kind should be one of {', '.join(KINDS)}, got {self.kind!r}")
         if self.repeats < 2:
             raise ConfigError(f"repeats should be 2 or more, for there is no spread in one; got {self.repeats}")
         if self.folds < 2 or self.rounds < 1:

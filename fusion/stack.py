@@ -1,5 +1,6 @@
 """Members that are trained: what each says of a part of its split."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from fusion.inputs import Condition, Inputs, Reading
 from fusion.members import Member
 from fusion.readings import deal
 
-SCORED_AT_ONCE = 128  # samples a member
+SCORED_AT_ONCE = 256  # samples a member, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,8 @@ def speak(
 ) -> Spoken:
     """Let each member speak of its positions, n being the most of them, padded to whole batches."""
     head.eval()
-    size = min(SCORED_AT_ONCE, max(len(own) for own in positions))
+    longest = max(len(own) for own in positions)
+    size = math.ceil(longest / math.ceil(longest / SCORED_AT_ONCE))  # as few batches, as even as can be
     samples, real = (dealt.to(inputs.device) for dealt in deal(positions, size))
     members = torch.tensor(places, device=inputs.device)
     logits, weights = [], []

@@ -189,7 +189,7 @@ class Study:
         try:
             return train_together(head, jobs[0].config, self.block, self.values, jobs[0].spec.modalities, members)
         except TrainingError as error:
-            raise TrainingError(f"{jobs[0].spec.model}, {error}") from None
+            raise type(error)(f"{jobs[0].spec.model}, {error}") from None
 
     def _stacks(self, jobs: Sequence[Job], head: type[FusionHead]) -> list[list[Job]]:
         """Deal jobs of one head and subset into stacks: alike in shape, and no more than fit into memory together."""

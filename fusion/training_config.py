@@ -9,6 +9,7 @@ from fusion.balance import BALANCES, EVEN
 from fusion.inputs import INPUT_NORMS
 from fusion.optimiser import OPTIMISERS
 from stores.errors import ConfigError
+from stores.plugins import nearest
 
 WIDEST = 1 << 14  # no head is meant for more, and what would not fit into memory is better said than tried
 PRECISIONS = ("float32", "bfloat16")
@@ -66,22 +67,23 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs", "patience", "plateau_epochs", "width"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"training {name} should be 1 or more, got {getattr(self, name)}")
+                raise ConfigError(f"{name} should be 1 or more, got {getattr(self, name)}")
         object.__setattr__(self, "balance_target", min(self.balance_target, EVEN))
         if self.width > WIDEST:
-            raise ConfigError(f"training width should be {WIDEST} at most, got {self.width}")
+            raise ConfigError(f"width should be {WIDEST} at most, got {self.width}")
         if odd := [name for name, value in vars(self).items() if isinstance(value, float) and not math.isfinite(value)]:
-            raise ConfigError(f"training {odd[0]} should be a finite number, got {getattr(self, odd[0])}")
+            raise ConfigError(f"{odd[0]} should be a finite number, got {getattr(self, odd[0])}")
         if not (self.learning_rate > 0 and self.weight_decay >= 0 and self.balance_target > 0):
-            raise ConfigError("training learning_rate and balance_target should be above 0, and weight_decay 0 or more")
+            raise ConfigError("learning_rate and balance_target should be above 0, and weight_decay 0 or more")
         if not 0 < self.plateau_decay <= 1:
-            raise ConfigError(f"training plateau_decay should be in (0, 1], got {self.plateau_decay}")
+            raise ConfigError(f"plateau_decay should be in (0, 1], got {self.plateau_decay}")
         for name in ("dropout", "modality_dropout", "label_smoothing", "momentum"):
             if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"training {name} should be in [0, 1), got {getattr(self, name)}")
+                raise ConfigError(f"{name} should be in [0, 1), got {getattr(self, name)}")
         for name, there in _CHOICES.items():
             if getattr(self, name) not in there:
-                raise ConfigError(f"training {name} should be one of {', '.join(there)}, got {getattr(self, name)!r}")
+                got = getattr(self, name)
+                raise ConfigError(f"{name} should be one of {', '.join(there)}, got {got!r}{nearest(got, list(there))}")
 
     @property
     def shape(self) -> tuple[Any, ...]:
@@ -106,9 +108,13 @@ OWN = frozenset(
 )
 
 
-def with_preset(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a `[training]` table with its `preset` (paper or fast) replaced by the settings it stands for."""
+def with_preset(table: Mapping[str, Any], *, where: str = "training") -> dict[str, Any]:
+    """Return a `[training]` table with its `preset` (paper or fast) replaced by the settings it stands for.
+
+    Raises ConfigError, naming the table `where`, for another preset.
+    """
     preset = table.get("preset", "paper")
-    if preset not in PRESETS:
-        raise ConfigError(f"training preset should be one of {', '.join(PRESETS)}, got {preset!r}")
+    if not isinstance(preset, str) or preset not in PRESETS:
+        hint = nearest(str(preset), list(PRESETS))
+        raise ConfigError(f"[{where}] preset should be one of {', '.join(PRESETS)}, got {preset!r}{hint}")
     return {**PRESETS[preset], **{key: value for key, value in table.items() if key != "preset"}}

@@ -9,6 +9,7 @@ from reports.comparisons import ABOVE, BELOW, STRATEGIES
 from reports.drawing import BLUE, HEAT, INK, LINE, MUTED, ORANGE, WARM, Cell, Drawing, Figure, beside, finish, grid
 from reports.evidence import CHANCE
 from reports.results import Results
+from reports.robustness_figures import noise_figure
 from reports.selection import listed, worth_a_curve, worth_a_matrix
 from reports.training import Band, Curve
 from reports.weight_figures import weight_figures
@@ -25,6 +26,7 @@ def draw_figures(results: Results) -> tuple[Figure, ...]:
     figures += weight_figures(results)
     if results.dropped:
         figures.append(_dropped(results))
+    figures += noise_figure(results)
     figures += [_confusion(results, name, i) for i, name in enumerate(worth_a_matrix(results))]
     shown = worth_a_curve(results)
     top = max((max(c.val_loss.high + c.train_loss.high) for c in shown if c.kind == "head"), default=1.0)

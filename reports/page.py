@@ -13,12 +13,15 @@ from reports import words
 from reports.drawing import Figure, palette_css
 from reports.metrics import METRICS, PAPER_METRICS
 from reports.results import Results
-from reports.searches import opened
+from reports.robustness_figures import batches, cost_rows, removed_rows
+from reports.searches import in_words, opened
 from reports.selection import listed
 from reports.tables import weights_by_emotion
 from reports.tried import tried_settings
 
-GROUPS = ("gains", "scores", "confusions", "recalls", "weights", "emotion_weights", "dropped", "curves", "classes")
+GROUPS = (
+    "gains", "scores", "confusions", "recalls", "weights", "emotion_weights", "dropped", "noise", "curves", "classes",
+)  # fmt: skip
 COST_STAGES = ("read", "decode", "embed", "write", "waiting")
 FILTERS = ("percent", "points", "exact", "number", "listed", "sentence")
 
@@ -67,6 +70,10 @@ def render_page(results: Results, figures: Sequence[Figure]) -> str:
             stages=COST_STAGES,
             costs=[(name, _cost(cost)) for name, cost in sorted(results.facts.get("extraction", {}).items())],
             tried=tried_settings(results.facts),
+            removed=removed_rows(results),
+            cost_rows=cost_rows(results),
+            batches=batches(results.costs),
+            searched=words.sentence(in_words(results.searches)),
             opened=opened(results.openings),
             features=[(name, _feature(feature)) for name, feature in sorted(results.facts["features"].items())],
         )

@@ -31,6 +31,7 @@ from reports.emotions import (
 from reports.evidence import CHANCE, Evidence, Model, read_evidence
 from reports.measures import RESAMPLED, Measures, measure
 from reports.metrics import METRICS, PAPER_METRICS
+from reports.robustness import Cost, Disturbed, read_costs, read_robustness
 from reports.searches import Searched, read_searches
 from reports.training import Curve, encoder_curves, head_curves
 from reports.weights import FittedWeight, SampleWeight, fitted_weights, sample_weights
@@ -93,7 +94,10 @@ class Method:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """A study, evaluated. Same inputs, same value: it holds no clock time, path, host, cache count or duration."""
+    """A study, evaluated. Same inputs, same value: it holds no clock time, path, host, cache count or duration.
+
+    The times of `costs` are stored in the study, with the device they were measured on.
+    """
 
     schema_version: int
     id: str
@@ -120,6 +124,8 @@ class Results:
     lacking: Mapping[str, tuple[int, ...]]
     searches: tuple[Searched, ...]
     openings: Openings
+    robustness: tuple[Disturbed, ...]
+    costs: tuple[Cost, ...]
 
     def score(self, model: str, metric: str) -> Score:
         """Return one score. Raises KeyError."""
@@ -203,6 +209,8 @@ def compute_results(
         lacking=measures.lacking,
         searches=read_searches(evidence.runs),
         openings=count_openings(store, {model.name for model in evidence.models}),
+        robustness=read_robustness(store, evidence, measures),
+        costs=read_costs(store, evidence),
     )
 
 

@@ -58,8 +58,10 @@ def opened(openings: Openings) -> str:
     if not openings.purposes:
         return "no opening was noted"
     others = [f"{count:,} for {purpose}" for purpose, count in openings.purposes.items() if purpose != SCORE]
+    cut = [f"of them {openings.interrupted:,} of runs that were interrupted"] if openings.interrupted else []
     times = "once" if openings.most <= 1 else f"{openings.most} times"
-    return ", ".join([f"{scored:,} to score {openings.runs:,} runs, at most {times} a model and repeat", *others])
+    most = f"at most {times} a model and repeat"
+    return ", ".join([f"{scored:,} to score {openings.runs:,} runs", *cut, most, *others])
 
 
 def _searched(model: str, own: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Searched:
@@ -100,8 +102,8 @@ def _text(value: Any) -> str:
 
 
 def _kind(method: str, folds: int | None, scope: str, searches: Sequence[Searched]) -> str:
-    budgets = sorted({own.trials for own in searches})
-    budget = " or ".join(map(str, budgets))
+    fewest, most = min(own.trials for own in searches), max(own.trials for own in searches)
+    budget = str(most) if fewest == most else f"between {fewest} and {most}"
     how = f"a grid of {budget} points" if method == "grid" else f"{budget} trials of Bayesian optimisation (TPE)"
     judged = (
         "on the validation part"
@@ -113,9 +115,9 @@ def _kind(method: str, folds: int | None, scope: str, searches: Sequence[Searche
         if scope == "repeat"
         else "once, on training and validation of the first repeat, for all repeats"
     )
-    names = sorted({name for own in searches for name in own.space})
-    models = f"{len(searches)} model{'s' * (len(searches) > 1)}"
+    alike = Counter(tuple(sorted(own.space)) for own in searches)
+    whose = ", and ".join(f"{', '.join(names)} of {count} model{'s' * (count > 1)}" for names, count in alike.items())
     return (
-        f"{', '.join(names)} of {models} were chosen by {how} a model, {where}, by the lowest validation "
+        f"{whose} were chosen by {how} a model, {where}, by the lowest validation "
         f"cross-entropy, {judged}; no test part was opened for it."
     )

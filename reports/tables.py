@@ -39,6 +39,8 @@ def csv_tables(results: Results) -> dict[str, str]:
             for actual, row in zip(results.classes, c.rows, strict=True)
             for predicted, count in zip(results.classes, row, strict=True)
         ),
+        **({"robustness": _csv(map(vars, results.robustness))} if results.robustness else {}),
+        **({"latency": _csv(map(vars, results.costs))} if results.costs else {}),
     }
 
 

@@ -14,13 +14,16 @@ SCORE = "score"
 class Openings:
     """Openings of test parts. `purposes` counts them by purpose, `runs` those whose test part was opened.
 
-    `most` is how often one model was scored on one repeat, all its settings together: above 1, somebody saw test
-    scores of a model before its settings were final, or a run was interrupted while it was scored.
+    `interrupted` counts openings to score that no sealed run came of: a run is sealed once, so what it was opened
+    beyond that, or without that, was cut short (or done twice by two processes at once). `most` is how often one model
+    was scored on one repeat, all its settings together, the interrupted aside: above 1, somebody saw test scores of a
+    model before its settings were final.
     """
 
     purposes: Mapping[str, int]
     runs: int
     most: int
+    interrupted: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -33,11 +36,13 @@ def count_openings(store: StudyStore, models: Collection[str] | None = None) -> 
     rows = [] if runs is None else runs.select(columns).to_pylist()
     place = {row["run_id"]: (row["model"], row["repeat"]) for row in rows}
     log = [row for row in store.log("openings").to_pylist() if models is None or _of(row, place, models)]
-    scored = Counter(place.get(row["run_id"], row["run_id"]) for row in log if row["purpose"] == SCORE)
+    opened = Counter(row["run_id"] for row in log if row["purpose"] == SCORE)
+    scored = Counter(place[run_id] for run_id in opened if run_id in place)
     return Openings(
         purposes=dict(sorted(Counter(row["purpose"] for row in log).items())),
         runs=len({row["run_id"] for row in log}),
         most=max(scored.values(), default=0),
+        interrupted=opened.total() - scored.total(),
     )
 
 

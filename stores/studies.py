@@ -67,6 +67,11 @@ LOGS: Mapping[str, pa.Schema] = {
 }
 
 
+def model_name(head: str, modalities: Sequence[str], variant: str = "") -> str:
+    """Return the name the report uses: `weighted[image+speech+text]`, or `weighted[image+text] smote` of a variant."""
+    return f"{head}[{'+'.join(modalities)}] {variant}".strip()
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
     """What a run is; a change of any field is another run."""
@@ -88,8 +93,8 @@ class RunSpec:
 
     @property
     def model(self) -> str:
-        """The name the report uses: `weighted[image+speech+text]`, or `weighted[image+text] smote` of a variant."""
-        return f"{self.head}[{'+'.join(self.modalities)}] {self.variant}".strip()
+        """The name of the model this is a run of."""
+        return model_name(self.head, self.modalities, self.variant)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,11 @@ from fusion.heads._layers import Classifier, Projections, StackedDropout, Stacke
 class HeadConfig:
     """What a head is, beyond the width and dropout of its training. Most heads add nothing."""
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The modalities these settings name; a study should have them."""
+        return ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:

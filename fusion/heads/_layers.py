@@ -104,6 +104,25 @@ def masked_softmax(scores: Tensor, present: Tensor) -> Tensor:
     return torch.where(present, scores, _NEVER).softmax(dim=-1) * present
 
 
+def attend(query: Tensor, key: Tensor, value: Tensor, present: Tensor, heads: int) -> Tensor:
+    """Return `softmax(Q K' / sqrt(d)) V` head by head, (M, B, T, hidden) like each of the three; d is hidden / heads.
+
+    Tokens that are not `present` (M, B, T) are seen by none. Plain products, which FLOPs are counted of on any device.
+    """
+    q, k, v = (
+        own.view(*own.shape[:3], heads, -1).transpose(2, 3) for own in (query, key, value)
+    )  # (M, B, heads, T, d)
+    shares = masked_softmax(q @ k.mT / q.shape[-1] ** 0.5, present[:, :, None, None])
+    attended: Tensor = (shares @ v).transpose(2, 3).flatten(3)
+    return attended
+
+
+def each_token(layer: StackedLinear, tokens: Tensor) -> Tensor:
+    """Return the layer's output (M, B, T, e) for every token of (M, B, T, d)."""
+    mapped: Tensor = layer(tokens.flatten(1, 2))
+    return mapped.view(*tokens.shape[:3], -1)
+
+
 def weighted_sum(weights: Tensor, z: Tensor) -> Tensor:
     """Return `sum_m w_m z_m` (M, B, d) of weights (M, B, modalities) and z (M, B, modalities, d)."""
     return (weights.unsqueeze(-1) * z).sum(dim=2)

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from fusion.heads._head import Frame, FusionHead, HeadConfig
-from fusion.heads._layers import layer_norm, weighted_sum
+from fusion.heads._layers import attend, each_token, layer_norm, weighted_sum
 from stores.errors import ConfigError
 
 _EMBEDDING_DEVIATION = 0.02  # the start of BERT's embeddings
@@ -52,16 +51,8 @@ class Attention(FusionHead):
 
     def forward(self, x: Mapping[str, Tensor], present: Tensor) -> Tensor:
         tokens = self.project(x) + self.embedding
-        attended = self.outwards(self._attend(tokens, present).flatten(1, 2)).view(tokens.shape)
+        query, key, value = each_token(self.inwards, tokens).chunk(3, dim=-1)
+        attended = each_token(self.outwards, attend(query, key, value, present, self.config.heads))
         share = present / present.sum(dim=2, keepdim=True).clamp(min=1)
         logits: Tensor = self.classify(weighted_sum(share, layer_norm(tokens + attended)))
         return logits
-
-    def _attend(self, tokens: Tensor, present: Tensor) -> Tensor:
-        """Let tokens (M, B, n, hidden) look at those that are present, head by head."""
-        n, hidden = tokens.shape[2:]
-        parts = self.inwards(tokens.flatten(1, 2)).view(-1, n, 3, self.config.heads, hidden // self.config.heads)
-        query, key, value = parts.permute(2, 0, 3, 1, 4)  # each (M B, heads, n, d)
-        seen = present | ~present.any(dim=2, keepdim=True)  # not every kernel stays finite where nothing is
-        attended = scaled_dot_product_attention(query, key, value, attn_mask=seen.view(-1, 1, 1, n))
-        return attended.transpose(1, 2).reshape(tokens.shape)

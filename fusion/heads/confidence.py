@@ -24,9 +24,9 @@ class ConfidenceConfig(HeadConfig):
 
     def __post_init__(self) -> None:
         if self.measure not in MEASURES:
-            raise ConfigError(f"confidence measure should be one of {', '.join(MEASURES)}, got {self.measure!r}")
+            raise ConfigError(f"measure should be one of {', '.join(MEASURES)}, got {self.measure!r}")
         if not 0 <= self.threshold < 1:
-            raise ConfigError(f"confidence threshold should be in [0, 1), got {self.threshold}")
+            raise ConfigError(f"threshold should be in [0, 1), got {self.threshold}")
 
 
 class Confidence(Combiner):

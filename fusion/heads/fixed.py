@@ -9,6 +9,7 @@ from torch import Tensor
 from fusion.heads._head import Frame, FusionHead, HeadConfig
 from fusion.heads._layers import weighted_sum
 from stores.errors import ConfigError
+from stores.plugins import nearest
 
 _LEAST = 1e-30  # of a sample that has only modalities of weight 0 every weight is 0, not 0 / 0
 
@@ -28,6 +29,10 @@ class FixedConfig(HeadConfig):
                 raise ConfigError(f"the weight of {modality} should be a finite number of 0 or more, got {weight}")
         if self.weights and not any(self.weights.values()):
             raise ConfigError("weights are all 0: give at least one modality more, or none at all for equal weights")
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        return tuple(self.weights)
 
 
 class Fixed(FusionHead):
@@ -62,7 +67,10 @@ class Fixed(FusionHead):
 
 def _shares(weights: Mapping[str, float], modalities: tuple[str, ...]) -> list[float]:
     if weights and (lacking := [m for m in modalities if m not in weights]):
-        raise ConfigError(f"fixed has no weight for {lacking[0]}: add it to weights, which names {', '.join(weights)}")
+        hint = nearest(lacking[0], list(weights))
+        raise ConfigError(
+            f"fixed has no weight for {lacking[0]}: add it to weights, which names {', '.join(weights)}{hint}"
+        )
     own = [weights[m] if weights else 1.0 for m in modalities]
     if not any(own):
         raise ConfigError(f"fixed on {'+'.join(modalities)} has weights of 0 only: give one of them more")

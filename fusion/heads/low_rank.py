@@ -18,7 +18,7 @@ class LowRankConfig(HeadConfig):
 
     def __post_init__(self) -> None:
         if self.rank < 1:
-            raise ConfigError(f"low_rank rank should be 1 or more, got {self.rank}")
+            raise ConfigError(f"rank should be 1 or more, got {self.rank}")
 
 
 class LowRank(FusionHead):

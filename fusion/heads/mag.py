@@ -21,7 +21,7 @@ class MagConfig(HeadConfig):
 
     def __post_init__(self) -> None:
         if not self.beta > 0:
-            raise ConfigError(f"mag beta should be above 0, got {self.beta}")
+            raise ConfigError(f"beta should be above 0, got {self.beta}")
 
 
 class Mag(FusionHead):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fusion.heads._head import Frame, FusionHead, HeadConfig
-from fusion.heads._layers import StackedLinear, layer_norm, masked_softmax
+from fusion.heads._layers import attend, each_token, layer_norm
 from stores.errors import ConfigError
 
 _MOMENTS = 5
@@ -27,9 +27,9 @@ class MisaConfig(HeadConfig):
     def __post_init__(self) -> None:
         for name in ("similarity", "difference", "reconstruction"):
             if not getattr(self, name) >= 0:
-                raise ConfigError(f"misa {name} should be 0 or more, got {getattr(self, name)}")
+                raise ConfigError(f"{name} should be 0 or more, got {getattr(self, name)}")
         if self.heads < 1:
-            raise ConfigError(f"misa heads should be 1 or more, got {self.heads}")
+            raise ConfigError(f"heads should be 1 or more, got {self.heads}")
 
 
 class Misa(FusionHead):
@@ -70,7 +70,7 @@ class Misa(FusionHead):
 
     def forward(self, x: Mapping[str, Tensor], present: Tensor) -> Tensor:
         z = self.project(x)
-        shared = _each(self.shared, z).sigmoid()
+        shared = each_token(self.shared, z).sigmoid()
         private = torch.stack([own(z[:, :, i]) for i, own in enumerate(self.private.values())], dim=2).sigmoid()
         self._auxiliary = self._losses(z, private, shared, present) if self.training else None
         there = torch.cat([present, present], dim=2)
@@ -83,16 +83,10 @@ class Misa(FusionHead):
 
     def _attend(self, tokens: Tensor, there: Tensor) -> Tensor:
         """One post-norm layer of a transformer's encoder over tokens (M, B, T, d), blind to those not `there`."""
-
-        def split(own: Tensor) -> Tensor:
-            return own.view(*own.shape[:3], self.config.heads, -1).transpose(2, 3)  # (M, B, heads, T, d / heads)
-
-        query = split(_each(self.query, tokens))
-        key, value = (split(own) for own in _each(self.key_value, tokens).chunk(2, dim=-1))
-        scores = query @ key.mT / query.shape[-1] ** 0.5
-        seen = masked_softmax(scores, there[:, :, None, None]) @ value
-        tokens = layer_norm(tokens + _each(self.mix, seen.transpose(2, 3).flatten(3)))
-        return layer_norm(tokens + _each(self.narrow, _each(self.widen, tokens).relu()))
+        key, value = each_token(self.key_value, tokens).chunk(2, dim=-1)
+        seen = attend(each_token(self.query, tokens), key, value, there, self.config.heads)
+        tokens = layer_norm(tokens + each_token(self.mix, seen))
+        return layer_norm(tokens + each_token(self.narrow, each_token(self.widen, tokens).relu()))
 
     def _losses(self, z: Tensor, private: Tensor, shared: Tensor, present: Tensor) -> Tensor:
         """Return the weighted sum of the losses, (M,); z, private and shared are (M, B, modalities, d)."""
@@ -140,9 +134,3 @@ def _unit(values: Tensor) -> Tensor:
 def _length(values: Tensor) -> Tensor:
     length: Tensor = torch.linalg.vector_norm(values, dim=-1)
     return length
-
-
-def _each(layer: StackedLinear, tokens: Tensor) -> Tensor:
-    """Return the layer's output (M, B, T, e) for every token of (M, B, T, d)."""
-    mapped: Tensor = layer(tokens.flatten(1, 2))
-    return mapped.view(*tokens.shape[:3], -1)

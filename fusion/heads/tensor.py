@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from fusion.heads._head import Frame, FusionHead, HeadConfig
 from stores.errors import ConfigError
 
+_WIDEST = 64  # 65^3 entries a sample already
+
 
 @dataclass(frozen=True, kw_only=True)
 class TensorConfig(HeadConfig):
@@ -20,8 +22,8 @@ class TensorConfig(HeadConfig):
     width: int = 16
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ConfigError(f"tensor width should be 1 or more, got {self.width}")
+        if not 1 <= self.width <= _WIDEST:
+            raise ConfigError(f"width should be from 1 to {_WIDEST}, for its cube is computed; got {self.width}")
 
 
 class TensorFusion(FusionHead):

@@ -49,7 +49,7 @@ def test_the_table_switches_the_curves_on_and_a_second_run_adds_nothing(
     assert first.returncode == 0, first.stderr
     said = json.loads(first.stdout)
     assert said["robustness"] == {"runs": 3, "conditions": 3, "cached": 0, "scored": 9, "openings": 3}
-    assert "robustness: 3 runs x 3 conditions, 3 openings of test parts counted apart" in first.stderr
+    assert "robustness: 9 scores of 3 runs under up to 3 conditions (0 cached), 3 openings of" in first.stderr
     store = study(tmp_path / "runs", said)
     rows = store.log("robustness").to_pylist()
     assert len(rows) == 3 * 3 * 2
@@ -58,7 +58,9 @@ def test_the_table_switches_the_curves_on_and_a_second_run_adds_nothing(
     }  # fmt: skip
     assert said["test_openings"]["purposes"] == {"robustness": 3, "score": 3}
     before = [file.path for file in Root(tmp_path / "runs").files(store.folder)]
-    again = json.loads(affuse(*arguments).stdout)
+    second = affuse(*arguments)
+    assert "0 runs in" not in second.stderr
+    again = json.loads(second.stdout)
     assert again["robustness"] == {"runs": 3, "conditions": 3, "cached": 9, "scored": 0, "openings": 3}
     assert again["runs"] == {"cached": 3, "trained": 0}
     assert [file.path for file in Root(tmp_path / "runs").files(store.folder)] == before

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from flows.jobs import Options, study_job
 from flows.pipeline import head_plans
 from flows.study_config import StudyConfig, parse_study
+from fusion.errors import SplitError
 from reports.report import write_report
 from stores.errors import ConfigError
 from stores.root import Root
@@ -41,7 +43,10 @@ def test_every_search_the_document_shows_can_be_planned(tables: dict[str, Any]) 
 def test_every_head_that_is_trained_has_the_same_budget_and_its_own_space() -> None:
     space = {"rank": [2, 4, 8]}
     heads = {"unimodal": {}, "low_rank": {"rank": 2, "search": {"space": space}}, "vote": {}}
-    plans = {plan.head: plan for plan in head_plans(parse(heads=heads, search={"method": "bayes", "trials": 9}))}
+    plans = {
+        plan.head: plan
+        for plan in head_plans(parse(heads=heads, search={"method": "bayes", "trials": 9, "space": "default"}))
+    }
     assert plans["vote"].search is None
     found = {name: plans[name].searched for name in ("unimodal", "low_rank")}
     assert {own.trials for own in found.values() if own} == {9}
@@ -57,9 +62,38 @@ def test_variants_are_searched_too_and_without_a_search_there_is_none() -> None:
     assert [plan.searched for plan in head_plans(parse())] == [None] * 4
 
 
+def test_what_a_variant_sets_itself_is_not_searched_in_it() -> None:
+    variants = {"own": {"learning_rate": 1e-4}, "quick": {"preset": "fast"}, "wide": {"width": 256}}
+    search = {"space": {"learning_rate": [1e-4, 5e-4], "width": [64, 128], "dropout": [0.0, 0.3]}}
+    plans = {plan.variant: plan for plan in head_plans(parse(heads={"concat": {}}, variants=variants, search=search))}
+    tried = {name: set(plan.searched.space) for name, plan in plans.items() if plan.searched}
+    assert tried == {
+        "": {"learning_rate", "width", "dropout"},
+        "own": {"width", "dropout"},
+        "quick": {"width", "dropout"},
+        "wide": {"learning_rate", "dropout"},
+    }
+    nothing = head_plans(
+        parse(heads={"concat": {}}, variants=variants, search={"space": {"learning_rate": [1e-4, 5e-4]}})
+    )
+    assert [plan.variant for plan in nothing if plan.searched is None] == ["own", "quick"]
+
+
+def test_folds_that_cannot_be_dealt_are_refused_before_anything_is_extracted(searched: Path, tmp_path: Path) -> None:
+    text = searched.read_text(encoding="utf-8")
+    searched.write_text(text.replace('scope = "repeat"', 'on = "k-fold"\nfolds = 50'), encoding="utf-8")
+    root = tmp_path / "none"
+    with pytest.raises(SplitError, match="a search on 50 folds needs every class"):
+        study_job(str(searched), Options(root=str(root), quiet=True))
+    assert not Root(root).names("features")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"search": {"space": 3}}, r"^\[search\] space should be paper or default, or a table .*, got 3$"),
+        ({"search": {"method": "bayesian"}}, r"^\[search\] method should be one of grid, bayes, .*mean 'bayes'"),
+        ({"search": {"space": {"dropout": [2.0]}}}, r"^\[search.space\] dropout should be in"),
         ({"search": {"metod": "grid"}}, "unknown key 'metod'; did you mean 'method'"),
         ({"search": {"space": "papers"}}, "did you mean 'paper'"),
         ({"search": {"space": {"learning_rat": [1]}}}, "did you mean 'learning_rate'"),
@@ -92,7 +126,7 @@ def test_a_study_tells_what_was_searched_and_how_often_its_test_parts_were_opene
 ) -> None:
     root = tmp_path / "runs"
     ran = result("run", str(searched), root=root)
-    counted = {"purposes": {"score": 3}, "runs": 3, "most": 1}
+    counted = {"purposes": {"score": 3}, "runs": 3, "most": 1, "interrupted": 0}
     assert ran["test_openings"] == counted
     content = json.loads(Path(ran["results"]).read_text(encoding="utf-8"))
     assert content["openings"] == counted
@@ -103,7 +137,7 @@ def test_a_study_tells_what_was_searched_and_how_often_its_test_parts_were_opene
     assert "a grid of 2 points a model, within each repeat anew" in methods
     assert "3 to score 3 runs, at most once a model and repeat" in methods
     assert "3 to score 3 runs, at most once a model and repeat" in page
-    assert "Settings of heads that were searched" in page
+    assert 'id="searched"' in page
     assert "searched" not in [banner["kind"] for banner in content["banners"]]
     before = {path: path.read_bytes() for path in Path(ran["report"]).parent.rglob("*") if path.is_file()}
     again = result("run", str(searched), root=root)

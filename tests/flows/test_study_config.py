@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.pipeline import head_plans
-from flows.study_config import load_study, parse_study
+from flows.pipeline import check_study, head_plans
+from flows.study_config import StudyConfig, load_study, parse_study
 from stores.errors import ConfigError, NotFound
+from stores.root import Root
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SMALL = {
@@ -15,7 +16,7 @@ SMALL = {
 }
 
 
-def parse(**changes: object) -> object:
+def parse(**changes: object) -> StudyConfig:
     return parse_study({**SMALL, **changes}, base=Path.cwd())
 
 
@@ -56,12 +57,38 @@ def test_defaults_are_the_papers_where_it_gives_one() -> None:
         ({"features": {"text": {"extractor": "bert", "train": {}, "numerics": "exakt"}}}, "numerics should be one of"),
         ({"corpus": {}}, "lacks the key 'kind'"),
         ({"corpus": {"kind": "synthetic", "speeker": 3}}, "unknown key 'speeker'; did you mean 'speakers'"),
+        ({"seed": True}, "seed an integer from 0, got 'study' and True"),
+        ({"training": {"preset": ["fast"]}}, r"^\[training\] preset should be one of paper, fast, got \['fast'\]"),
+        ({"training": {"preset": "fats"}}, "got 'fats'; did you mean 'fast'"),
+        ({"variants": {"a": {"preset": "fats"}}}, r"^\[variants.a\] preset .*did you mean 'fast'"),
+        ({"variants": {"a": {"preset": ["fast"]}}}, r"^\[variants.a\] preset should be one of"),
+        ({"training": {"optimiser": "adm"}}, r"^\[training\] optimiser should be .*did you mean 'adam'"),
+        ({"robustness": {"noise": [-1.0]}}, r"^\[robustness\] noise should be"),
         ({"study": {"missing": "masked"}}, "missing should be one of complete, mask"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_place_and_the_remedy(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"heads": {"fixed": {"weights": {"text": 1, "speech": 1, "sppech": 1}}}}, r"names 'sppech', .*mean 'speech'"),
+        ({"heads": {"fixed": {"weights": {"text": 1, "sppech": 1}}}}, "no weight for speech: .*did you mean 'sppech'"),
+        ({"heads": {"tensor": {"width": 65}}}, r"^\[heads.tensor\] width should be from 1 to 64"),
+        ({"heads": {"low_rank": {"rank": 0}}}, r"^\[heads.low_rank\] rank should be 1 or more"),
+        (
+            {"report": {"reference": "weighted[speech+txt]"}},
+            r"will not be run; did you mean 'weighted\[speech\+text\]'",
+        ),
+    ],
+)
+def test_what_no_head_can_do_is_said_before_any_work(changes: dict[str, object], message: str, tmp_path: Path) -> None:
+    features = {"text": {"extractor": "bert"}, "speech": {"extractor": "acoustic"}}
+    with pytest.raises(ConfigError, match=message):
+        check_study(parse(features=features, **changes), Root(tmp_path))
 
 
 def test_an_unknown_extractor_or_corpus_is_named_with_the_nearest() -> None:

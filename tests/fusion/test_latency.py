@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fusion.heads._head import FusionHead, HeadConfig
+from fusion.heads.attention import Attention, AttentionConfig
 from fusion.heads.concat import Concat
 from fusion.heads.unimodal import Unimodal
 from fusion.heads.vote import Vote
@@ -104,6 +105,9 @@ def test_the_products_are_those_counted_by_hand(batch: int, precision: str) -> N
     concat = _one(Concat, HeadConfig(), *WIDTHS, training=training)
     of_the_absent = 3 * 4  # a row of learned vectors, multiplied by what is missing
     assert concat.flops(batch) == 2 * batch * (18 * 4 + of_the_absent + 4 * K)
+    attention = _one(Attention, AttentionConfig(heads=2), *WIDTHS, training=training)
+    tokens = 3 * (4 * 12 + 4 * 4) + 2 * (3 * 3 * 4)  # Q, K and V, and O; then Q K' and the weights times V
+    assert attention.flops(batch) == 2 * batch * (18 * 4 + tokens + 4 * K)
 
 
 def test_the_parameters_are_those_counted_by_hand() -> None:

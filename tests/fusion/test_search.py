@@ -214,7 +214,8 @@ def test_what_fits_into_memory_does_not_change_what_is_chosen(
 def test_settings_that_were_tried_are_not_trained_again(
     block: FeatureBlock, splits: list[Split], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    search = _search(SearchConfig(method="bayes", trials=12, space={"learning_rate": [1e-2, 1e-3]}))
+    rates = [1e-2, *(1e-9 * n for n in range(1, 13))]
+    search = _search(SearchConfig(method="bayes", trials=12, space={"learning_rate": rates}))
     trained: list[float] = []
     train = choosing.run_trials.__globals__["_values"]
 
@@ -225,8 +226,8 @@ def test_settings_that_were_tried_are_not_trained_again(
     monkeypatch.setattr("fusion.search._values", counted)
     made = [t for own in run_trials(search, SUBJECT, _develop(block, splits[0]), (), 1) for t in own]
     assert sorted(trial.number for trial in made) == list(range(12))
-    assert sorted(trained) == [1e-3, 1e-2]
-    assert len({(trial.settings["learning_rate"], trial.value) for trial in made}) == 2
+    assert len(trained) == len(set(trained)) < 12
+    assert len({(trial.settings["learning_rate"], trial.value) for trial in made}) == len(trained)
 
 
 def test_every_head_and_subset_has_the_same_budget(block: FeatureBlock, splits: list[Split], store: StudyStore) -> None:
@@ -336,6 +337,20 @@ def test_a_training_that_diverges_is_never_chosen_and_spoils_no_other(block: Fea
     assert best_of(trials).settings["learning_rate"] == 3e-2
     with pytest.raises(TrainingError, match="none of the 1 settings"):
         best_of(trials[1:])
+
+
+def test_memory_that_runs_out_is_said_and_no_trial_of_it_is_logged(
+    block: FeatureBlock, splits: list[Split], store: StudyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fusion.stacking.train_stacked", full)
+        with pytest.raises(TrainingError, match="memory ran out with a single member"):
+            _run(block, splits, store, _plan(GRID))
+    assert not len(store.log("trials"))
+    assert set(_used(store, _run(block, splits, store, _plan(GRID)))) == {3e-2}
 
 
 def test_of_equals_the_first_is_taken() -> None:
@@ -476,6 +491,8 @@ def test_garbage_in_place_of_the_test_samples_changes_no_byte_of_a_search(
         ({"space": {"dropout": {"low": 0.1}}}, "lacks the key 'high'"),
         ({"space": {"dropout": {"low": 0.1, "hihg": 0.2}}}, "did you mean 'high'"),
         ({"space": {"classifier": {"low": "linear", "high": "hidden"}}}, "is not a number"),
+        ({"space": {"rank": {"low": 1, "high": 4}}}, "rank shapes a head.*give a list"),
+        ({"space": {"width": {"low": 8, "high": 16}}}, "width shapes a head.*give a list"),
         ({"space": "default"}, 'dropout is a range, and a grid needs lists.*method = "bayes"'),
         ({"trials": 5}, r"low_rank has 6 points \(2 x 3\), but trials = 5 for every head: raise trials"),
     ],
@@ -488,7 +505,8 @@ def test_what_cannot_be_searched_is_refused_when_it_is_planned(config: dict[str,
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"method": "random"}, "method should be one of grid, bayes"),
+        ({"method": "random"}, "^method should be one of grid, bayes"),
+        ({"method": "bayesian"}, "did you mean 'bayes'"),
         ({"on": "test"}, "on should be one of val, k-fold, got 'test'"),
         ({"scope": "head"}, "scope should be one of repeat, study"),
         ({"folds": 1}, "folds should be 2 or more"),
@@ -505,6 +523,18 @@ def test_settings_a_head_cannot_be_built_with_are_refused_when_it_is_planned() -
     assert plan.searched is not None
     with pytest.raises(ConfigError, match="heads"):
         _plan(replace(GRID, space={"heads": [2, 4], "width": [8, 10]}), "attention")
+
+
+def test_every_combination_of_what_shapes_a_head_is_tried_out_when_it_is_planned() -> None:
+    fine = {"heads": [1, 2, 4], "width": [8 * n for n in range(1, 31)]}
+    assert _plan(SearchConfig(method="bayes", space=fine), "attention").searched is not None
+    with pytest.raises(ConfigError, match="10 and 4"):
+        _plan(SearchConfig(method="bayes", space={**fine, "width": [*fine["width"], 10]}), "attention")
+
+
+def test_a_bayesian_search_with_no_more_points_than_trials_is_the_grid_of_them() -> None:
+    assert _search(SearchConfig(method="bayes", trials=6)) == _search(SearchConfig())
+    assert _search(SearchConfig(method="bayes", trials=5)).method == "bayes"
 
 
 def test_what_trains_nothing_has_nothing_to_search() -> None:
@@ -535,9 +565,11 @@ def test_a_name_that_both_have_is_the_trainings_unless_it_names_the_head() -> No
 
 
 def test_integers_stay_integers_in_a_range(block: FeatureBlock, splits: list[Split]) -> None:
-    search = _search(SearchConfig(method="bayes", trials=3, space={"width": {"low": 4, "high": 12}}))
+    search = _search(SearchConfig(method="bayes", trials=3, space={"batch_size": {"low": 16, "high": 32}}))
     trials = [t for own in run_trials(search, SUBJECT, _develop(block, splits[0]), (), 0) for t in own]
-    assert all(type(trial.settings["width"]) is int and 4 <= trial.settings["width"] <= 12 for trial in trials)
+    assert all(
+        type(trial.settings["batch_size"]) is int and 16 <= trial.settings["batch_size"] <= 32 for trial in trials
+    )
 
 
 class _Told:

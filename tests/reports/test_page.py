@@ -2,11 +2,15 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from reports.page import render_page
+from reports.searches import Searched
 
 SECTIONS = (
     "summary", "scores", "differences", "anova", "confusions", "emotions", "weights", "dropped", "curves", "data",
@@ -144,3 +148,25 @@ def test_what_extraction_cost_is_told_by_stage_with_shares_of_the_loop(report_of
     assert "&lt;b&gt;old&lt;/b&gt;" in table
     without, _ = page(report_of)
     assert 'id="extraction"' not in without
+
+
+def test_how_settings_were_searched_stands_above_them_and_models_not_listed_are_folded(
+    report_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = report_of().paths.content
+    other = next(model.name for model in content.models if model.name not in (content.reference, "majority class"))
+    searches = tuple(
+        Searched(
+            model=model, method="bayes", folds=None, scope="repeat", trials=16, space={"dropout": tried},
+            chosen={"dropout": "0 (6)"},
+        )
+        for model, tried in ((content.reference, "0, 0.5"), (other, "0, 0.25"))
+    )  # fmt: skip
+    monkeypatch.setattr("reports.page.listed", lambda results: {results.reference})
+    text = render_page(replace(content, searches=searches), ())
+    check(text)
+    said = text.index(
+        "Dropout of 2 models were chosen by 16 trials of Bayesian optimisation (TPE) a model, within each"
+    )
+    folded = text.index("<details><summary>Searched settings of 1 more")
+    assert said < text.index(">0, 0.5</td>") < folded < text.index(">0, 0.25</td>")

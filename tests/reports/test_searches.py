@@ -58,6 +58,17 @@ def test_the_methods_say_how_it_was_searched_and_who_judged() -> None:
     assert "the mean over 5 folds of training and validation, no group in two folds" in text
 
 
+def test_settings_are_said_of_the_models_that_have_them_and_unequal_budgets_as_a_span() -> None:
+    rate = {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
+    few, many = ({**SEARCH, "space": rate, "trials": trials} for trials in (6, 18))
+    ranked = {**SEARCH, "space": {**rate, "width": {"values": [64, 128]}}, "trials": 12}
+    rows = [*_runs(few, "concat[text]"), *_runs(many, "gated[text]"), *_runs(ranked, "low_rank[text]")]
+    text = in_words(read_searches(pa.Table.from_pylist(rows)))
+    assert text.startswith(
+        "learning_rate of 2 models, and learning_rate, width of 1 model were chosen by between 6 and 18 trials"
+    )
+
+
 def test_a_choice_for_all_repeats_has_seen_test_samples_unless_all_repeats_share_their_split() -> None:
     once = read_searches(pa.Table.from_pylist(_runs({**SEARCH, "scope": "study"})))
     assert [seen_by_choice(once, kind) for kind in ("repeated", "fixed")] == [True, False]
@@ -67,4 +78,8 @@ def test_a_choice_for_all_repeats_has_seen_test_samples_unless_all_repeats_share
 def test_openings_are_told_in_one_line() -> None:
     twice = Openings(purposes={"robustness": 20, "score": 1200}, runs=1190, most=2)
     assert opened(twice) == "1,200 to score 1,190 runs, at most 2 times a model and repeat, 20 for robustness"
+    killed = Openings(purposes={"score": 8}, runs=6, most=1, interrupted=2)
+    assert opened(killed) == (
+        "8 to score 6 runs, of them 2 of runs that were interrupted, at most once a model and repeat"
+    )
     assert opened(Openings(purposes={}, runs=0, most=0)) == "no opening was noted"

@@ -46,8 +46,17 @@ def test_openings_are_counted_by_purpose_and_run_and_by_model_and_repeat(store: 
 def test_a_run_that_was_opened_and_never_finished_counts_too(store: StudyStore) -> None:
     store.open_test([_spec("concat", 0).id], "score")
     store.open_test([_spec("concat", 0).id], "score")
-    assert count_openings(store) == Openings(purposes={"score": 2}, runs=1, most=2)
+    assert count_openings(store) == Openings(purposes={"score": 2}, runs=1, most=0, interrupted=2)
     assert count_openings(store, {"concat[text]"}).runs == 0  # of no model that is known
+
+
+def test_openings_that_a_kill_cut_short_are_told_apart_from_those_that_led_to_a_score(store: StudyStore) -> None:
+    first, other = _spec("concat", 0), _spec("concat", 1)
+    for run in (first, first, first, other):  # killed twice
+        store.open_test([run.id], "score")
+    _seal(store, first, other)
+    assert count_openings(store) == Openings(purposes={"score": 4}, runs=2, most=1, interrupted=2)
+    assert count_openings(store, {"concat[text]"}).interrupted == 2
 
 
 def test_openings_of_some_models_leave_the_others_out(store: StudyStore) -> None:
@@ -58,4 +67,4 @@ def test_openings_of_some_models_leave_the_others_out(store: StudyStore) -> None
 
 
 def test_a_study_that_was_never_scored_has_no_openings(store: StudyStore) -> None:
-    assert count_openings(store).as_dict() == {"purposes": {}, "runs": 0, "most": 0}
+    assert count_openings(store).as_dict() == {"purposes": {}, "runs": 0, "most": 0, "interrupted": 0}
