@@ -18,7 +18,7 @@ from benchmarks._measure import ROUNDS, say
 from fusion.stack import Stack
 from fusion.training_config import PRESETS, TrainingConfig
 
-ROWS, MEMBERS, EPOCHS = 4_000, 20, 3
+ROWS, MEMBERS, EPOCHS = 4_000, 20, 8
 BY_MEMBERS, BY_ROWS = (1, 4, 16, 64), (1_000, 4_000, 16_000, 64_000)
 PAPER = TrainingConfig(epochs=EPOCHS, patience=EPOCHS)
 FAST = TrainingConfig(**{**PRESETS["fast"], "epochs": EPOCHS, "patience": EPOCHS})

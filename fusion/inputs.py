@@ -15,6 +15,7 @@ from stores.block import ABSENT, FeatureBlock
 
 INPUT_NORMS = ("batch", "layer", "none")
 _EPSILON = 1e-5
+_ROUNDING = 1e-12  # of a mean square: less variance than that is what float64 leaves of none
 _CHECKED_AT_ONCE = 4096  # rows
 _IN_CACHE = 1 << 22  # elements: a larger batch is read member by member, so that what is between stays in the cache
 
@@ -105,9 +106,10 @@ class Inputs:
     def batch(self, reading: Reading, members: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Return `x[modality]` (L, B, dim) and presence (L, B, modalities) of what the stack's `members` (L,) read.
 
-        Features of what is not present are 0. They lie in memory that the next batch of the same shape uses again.
+        Features of what is not present are 0. They lie in memory that the next batch uses again.
         """
-        present = self.there[members[:, None], reading.samples] & reading.real[..., None]
+        place = members[:, None] * self.there.shape[1] + reading.samples
+        present = self.there.flatten(0, 1)[place] & reading.real[..., None]
         if reading.hidden is not None:
             present = present & ~reading.hidden
         x = {m: self._normalised(m, reading, members) for m in self.modalities}
@@ -118,10 +120,11 @@ class Inputs:
     def _fit_norm(self, rows: Mapping[str, np.ndarray], splits: Sequence[Split]) -> None:
         self.shift, self.scale = {}, {}
         for m in self.modalities:
-            own = [found[split.train] for found, split in zip(rows[m], splits, strict=True)]
-            there = [torch.from_numpy(found[found != ABSENT]).to(self.device) for found in own]
-            fitted = [_standard(self.values[m].index_select(0, found)) for found in there]
-            self.shift[m], self.scale[m] = (torch.stack(terms)[:, None] for terms in zip(*fitted, strict=True))
+            counts = np.zeros((len(splits), len(self.values[m])))  # how often a member trains on a row
+            for own, found, split in zip(counts, rows[m], splits, strict=True):
+                np.add.at(own, found[split.train][found[split.train] != ABSENT], 1)
+            shift, scale = _standards(self.values[m], torch.from_numpy(counts).to(self.device))
+            self.shift[m], self.scale[m] = shift[:, None], scale[:, None]
 
     def _versions(self, block: FeatureBlock, m: str, rows: np.ndarray, splits: Sequence[Split]) -> np.ndarray:
         """Return (M, versions, n) rows: the samples themselves, then each view where there is one; 0 for the absent."""
@@ -140,20 +143,25 @@ class Inputs:
         if reading.partners is not None and reading.mix is not None:
             x = torch.lerp(x, self._read(m, reading.partners, members, None), reading.mix[..., None])
         if self.norm == "batch":
-            x = torch.addcmul(self.shift[m][members], x, self.scale[m][members])
+            torch.addcmul(self.shift[m][members], x, self.scale[m][members], out=x)
         elif self.norm == "layer":
             x = torch.nn.functional.layer_norm(x, x.shape[-1:], eps=_EPSILON)
         return x.to(self.dtype)
 
     def _member_by_member(self, m: str, reading: Reading, members: Tensor) -> Tensor:
         values = self.values[m]
-        rows = self.rows[m][members[:, None], 0 if reading.versions is None else reading.versions, reading.samples]
+        rows = self._rows_of(m, reading.samples, members, reading.versions)
         x = self._memory(m, self.dtype, *rows.shape, values.shape[1])
         read = self._memory(f"{m} as stored", values.dtype, rows.shape[1], values.shape[1])
         for own, at, place in zip(x, rows, members.tolist(), strict=True):
             torch.index_select(values, 0, at, out=read)
             torch.addcmul(self.shift[m][place], read, self.scale[m][place], out=own)
         return x
+
+    def _rows_of(self, m: str, samples: Tensor, members: Tensor, versions: Tensor | None) -> Tensor:
+        """Return the rows (L, B) of a modality's values that hold what members read of their samples."""
+        start = members[:, None] * self.versions + (0 if versions is None else versions)
+        return self.rows[m].flatten()[start * self.rows[m].shape[2] + samples]
 
     @torch.inference_mode(False)  # what is made in inference mode could never be written to in training
     def _memory(self, name: str, dtype: torch.dtype, *shape: int) -> Tensor:
@@ -164,7 +172,7 @@ class Inputs:
         return self._kept[name, dtype][:size].view(shape)
 
     def _read(self, m: str, samples: Tensor, members: Tensor, versions: Tensor | None) -> Tensor:
-        rows = self.rows[m][members[:, None], 0 if versions is None else versions, samples]
+        rows = self._rows_of(m, samples, members, versions)
         return self.values[m].index_select(0, rows.flatten()).float().view(*rows.shape, -1)
 
 
@@ -172,19 +180,26 @@ def _used(split: Split) -> np.ndarray:
     return np.concatenate([split.train, split.val, split.test])
 
 
-def _standard(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (shift, scale), both (dim,), with `shift + scale x` of mean 0 and deviation 1 over the rows.
+def _standards(values: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (shift, scale), both (M, dim), with `shift + scale x` of mean 0 and deviation 1 over each member's rows.
 
-    A dimension that is constant there is only centred, and exactly; one of which there is no row is left as it is.
+    `counts` (M, rows) float64 says how often a member has a row. A dimension that is constant there is only centred;
+    one of which there is no row is left as it is. All members are one matrix product, in float64 and around one of the
+    rows, so that no difference of large numbers is lost.
     """
-    x = rows.float()
-    if not len(x):
-        return x.new_zeros(x.shape[1]), x.new_ones(x.shape[1])
-    low, high = x.amin(dim=0), x.amax(dim=0)
-    mean = torch.where(low == high, low, x.mean(dim=0))
-    variance = (x - mean).square_().mean(dim=0)
-    scale = torch.where(variance > 0, variance, 1).rsqrt()
-    return -mean * scale, scale
+    centre = values[0].double()
+    first, second = (torch.zeros(len(counts), values.shape[1], dtype=torch.double).to(values.device) for _ in range(2))
+    for start in range(0, len(values), _CHECKED_AT_ONCE):
+        x = values[start : start + _CHECKED_AT_ONCE].double() - centre
+        first += counts[:, start : start + _CHECKED_AT_ONCE] @ x
+        second += counts[:, start : start + _CHECKED_AT_ONCE] @ x.square_()
+    size = counts.sum(dim=1, keepdim=True).clamp(min=1)
+    mean = first / size
+    variance = second / size - mean.square()
+    varies = variance > _ROUNDING * (second / size)
+    scale = torch.where(varies, variance, 1).rsqrt()
+    shift = -(centre + mean) * scale * (counts.sum(dim=1, keepdim=True) > 0)
+    return shift.float(), scale.float()
 
 
 def _check_finite(block: FeatureBlock, modality: str) -> None:

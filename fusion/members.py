@@ -1,10 +1,11 @@
 """One member of a stack: what it is trained on and how, and what it remembers between epochs."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from fusion.balance import Roster
@@ -60,6 +61,13 @@ class Trainee:
         if improved := val_loss < self.best:
             self.best, self.best_epoch = val_loss, epoch
         return improved
+
+    def keep(self, weights: Sequence[Tensor]) -> None:
+        """Copy the weights of the best epoch so far, into the memory of the last copy."""
+        if not self.best_weights:
+            self.best_weights = [torch.empty_like(own) for own in weights]
+        for kept, own in zip(self.best_weights, weights, strict=True):
+            kept.copy_(own)
 
     def on_plateau(self, epoch: int) -> bool:
         """Return whether the rate should be cut now: `plateau_epochs` since the best epoch, or since the last cut."""

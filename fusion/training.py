@@ -136,7 +136,7 @@ def _fit(head: FusionHead, inputs: Inputs, trainees: Sequence[Trainee], prior: T
         points = zip(going, train_losses, *_score(head, inputs, going, prior), strict=True)
         for row, (trainee, *point) in enumerate(points):
             if trainee.record(epoch, *point):
-                trainee.best_weights = [p.detach()[row].clone() for p in parameters]
+                trainee.keep([p.detach()[row] for p in parameters])
             if trainee.on_plateau(epoch):
                 optimiser.slow_down(row, trainee.member.training.plateau_decay)
         staying = [row for row, trainee in enumerate(going) if trainee.goes_on(epoch)]
