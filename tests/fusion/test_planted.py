@@ -33,7 +33,7 @@ WIDTHS = {"image": 20, "noise": 16, "speech": 18, "text": 12}
 TOLD = ("image", "speech", "text")
 FOUR = ("image", "noise", "speech", "text")
 PAIR = ("speech", "text")  # all but the image
-REPEATS = 10
+REPEATS = 6
 ALPHA = 0.05
 TRAINING = TrainingConfig(learning_rate=1e-2, batch_size=64, width=32, epochs=16, patience=5)
 CONFIG = {"tensor": {"width": 8}}  # 9^3 products instead of 33^3
