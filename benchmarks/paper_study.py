@@ -15,7 +15,7 @@ import pyarrow as pa
 from benchmarks._fusion_block import WIDTHS, planted, splits_of
 from benchmarks._measure import tell
 from fusion.plans import HeadPlan, subsets
-from fusion.study import run_heads
+from fusion.study import study_of
 from fusion.training_config import TrainingConfig, with_preset
 from stores.root import Root
 from stores.settings import build
@@ -50,10 +50,10 @@ def _study(rows: int, training: TrainingConfig) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=".") as folder:
         store = StudyStore.create(Root(folder), "study-1", {}, nothing, nothing)
         started = time.perf_counter()
-        books = run_heads(block, splits, plans, store, seed=0, device="cpu")
+        books = study_of(block, splits, plans, store, seed=0, device="cpu").run()
         seconds = time.perf_counter() - started
         again = time.perf_counter()
-        assert run_heads(block, splits, plans, store, seed=0, device="cpu").trained == 0
+        assert study_of(block, splits, plans, store, seed=0, device="cpu").run().trained == 0
         second = time.perf_counter() - again
         scores = _accuracies(store)
     return {

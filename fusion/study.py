@@ -48,20 +48,6 @@ class Job:
     training: TrainingConfig
 
 
-def run_heads(
-    block: FeatureBlock,
-    splits: Sequence[Split],
-    plans: Sequence[HeadPlan],
-    store: StudyStore,
-    *,
-    seed: int,
-    device: str = "auto",
-    report: Progress | None = None,
-) -> RunBooks:
-    """Train and store every planned run that is not sealed yet: `Study.run` of the study these make."""
-    return study_of(block, splits, plans, store, seed=seed, device=device, report=report).run()
-
-
 def study_of(
     block: FeatureBlock,
     splits: Sequence[Split],

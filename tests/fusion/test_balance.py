@@ -16,7 +16,7 @@ from fusion.members import Member
 from fusion.plans import HeadPlan
 from fusion.splits import Split
 from fusion.stack import Stack
-from fusion.study import run_heads
+from fusion.study import study_of
 from fusion.training import train_stacked
 from fusion.training_config import TrainingConfig
 from stores.block import ABSENT, FeatureBlock
@@ -258,7 +258,7 @@ def test_a_study_stores_the_class_counts_of_every_training_and_scores_everybody_
     store = StudyStore.create(Root(tmp_path), "study-1", {}, nothing, nothing)
     training = replace(FAST, epochs=1, balance=balance, balance_target=1.0)
     plan = HeadPlan(head="weighted", subsets=(MODALITIES,), training=training)
-    done = run_heads(_of_trainees(varied, skewed), skewed, [plan], store, seed=0, device="cpu")
+    done = study_of(_of_trainees(varied, skewed), skewed, [plan], store, seed=0, device="cpu").run()
     for row, split in zip(store.runs().to_pylist(), skewed, strict=True):
         before = np.bincount(varied.labels[split.train])
         counts = json.loads(row["counts"])

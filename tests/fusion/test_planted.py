@@ -19,7 +19,7 @@ from corpora.synthetic import CLASSES, PLANTED, SyntheticConfig, plan_lines
 from fusion.heads._head import Head
 from fusion.plans import HeadPlan
 from fusion.splits import ProtocolConfig, Split, make_splits
-from fusion.study import run_heads
+from fusion.study import study_of
 from fusion.training_config import TrainingConfig
 from reports.statistics._statistic import Design, Measured
 from reports.statistics.corrected_resampled_t import CorrectedResampledT
@@ -104,7 +104,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
         subsets = tuple(dict.fromkeys((TOLD, PAIR, *with_noise(head))))
         training = SLOWER.get(head, TRAINING)
         plans.append(HeadPlan(head=head, subsets=subsets, config=CONFIG.get(head, {}), training=training))
-    run_heads(block, splits, plans, store, seed=0, device="cpu")
+    study_of(block, splits, plans, store, seed=0, device="cpu").run()
     return Found(_scores(store), store, splits)
 
 

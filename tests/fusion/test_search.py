@@ -20,7 +20,7 @@ from fusion.inputs import to_device
 from fusion.plans import HeadPlan
 from fusion.search import Search, SearchConfig, Subject, Trial, best_of, plan_search, run_trials
 from fusion.splits import Split
-from fusion.study import RunBooks, run_heads
+from fusion.study import RunBooks, study_of
 from fusion.training_config import TrainingConfig
 from stores.block import ABSENT, FeatureBlock
 from stores.errors import ConfigError
@@ -60,7 +60,7 @@ def _plan(search: SearchConfig | None, head: str = "weighted", **changes: Any) -
 def _run(
     block: FeatureBlock, splits: Sequence[Split], store: StudyStore, *plans: HeadPlan, report: Any = None
 ) -> RunBooks:
-    return run_heads(block, splits, plans, store, seed=0, device="cpu", report=report)
+    return study_of(block, splits, plans, store, seed=0, device="cpu", report=report).run()
 
 
 def _trials(store: StudyStore) -> list[tuple[Any, ...]]:

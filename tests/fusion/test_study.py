@@ -12,7 +12,7 @@ from fusion.plans import HeadPlan, subsets
 from fusion.splits import Split
 from fusion.stack import Stack
 from fusion.stacking import train_together
-from fusion.study import RunBooks, member_seed, run_heads
+from fusion.study import RunBooks, member_seed, study_of
 from fusion.training_config import TrainingConfig
 from stores.block import FeatureBlock
 from stores.errors import ConfigError, NotFound
@@ -54,7 +54,7 @@ def _run(
     block: FeatureBlock, splits: list[Split], plans: list[HeadPlan], store: StudyStore, report: _Counted | None = None
 ) -> RunBooks:
     plans = [replace(plan, training=TRAINING) for plan in plans]
-    return run_heads(block, splits, plans, store, seed=0, device="cpu", report=report)
+    return study_of(block, splits, plans, store, seed=0, device="cpu", report=report).run()
 
 
 def test_a_unimodal_head_takes_one_modality_and_a_fusion_every_larger_subset() -> None:
@@ -172,9 +172,9 @@ def test_everything_that_decides_a_result_makes_another_run(
     assert _run(block, splits, [replace(wider, config={"logit_deviation": 1.0})], store).trained == 0
     for training in (replace(TRAINING, dropout=0.1), replace(TRAINING, input_norm="layer")):
         plan = replace(base, training=training)
-        assert run_heads(block, splits, [plan], store, seed=0, device="cpu").trained == 4
+        assert study_of(block, splits, [plan], store, seed=0, device="cpu").run().trained == 4
     named = replace(base, training=TRAINING, variant="again")
-    assert run_heads(block, splits, [named], store, seed=0, device="cpu").trained == 4
+    assert study_of(block, splits, [named], store, seed=0, device="cpu").run().trained == 4
 
 
 def test_a_vote_on_voters_trained_otherwise_is_another_run(
@@ -184,7 +184,7 @@ def test_a_vote_on_voters_trained_otherwise_is_another_run(
     ids = set()
     for training in (TRAINING, replace(TRAINING, epochs=1), replace(TRAINING, precision="bfloat16")):
         voters = HeadPlan(head="unimodal", subsets=subsets(MODALITIES, "unimodal"), training=training)
-        books = run_heads(block, splits, [voters, vote], store, seed=0, device="cpu")
+        books = study_of(block, splits, [voters, vote], store, seed=0, device="cpu").run()
         assert books.trained == 4 * (3 + 1)
         ids |= set(books.run_ids[-4:])
     assert len(ids) == 3 * 4
