@@ -2,8 +2,8 @@
 
 `studies/<study id>/` holds `study.json`, `samples.parquet`, `splits.parquet`, and three folders of parts: `runs/`
 (the seal: one row a run), `predictions/` (one row a run and sample) and `weights/` (fitted modality weights).
-A run exists only once a sealed part in `runs/` names it. Beside them lie logs that only grow (`LOGS`): each part is one
-table, whole or not there. Columns are only ever added, at the end: what an older part lacks reads as null.
+A run exists only once a sealed part in `runs/` names it. Beside them lie logs that only grow (`stores/logs.py`): each
+part is one table, whole or not there. Columns are only ever added, at the end: what an older part lacks reads as null.
 """
 
 import json
@@ -18,53 +18,11 @@ import pyarrow.compute as pc
 
 from stores.errors import NotFound
 from stores.identity import canonical, short_id
+from stores.logs import LOGS
 from stores.root import Root, json_text
 
 FORMAT = 1
-_TEXT, _FLOAT, _COUNT = pa.string(), pa.float64(), pa.int64()
-LOGS: Mapping[str, pa.Schema] = {
-    # one row an opening of a run's test part, written before it is opened; purpose: score or robustness
-    "openings": pa.schema([("run_id", _TEXT), ("purpose", _TEXT)]),
-    # one row a trial of a hyper-parameter search; repeat: whose training and validation samples it saw; settings: JSON
-    # text; value: the criterion (lower is better; infinite if the training diverged)
-    "trials": pa.schema(
-        [
-            ("search_id", _TEXT),
-            ("head", _TEXT),
-            ("modalities", _TEXT),
-            ("repeat", _COUNT),
-            ("trial", _COUNT),
-            ("settings", _TEXT),
-            ("value", _FLOAT),
-            ("seconds", _FLOAT),
-        ]
-    ),
-    # one row a (run, condition, metric); condition: removed or noise; level: deviations of the noise, else null
-    "robustness": pa.schema(
-        [
-            ("run_id", _TEXT),
-            ("condition", _TEXT),
-            ("modality", _TEXT),
-            ("level", _FLOAT),
-            ("metric", _TEXT),
-            ("value", _FLOAT),
-        ]
-    ),
-    # one row a (run, batch), of the first repeat of each model at the time; times in microseconds a call
-    "latency": pa.schema(
-        [
-            ("model", _TEXT),
-            ("batch", _COUNT),
-            ("median_us", _FLOAT),
-            ("p95_us", _FLOAT),
-            ("parameters", _COUNT),
-            ("input_width", _COUNT),
-            ("flops", _COUNT),
-            ("device", _TEXT),
-            ("run_id", _TEXT),
-        ]
-    ),
-}
+_TEXT, _FLOAT = pa.string(), pa.float64()
 
 
 def model_name(head: str, modalities: Sequence[str], variant: str = "") -> str:

@@ -13,13 +13,14 @@ from stores.errors import DamagedError, RootError, StoreError
 from stores.features import FeatureStore
 from stores.identity import row_digest
 from stores.layout import is_temporary, place_of
+from stores.logs import LOGS
 from stores.manifest import Manifest
 from stores.parts import read_seal
 from stores.progress import Progress, Silent
 from stores.root import Root
 from stores.rows import read_part
 from stores.samples import MODALITIES
-from stores.studies import LOGS, StudyStore
+from stores.studies import StudyStore
 
 _STRETCH = {"vector": 4096, "ragged": 256}  # rows held in memory at once
 

@@ -18,8 +18,9 @@ from fusion.splits import Split
 from fusion.study import Study, study_of
 from fusion.training_config import TrainingConfig
 from stores.block import FeatureBlock
+from stores.logs import LOGS
 from stores.root import Root
-from stores.studies import LOGS, StudyStore
+from stores.studies import StudyStore
 
 CPU = torch.device("cpu")
 WIDTHS = {"image": 7, "speech": 5, "text": 6}  # 18 together

@@ -12,9 +12,10 @@ import pytest
 
 from stores.encoders import EncoderStore
 from stores.features import FeatureStore
+from stores.logs import LOGS
 from stores.manifest import Manifest
 from stores.root import Root
-from stores.studies import LOGS, Predicted, Run, RunSpec, StudyStore
+from stores.studies import Predicted, Run, RunSpec, StudyStore
 from stores.verifying import verify
 
 STORED = Path(__file__).resolve().parents[1] / "data" / "store-v1"

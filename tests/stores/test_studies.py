@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from stores.errors import DamagedError, NotFound
-from stores.studies import LOGS, Predicted, Run, RunSpec, StudyStore
+from stores.logs import LOGS
+from stores.studies import Predicted, Run, RunSpec, StudyStore
 from stores.verifying import verify
 
 FACTS = {"name": "demo", "classes": ("joy", "anger"), "protocol": {"kind": "repeated", "repeats": 2}}

@@ -9,8 +9,9 @@ from stores.errors import DamagedError
 from stores.features import FeatureStore
 from stores.layout import place_of
 from stores.litter import find_litter, sweep
+from stores.logs import LOGS
 from stores.root import Root
-from stores.studies import LOGS, StudyStore
+from stores.studies import StudyStore
 from stores.verifying import verify
 
 
