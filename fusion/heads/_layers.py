@@ -66,6 +66,20 @@ class Projections(nn.Module):
         return layer_norm(torch.stack([project(x[m]) for m, project in self.maps.items()], dim=2))
 
 
+class SideBySide(nn.ModuleDict):
+    """`W [x_1; ...; x_M] = sum_m W_m x_m`, one block of columns a modality: x -> (M, B, hidden), without bias."""
+
+    def __init__(self, widths: Mapping[str, int], hidden: int, generators: Sequence[torch.Generator]) -> None:
+        fan_in = sum(widths.values())
+        super().__init__(
+            {m: StackedLinear(widths[m], hidden, generators, bias=False, fan_in=fan_in) for m in sorted(widths)}
+        )
+
+    def forward(self, x: Mapping[str, Tensor]) -> Tensor:
+        products: Tensor = sum(block(x[m]) for m, block in self.items())
+        return products
+
+
 class Classifier(nn.Module):
     """Logits (M, B, K) of (M, B, inputs): `linear` is dropout and one fully connected layer.
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from fusion.heads._head import Frame, FusionHead, HeadConfig
-from fusion.heads._layers import StackedLinear
+from fusion.heads._layers import SideBySide
 
 
 class Concat(FusionHead):
@@ -20,19 +20,12 @@ class Concat(FusionHead):
 
     def __init__(self, config: HeadConfig, frame: Frame) -> None:
         super().__init__(config, frame)
-        fan_in = sum(frame.widths.values())
-        self.blocks = nn.ModuleDict(
-            {
-                m: StackedLinear(frame.widths[m], frame.hidden, self.generators, bias=False, fan_in=fan_in)
-                for m in frame.modalities
-            }
-        )
+        self.blocks = SideBySide(frame.widths, frame.hidden, self.generators)
         self.bias = self.parameter(1, frame.hidden)
         self.absent = self.parameter(1, len(frame.modalities), frame.hidden)
         self.classify = self.classifier(frame.hidden)
 
     def forward(self, x: Mapping[str, Tensor], present: Tensor) -> Tensor:
-        products = sum(block(x[m]) for m, block in self.blocks.items())
         missing = (~present).float() @ self.absent.squeeze(1)
-        logits: Tensor = self.classify((products + missing + self.bias).relu())
+        logits: Tensor = self.classify((self.blocks(x) + missing + self.bias).relu())
         return logits

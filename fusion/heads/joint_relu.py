@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from fusion.heads._head import Frame, FusionHead, HeadConfig
-from fusion.heads._layers import StackedLinear
+from fusion.heads._layers import SideBySide
 
 
 class JointRelu(FusionHead):
@@ -21,16 +21,9 @@ class JointRelu(FusionHead):
 
     def __init__(self, config: HeadConfig, frame: Frame) -> None:
         super().__init__(config, frame)
-        fan_in = sum(frame.widths.values())
-        self.maps = nn.ModuleDict(
-            {
-                m: StackedLinear(frame.widths[m], frame.hidden, self.generators, bias=False, fan_in=fan_in)
-                for m in frame.modalities
-            }
-        )
+        self.maps = SideBySide(frame.widths, frame.hidden, self.generators)
         self.classify = self.classifier(frame.hidden)
 
     def forward(self, x: Mapping[str, Tensor], present: Tensor) -> Tensor:
-        products: Tensor = sum(own(x[m]) for m, own in self.maps.items())
-        logits: Tensor = self.classify(products.relu())
+        logits: Tensor = self.classify(self.maps(x).relu())
         return logits
