@@ -15,7 +15,7 @@ from fusion.search import SearchConfig
 from fusion.spaces import SPACES, named_space
 from fusion.splits import ProtocolConfig
 from fusion.training_config import PRESETS, TrainingConfig, with_preset
-from reports.report import ReportConfig
+from reports.config import ReportConfig
 from stores.errors import ConfigError
 from stores.plugins import find_plugin, plugin_names
 from stores.samples import MODALITIES

@@ -3,17 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from reports.errors import StatisticsError
 from reports.evidence import CHANCE, Evidence, Model
 from reports.measures import Measures
-from reports.metrics import PAPER_METRICS
-from reports.statistics._statistic import AnovaResult, Measured, PairResult
+from reports.statistics._statistic import Measured, PairResult
 from reports.statistics.holm import Holm
-from reports.statistics.one_way_anova import OneWayAnova
 from reports.statistics.paired_t import PairedT
-from reports.statistics.repeated_anova import RepeatedAnova
 from stores.errors import ConfigError
 from stores.plugins import nearest
 
@@ -49,17 +44,6 @@ class Comparison:
     holm_p: float | None
     naive: PairResult | None
     verdict: str
-    reason: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Anova:
-    """The analyses of variance of one metric over `models`; None where they are refused, with the reason."""
-
-    metric: str
-    models: tuple[str, ...]
-    one_way: AnovaResult | None
-    repeated: AnovaResult | None
     reason: str = ""
 
 
@@ -191,19 +175,3 @@ def _naive(measures: Measures, a: Measured | None, b: Measured | None) -> PairRe
         return PairedT().compare(a, b, measures.design)
     except StatisticsError:
         return None
-
-
-def run_anovas(measures: Measures, families: Sequence[Family]) -> tuple[Anova, ...]:
-    """Return the analyses of variance, as in the paper, over the reference and all it is set against."""
-    pairs = next((family.pairs for family in families if family.name == STRATEGIES), ())
-    models = tuple(dict.fromkeys(name for pair in pairs for name in pair))
-    return tuple(_anova(measures, metric, models) for metric in PAPER_METRICS) if len(models) > 2 else ()
-
-
-def _anova(measures: Measures, metric: str, models: tuple[str, ...]) -> Anova:
-    scores = np.stack([measures.table[name][metric].repeats for name in models], axis=1)
-    try:
-        one_way, repeated = (test.compare(scores, measures.design) for test in (OneWayAnova(), RepeatedAnova()))
-    except StatisticsError as error:
-        return Anova(metric=metric, models=models, one_way=None, repeated=None, reason=str(error))
-    return Anova(metric=metric, models=models, one_way=one_way, repeated=repeated)

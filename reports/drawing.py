@@ -54,6 +54,9 @@ _SETTINGS: Any = {
 }
 
 
+ROW = 0.29  # inches a line of a forest plot or heat map takes
+
+
 class Drawing:
     """One figure being drawn: use as a context, draw on `axes`, then `svg(title)`.
 
@@ -167,3 +170,14 @@ def grid(
             ax.set_xlabel(axis_names[1])
             ax.xaxis.set_label_position("top")
         return Figure(name=name, group=group, title=title, svg=drawing.svg(title))
+
+
+def whisker(
+    drawing: Drawing, estimate: float | None, low: float | None, high: float | None, y: float, colour: str
+) -> None:
+    """Draw an estimate and its interval, both shares, in percent on line `y`."""
+    if estimate is None:
+        return
+    if low is not None and high is not None:
+        drawing.axes.plot([100 * low, 100 * high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
+    drawing.axes.plot([100 * estimate], [y], "o", color=colour, markersize=6)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from reports.errors import StatisticsError
 from reports.evidence import Evidence
 from reports.metrics import RANKED, class_scores, confusion, counted_scores, ranked_scores
 from reports.statistics._statistic import Design, Measured, PairTest
@@ -62,6 +63,18 @@ def measure(evidence: Evidence, *, alpha: float, draws: int, seed: int) -> Measu
         primary=primary,
         lacking={label: repeats for label, repeats in absent.items() if repeats},
     )
+
+
+def interval_of(measures: Measures, model: str, score: str) -> tuple[float | None, float | None]:
+    """Return the interval of one score, cut at 0 and 1; (None, None) where it is undefined or refused."""
+    measured = measures.table[model].get(score)
+    try:
+        found = measures.primary.interval(measured, measures.design) if measured else None
+    except StatisticsError:
+        found = None
+    if found is None or found.low is None or found.high is None:
+        return None, None
+    return max(0.0, found.low), min(1.0, found.high)
 
 
 def _by_repeat(evidence: Evidence, model: str, matrices: np.ndarray) -> dict[str, Measured]:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from reports.emotions import planted_in
+from reports.chapters.emotions import planted_in
+from reports.chapters.training import Training
 from reports.results import Results
 from reports.searches import in_words, opened
 from reports.words import NAMES, banner_lines, labels_of, listed, sentence, shape_of
@@ -13,6 +14,7 @@ def methods_text(results: Results) -> str:
     """Return `methods.md`: data, features, protocol, tests, corrections and exclusions, as they were."""
     facts, method, names = results.facts, results.method, labels_of(results)
     corpus, features = facts["corpus"], facts.get("features", {})
+    trained = results.value(Training)
     used = sum(count.used for count in results.classes)
     groups = f" no {listed(facts['groups'])} is in two parts;" if facts.get("groups") else ""
     lines = [
@@ -28,7 +30,7 @@ def methods_text(results: Results) -> str:
         f"**Protocol.** {shape_of(results)};{groups} seed {facts['seed']}. "
         f"All models share splits and are scored on the same samples: {listed(names.values())}.",
         "",
-        *([f"**Search.** {sentence(in_words(results.searches))}", ""] if results.searches else []),
+        *([f"**Search.** {sentence(in_words(trained.searches))}", ""] if trained and trained.searches else []),
         f"**Test parts.** Opened, all settings these models ever had counted: {opened(results.openings)}.",
         "",
         f"**Scores.** {sentence(NAMES[method.primary_metric])} was primary beforehand. Macro averages run over the "

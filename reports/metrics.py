@@ -4,6 +4,8 @@ All but the AUCs follow from one confusion matrix, rows actual, columns predicte
 test part has no recall there: macro averages run over the classes that are present, and the absence is flagged.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.stats import rankdata
 
@@ -28,33 +30,52 @@ def confusion(labels: np.ndarray, posteriors: np.ndarray) -> np.ndarray:
     return np.bincount(k * labels.astype(np.int64) + posteriors.argmax(axis=1), minlength=k * k).reshape(k, k)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Margins:
+    """What all counted scores need of a confusion matrix: counts (..., K) of `hits`, `support` and `predicted`."""
+
+    hits: np.ndarray
+    support: np.ndarray
+    predicted: np.ndarray
+
+
+def margins(matrix: np.ndarray) -> Margins:
+    """Return the margins, by class, of confusion matrices (..., K, K)."""
+    hits = np.diagonal(matrix, axis1=-2, axis2=-1)
+    return Margins(hits=hits, support=matrix.sum(axis=-1), predicted=matrix.sum(axis=-2))
+
+
 def class_scores(matrix: np.ndarray) -> dict[str, np.ndarray]:
     """Return precision, recall, f1 and support by class, each (..., K), of matrices (..., K, K).
 
     A class that is absent has recall NaN; one that is never predicted has precision 0.
     """
-    hits = np.diagonal(matrix, axis1=-2, axis2=-1).astype(np.float64)
-    support, predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
-    return {
-        "precision": _ratio(hits, predicted, 0.0),
-        "recall": _ratio(hits, support, np.nan),
-        "f1": _ratio(2 * hits, support + predicted, 0.0),
-        "support": support,
-    }
+    counts = margins(matrix)
+    return {name: _by_class(name, counts) for name in ("precision", "recall", "f1")} | {"support": counts.support}
 
 
 def counted_scores(matrix: np.ndarray) -> dict[str, np.ndarray]:
     """Return the scores named in COUNTED, each (...), of confusion matrices (..., K, K)."""
-    by_class = class_scores(matrix)
-    support = by_class["support"].astype(np.float64)
-    present = (support > 0).astype(np.float64)
-    scores = {"accuracy": _ratio(np.trace(matrix, axis1=-2, axis2=-1), matrix.sum(axis=(-2, -1)), np.nan)}
-    for averaging, weights in (("macro", present), ("weighted", support)):
-        for name in ("precision", "recall", "f1"):
-            values = np.nan_to_num(by_class[name])
-            scores[f"{averaging}_{name}"] = _ratio((values * weights).sum(axis=-1), weights.sum(axis=-1), np.nan)
-    scores["balanced_accuracy"] = scores["macro_recall"]
-    return {name: scores[name] for name in COUNTED}
+    counts = margins(matrix)
+    return {name: counted_score(name, counts) for name in COUNTED}
+
+
+def counted_score(name: str, counts: Margins) -> np.ndarray:
+    """Return one of the scores named in COUNTED, (...) float64."""
+    if name == "accuracy":
+        return _ratio(counts.hits.sum(axis=-1), counts.support.sum(axis=-1), np.nan)
+    averaging, of = ("macro", "recall") if name == "balanced_accuracy" else name.split("_")
+    weights = (counts.support if averaging == "weighted" else counts.support > 0).astype(np.float64)
+    values = np.nan_to_num(_by_class(of, counts))
+    return _ratio((values * weights).sum(axis=-1), weights.sum(axis=-1), np.nan)
+
+
+def _by_class(name: str, counts: Margins) -> np.ndarray:
+    if name == "precision":
+        return _ratio(counts.hits, counts.predicted, 0.0)
+    if name == "recall":
+        return _ratio(counts.hits, counts.support, np.nan)
+    return _ratio(2 * counts.hits, counts.support + counts.predicted, 0.0)
 
 
 def ranked_scores(labels: np.ndarray, posteriors: np.ndarray) -> dict[str, float | None]:

@@ -2,7 +2,6 @@
 
 from reports.evidence import CHANCE, Model
 from reports.results import Results
-from reports.training import Curve
 
 MOST = 24  # models one figure can show and still be read
 RIVALS = 4  # confusion matrices of rivals
@@ -39,9 +38,3 @@ def worth_a_matrix(results: Results) -> list[str]:
     rivals = [name for name in order if name in same and name != results.reference]
     single = [name for name in order if len(results.model(name).modalities) == 1]
     return list(dict.fromkeys([results.reference, *rivals[:RIVALS], *single[:1]]))
-
-
-def worth_a_curve(results: Results) -> list[Curve]:
-    """Return the curves of encoders, and of `on_one_or_all`."""
-    wanted = on_one_or_all(results)
-    return [curve for curve in results.curves if curve.kind == "encoder" or curve.name in wanted]

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from reports.report import ReportConfig, ReportPaths, write_report
+from reports.config import ReportConfig
+from reports.report import ReportPaths, write_report
 from stores.encoders import EncoderRecipe, EncoderStore, Epoch, Trainee
 from stores.root import Root
 from stores.studies import Predicted, Run, RunSpec, StudyStore

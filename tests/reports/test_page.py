@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from reports.page import render_page
+from reports.figures import draw_figures
+from reports.page.render import render_page
 from reports.searches import Searched
 
 SECTIONS = (
-    "summary", "scores", "differences", "anova", "confusions", "emotions", "weights", "dropped", "curves", "data",
+    "summary", "scores", "differences", "many_models", "confusions", "emotions", "weights", "training", "data",
     "provenance", "paper",
 )  # fmt: skip
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -162,8 +163,10 @@ def test_how_settings_were_searched_stands_above_them_and_models_not_listed_are_
         )
         for model, tried in ((content.reference, "0, 0.5"), (other, "0, 0.25"))
     )  # fmt: skip
-    monkeypatch.setattr("reports.page.listed", lambda results: {results.reference})
-    text = render_page(replace(content, searches=searches), ())
+    monkeypatch.setattr("reports.chapters.training.listed", lambda results: {results.reference})
+    training = replace(content.chapters["training"], searches=searches)
+    searched = replace(content, chapters={**content.chapters, "training": training})
+    text = render_page(searched, draw_figures(searched))
     check(text)
     said = text.index(
         "Dropout of 2 models were chosen by 16 trials of Bayesian optimisation (TPE) a model, within each"

@@ -5,15 +5,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reports.chapters.emotions import RECOVERED
 from sklearn.metrics import f1_score
 
 from reports.comparisons import ABOVE, BY_LABEL, UNTOLD
-from reports.emotions import RECOVERED
+from reports.config import ReportConfig
 from reports.errors import EvidenceError
 from reports.evidence import CHANCE
-from reports.report import ReportConfig, write_report
-from reports.results import Results, compute_results
-from reports.words import shape_of, summary
+from reports.report import write_report
+from reports.compute import compute_results
+from reports.results import SCHEMA_VERSION, Results
+from reports.summary import summary
+from reports.words import shape_of
 from stores.errors import ConfigError, NotFound
 from stores.root import Root
 
@@ -80,9 +83,7 @@ def test_repeated_splits_use_the_corrected_t_with_the_realised_ratio(report_of: 
 def test_folds_are_repeats_of_the_corrected_t_with_the_realised_ratio(root: Root, write_study: Any) -> None:
     protocol = {"kind": "k-fold", "folds": 3, "rounds": 2, "val": 0.15, "encoder_share": 0.5}
     store, runs = write_study(root, protocol="k-fold", modalities=("speech", "text"), facts={"protocol": protocol})
-    results = compute_results(
-        store, runs, report_id="r", primary_metric="macro_f1", reference=None, alpha=0.05, draws=200, seed=0
-    )
+    results = compute_results(store, runs, ReportConfig(), report_id="r")
     method = results.method
     assert (method.primary_test, method.draws) == ("corrected resampled t", None)
     for c in results.compared():
@@ -109,7 +110,7 @@ def test_one_group_out_and_fixed_splits_resample_groups(report_of: Any, protocol
         assert c.primary is not None
         assert (c.primary.n, c.primary.unit) == (groups, "groups")
     score = results.score(WEIGHTED, "accuracy")
-    matrix = next(np.array(c.rows) for c in results.confusions if c.model == WEIGHTED)
+    matrix = next(np.array(c.rows) for c in results.chapters["confusions"].matrices if c.model == WEIGHTED)
     assert score.estimate == pytest.approx(np.trace(matrix) / matrix.sum())
     assert score.low is not None
     assert score.low < np.trace(matrix) / matrix.sum()
@@ -117,10 +118,10 @@ def test_one_group_out_and_fixed_splits_resample_groups(report_of: Any, protocol
 
 def test_planted_effects_are_recovered(report_of: Any) -> None:
     results = report_of(protocol="leave-one-group-out").paths.content
-    assert {w.label: w.modality for w in results.winners} == {
+    assert {w.label: w.modality for w in results.chapters["emotions"].winners} == {
         "joy": "image", "sadness": "image", "anger": "speech", "fear": "speech", "neutral": "text",
     }  # fmt: skip
-    assert {effect.effect: effect.verdict for effect in results.planted} == {
+    assert {effect.effect: effect.verdict for effect in results.chapters["emotions"].planted} == {
         "image alone reads joy best": RECOVERED,
         "image alone reads sadness best": RECOVERED,
         "speech alone reads anger best": RECOVERED,
@@ -129,7 +130,7 @@ def test_planted_effects_are_recovered(report_of: Any) -> None:
         "weighted fusion is above every single modality": RECOVERED,
         "concat fusion is above every single modality": RECOVERED,
     }
-    lost = {(d.modality, d.label): d.result for d in results.dropped}
+    lost = {(d.modality, d.label): d.result for d in results.chapters["emotions"].dropped}
     assert lost["text", "neutral"].low > 0
     assert lost["image", "joy"].low > 0
 
@@ -138,14 +139,14 @@ def test_an_effect_that_is_not_there_is_missed(report_of: Any) -> None:
     notes = {"planted": {"text": ["anger"]}}
     corpus = {"name": "c", "pairing": "synthetic", "source": "s", "licence": "l", "notes": notes, "dropped": {}}
     results = report_of(modalities=("speech", "text"), facts={"corpus": corpus}).paths.content
-    assert results.planted[0].verdict == "missed"
-    assert results.planted[0].why.startswith("speech recalls it best")
+    assert results.chapters["emotions"].planted[0].verdict == "missed"
+    assert results.chapters["emotions"].planted[0].why.startswith("speech recalls it best")
 
 
 def test_a_composed_corpus_tells_nothing_about_fusing(report_of: Any) -> None:
     results = report_of(pairing="composed", protocol="fixed").paths.content
     assert {(c.verdict, c.reason) for c in results.compared()} == {(UNTOLD, BY_LABEL)}
-    assert not any(winner.told for winner in results.winners)
+    assert not any(winner.told for winner in results.chapters["emotions"].winners)
     assert results.banners[0].kind == "composed"
     alone = [c for c in results.compared("chance") if c.a.startswith("unimodal")]
     assert {c.verdict for c in alone} == {ABOVE}
@@ -158,7 +159,7 @@ def test_a_study_of_one_modality_is_held_against_the_most_frequent_class(report_
     assert (c.a, c.b, c.verdict) == ("unimodal[text]", CHANCE, ABOVE)
     assert results.score(CHANCE, "accuracy").estimate == pytest.approx(0.2, abs=0.02)
     assert results.score(CHANCE, "auc_macro_ovr").estimate == pytest.approx(0.5)
-    assert (results.winners, results.dropped, results.anovas) == ((), (), ())
+    assert (results.chapters["emotions"].winners, results.chapters["emotions"].dropped, results.chapters["many_models"].anovas) == ((), (), ())
     assert summary(results)[0].startswith("Text reaches a macro F1 of")
 
 
@@ -167,7 +168,7 @@ def test_two_repeats_are_reported_without_a_test(report_of: Any) -> None:
     assert {c.verdict for c in results.compared()} == {UNTOLD}
     assert "at least 3 repeats, got 2" in results.compared()[0].reason
     assert results.score(WEIGHTED, "accuracy").low is None
-    assert results.anovas[0].reason.startswith("expected at least 3 repeats")
+    assert results.chapters["many_models"].anovas[0].reason.startswith("expected at least 3 repeats")
     assert summary(results)[1].startswith(
         "Weighted cannot be compared with image, speech and text: expected at least 3"
     )
@@ -197,7 +198,7 @@ def test_random_weights_and_shared_rows_put_banners_on_the_page(report_of: Any) 
 
 def test_fitted_weights_are_summed_up_over_repeats(report_of: Any) -> None:
     results = report_of().paths.content
-    own = [weight for weight in results.weights if weight.model == WEIGHTED]
+    own = [weight for weight in results.chapters["weights"].fitted if weight.model == WEIGHTED]
     assert [weight.modality for weight in own] == ["image", "speech", "text"]
     assert {weight.n for weight in own} == {6}
     assert sum(weight.mean for weight in own) == pytest.approx(1.0)
@@ -208,7 +209,7 @@ def test_heads_and_encoders_that_train_have_curves(root: Root, write_study: Any,
                          "encoders": [encoder], "encoder_samples": "reserved", "rows": 1}}  # fmt: skip
     store, runs = write_study(root, modalities=("text",), facts={"features": features})
     paths = write_report(root, store.id, runs, ReportConfig())
-    assert {curve.name: (curve.kind, curve.n) for curve in paths.content.curves} == {
+    assert {curve.name: (curve.kind, curve.n) for curve in paths.content.chapters["training"].curves} == {
         "unimodal[text]": ("head", 6),
         "text encoder": ("encoder", 1),
     }
@@ -281,7 +282,7 @@ def test_results_json_is_what_the_value_says(report_of: Any) -> None:
     written = report_of()
     paths = written.paths
     content = json.loads(written.root.read("reports", paths.id, "results.json"))
-    assert content["schema_version"] == 1
+    assert content["schema_version"] == SCHEMA_VERSION
     assert content["reference"] == WEIGHTED
     assert len(content["scores"]) == len(paths.content.scores)
-    assert content["confusions"][0]["rows"] == [list(row) for row in paths.content.confusions[0].rows]
+    assert content["chapters"]["confusions"]["matrices"][0]["rows"] == [list(row) for row in paths.content.chapters["confusions"].matrices[0].rows]

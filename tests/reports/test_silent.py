@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
+from reports.chapters.emotions import MISSED, RECOVERED, check_silent
 
-from reports.emotions import MISSED, RECOVERED, check_silent
 from reports.evidence import read_evidence
 from reports.measures import measure
 
@@ -19,7 +19,7 @@ def corpus(**planted: list[str]) -> dict[str, Any]:
 def test_a_gain_by_what_is_said_to_tell_nothing_is_a_null_that_was_missed(report_of: Any) -> None:
     told = corpus(image=[], speech=["anger", "fear"], text=["neutral"])  # and yet the image tells joy and sadness
     written = report_of(facts={"corpus": told})
-    nulls = {p.effect: p for p in written.paths.content.planted if "tells nothing" in p.effect}
+    nulls = {p.effect: p for p in written.paths.content.chapters["emotions"].planted if "tells nothing" in p.effect}
     assert {effect: null.verdict for effect, null in nulls.items()} == {
         HELPS.format("weighted"): MISSED,
         HELPS.format("concat"): MISSED,
@@ -29,8 +29,8 @@ def test_a_gain_by_what_is_said_to_tell_nothing_is_a_null_that_was_missed(report
 
 
 def test_a_corpus_that_plants_in_every_modality_or_in_none_has_no_null(report_of: Any) -> None:
-    assert not any("tells nothing" in planted.effect for planted in report_of().paths.content.planted)
-    assert report_of(facts={"corpus": corpus()}).paths.content.planted == ()
+    assert not any("tells nothing" in planted.effect for planted in report_of().paths.content.chapters["emotions"].planted)
+    assert report_of(facts={"corpus": corpus()}).paths.content.chapters["emotions"].planted == ()
 
 
 @pytest.mark.parametrize(("gain", "verdict"), [(0.05, MISSED), (-0.05, RECOVERED), (0.0, RECOVERED)])

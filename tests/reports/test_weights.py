@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reports.chapters.weights import FittedWeight, SampleWeight, fitted_weights, sample_weights
 
+from reports.config import ReportConfig
 from reports.drawing import Figure
 from reports.evidence import Evidence, HeldOut, Model
 from reports.metrics import METRICS
-from reports.page import render_page
-from reports.report import ReportConfig, write_report
+from reports.page.render import render_page
+from reports.report import write_report
 from reports.selection import MOST, RIVALS, listed, worth_a_matrix
-from reports.weights import FittedWeight, SampleWeight, fitted_weights, sample_weights
 from stores.root import Root
 from stores.studies import Predicted, Run, RunSpec, StudyStore
 
@@ -121,7 +122,7 @@ def weighing(write_study: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_weights_by_emotion_stay_apart_and_given_ones_are_told_from_learned_ones(weighing: Any) -> None:
     _, paths = weighing
-    weights = [w for w in paths.content.weights if w.modality == "text"]
+    weights = [w for w in paths.content.chapters["weights"].fitted if w.modality == "text"]
     by_head = {head: [w for w in weights if w.model.startswith(head + "[")] for head in ("fixed", "class_weighted")}
     [fixed] = by_head["fixed"]
     assert (fixed.given, fixed.label, fixed.mean, fixed.sd, fixed.n) == (True, None, pytest.approx(0.7), 0.0, 6)
@@ -145,7 +146,7 @@ def test_the_page_shows_weights_by_emotion_with_their_spread_and_n(weighing: Any
     assert ["gated", "speech", *["0.75 ± 0.00"] * 4, "0.25 ± 0.00"] in told
     assert ["", "text", *["0.25 ± 0.00"] * 4, "0.75 ± 0.00"] in told
     assert ["", "n, repeats", *["6"] * 5] in told
-    support = {s.label: s.support for s in paths.content.class_scores if s.model == "concat[speech+text]"}
+    support = {s.label: s.support for s in paths.content.chapters["emotions"].class_scores if s.model == "concat[speech+text]"}
     assert n[2:] == [str(support[label]) for label in ("joy", "sadness", "anger", "fear", "neutral")]
 
 
@@ -186,7 +187,9 @@ def test_scores_of_models_that_are_not_shown_first_are_folded_away_and_none_is_l
     more = [Model(name=f"h{i}[x]", head=f"h{i}", modalities=everything[: 2 + i % 2]) for i in range(MOST)]
     scores = [replace(results.score(results.reference, metric), model=m.name) for m in more for metric in METRICS]
     crowded = replace(results, models=(*results.models, *more), scores=(*results.scores, *scores))
-    page = render_page(crowded, [Figure(name="scores", group="scores", title="scores", svg="<svg></svg>")])
+    drawn = {name: () for name in ("summary", *results.chapters)}
+    drawn |= {"scores": (Figure(name="scores", group="scores", title="scores", svg="<svg></svg>"),)}
+    page = render_page(crowded, drawn)
     section = page[page.index('id="scores"') :].partition("</section>")[0]
     shown, fold, folded = section.partition("<details>")
     away = len(crowded.models) - len(listed(crowded))

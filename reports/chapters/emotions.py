@@ -1,16 +1,21 @@
 """Emotion by emotion: recalls, which modality reads which emotion, what is lost without a modality."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from reports.case import Case
+from reports.chapters._chapter import Chapter, Rows
 from reports.comparisons import ABOVE, BY_LABEL, OTHERS, STRATEGIES, UNTOLD, Comparison, compare_pair, judge
-from reports.errors import StatisticsError
-from reports.evidence import Evidence, Model
-from reports.measures import Measures, recall_of
+from reports.drawing import HEAT, WARM, Figure, grid
+from reports.evidence import CHANCE, Evidence, Model
+from reports.measures import Measures, interval_of, recall_of
 from reports.metrics import class_scores
+from reports.results import Results
+from reports.selection import listed
 from reports.statistics._statistic import PairResult
 from reports.statistics.holm import Holm
+from reports.words import labels_of, percent, points
 
 RECOVERED, MISSED = "recovered", "missed"
 _CHECKED = ("weighted", "concat")  # the fusions that planted effects are looked for in
@@ -70,6 +75,39 @@ class Planted:
     why: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class ByEmotion:
+    """Recalls of all models, who reads what best, what is lost without a modality, and what the corpus planted."""
+
+    class_scores: tuple[ClassScore, ...]
+    winners: tuple[Winner, ...]
+    dropped: tuple[DropOne, ...]
+    planted: tuple[Planted, ...]
+
+
+class Emotions(Chapter[ByEmotion]):
+    """Emotion by emotion, for single modalities and fusions."""
+
+    title = "Emotion by emotion"
+
+    def compute(self, case: Case) -> ByEmotion:
+        evidence, measures = case.evidence, case.measures
+        winners = find_winners(evidence, measures)
+        planted = check_planted(evidence, winners, case.comparisons)
+        return ByEmotion(
+            class_scores=score_classes(evidence, measures),
+            winners=winners,
+            dropped=drop_one(evidence, measures, case.reference),
+            planted=(*planted, *check_silent(evidence, measures, case.primary_metric)),
+        )
+
+    def figures(self, value: ByEmotion, results: Results) -> Iterable[Figure]:
+        return [_recalls(value, results), *([_lost(value, results)] if value.dropped else [])]
+
+    def tables(self, value: ByEmotion, results: Results) -> Mapping[str, Rows]:
+        return {"recalls": [vars(score) for score in value.class_scores]}
+
+
 def score_classes(evidence: Evidence, measures: Measures) -> tuple[ClassScore, ...]:
     """Return one entry a model and emotion."""
     rows = []
@@ -91,18 +129,6 @@ def score_classes(evidence: Evidence, measures: Measures) -> tuple[ClassScore, .
                 )
             )
     return tuple(rows)
-
-
-def interval_of(measures: Measures, model: str, score: str) -> tuple[float | None, float | None]:
-    """Return the interval of one score, cut at 0 and 1; (None, None) where it is undefined or refused."""
-    measured = measures.table[model].get(score)
-    try:
-        found = measures.primary.interval(measured, measures.design) if measured else None
-    except StatisticsError:
-        found = None
-    if found is None or found.low is None or found.high is None:
-        return None, None
-    return max(0.0, found.low), min(1.0, found.high)
 
 
 def find_winners(evidence: Evidence, measures: Measures) -> tuple[Winner, ...]:
@@ -242,3 +268,32 @@ def _null(modality: str, head: str, judged: tuple[str, str], refused: str) -> Pl
     why = "the gain is above 0 after Holm" if gains else refused or reason or "it is found to harm"
     effect = f"{modality}, which tells nothing, is not found to help {head} fusion"
     return Planted(effect=effect, verdict=MISSED if gains else RECOVERED, why=why)
+
+
+def _recalls(found: ByEmotion, results: Results) -> Figure:
+    names, shown = labels_of(results), listed(results) - {CHANCE}
+    order = [score.model for score in results.ranking() if score.model in shown]
+    recall = {(score.model, score.label): score.recall for score in found.class_scores}
+    labels = results.labels
+    values = [[recall[model, label] for label in labels] for model in order]
+    cells = [[(HEAT, value or 0.0, percent(value), False) for value in row] for row in values]
+    title = "Recall of models on every emotion, in percent"
+    return grid("recalls", "recalls", title, [names[model] for model in order], labels, cells)
+
+
+def _lost(found: ByEmotion, results: Results) -> Figure:
+    result = {(d.modality, d.label): d.result for d in found.dropped}
+    modalities = list(dict.fromkeys(d.modality for d in found.dropped))
+    labels = results.labels
+    largest = max((abs(r.difference) for r in result.values() if r), default=0.0) or 1.0
+    cells = []
+    for label in labels:
+        row = []
+        for modality in modalities:
+            r = result[modality, label]
+            gain = r.difference if r else 0.0
+            told = bool(r and r.low is not None and r.high is not None and r.low * r.high > 0)
+            row.append((HEAT if gain > 0 else WARM, abs(gain) / largest, points(gain) if r else "–", told))
+        cells.append(row)
+    title = "Recall lost by emotion when one modality is taken away, in percentage points"
+    return grid("dropped", "dropped", title, labels, [f"without {modality}" for modality in modalities], cells)

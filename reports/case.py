@@ -1,0 +1,47 @@
+"""What chapters are computed from: the evidence, measured and compared, and what other chapters found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from reports.comparisons import Comparison, Family
+from reports.config import ReportConfig
+from reports.evidence import Evidence, Model
+from reports.measures import Measures
+from stores.studies import StudyStore
+
+if TYPE_CHECKING:
+    from reports.chapters._chapter import Chapter
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A study as a report sees it. `value(Weights)` is what another chapter found; nothing is computed twice."""
+
+    store: StudyStore
+    config: ReportConfig
+    evidence: Evidence
+    measures: Measures
+    reference: Model
+    families: tuple[Family, ...]
+    comparisons: tuple[Comparison, ...]
+    _found: dict[type[Any], Any] = field(default_factory=dict, repr=False)
+
+    def value(self, chapter: type[Chapter[T]]) -> T | None:
+        """Return the value of a chapter, computed once; None if it has nothing to say."""
+        if chapter not in self._found:
+            self._found[chapter] = chapter().compute(self)
+        found: T | None = self._found[chapter]
+        return found
+
+    @property
+    def primary_metric(self) -> str:
+        return self.config.primary_metric
+
+    def compared(self, family: str, metric: str | None = None) -> list[Comparison]:
+        """Return the comparisons of a family on one metric (the primary one by default)."""
+        metric = metric or self.primary_metric
+        return [c for c in self.comparisons if (c.family, c.metric) == (family, metric)]

@@ -1,0 +1,25 @@
+"""The chapters of a report: one module and one template each. This is their order on the page; others come after."""
+
+ORDER = (
+    "hypotheses",
+    "scores",
+    "differences",
+    "as_in_the_paper",
+    "many_models",
+    "limits",
+    "confusions",
+    "emotions",
+    "weights",
+    "agreement",
+    "probabilities",
+    "robustness",
+    "costs",
+    "training",
+    "data",
+    "leakage",
+    "subgroups",
+    "denominators",
+    "workflow",
+    "provenance",
+    "paper",
+)

@@ -1,0 +1,88 @@
+"""Where everything came from: corpus, features, runs, and what extraction cost."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reports.case import Case
+from reports.chapters._chapter import Chapter
+from reports.results import Results
+from reports.searches import opened
+
+COST_STAGES = ("read", "decode", "embed", "write", "waiting")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origins:
+    """The facts of a study as text: `study` by name; `features` and `extraction` as one row of cells each."""
+
+    study: tuple[tuple[str, str], ...]
+    features: tuple[tuple[str, tuple[str, ...]], ...]
+    extraction: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+class Provenance(Chapter[Origins]):
+    """Everything needed to find the inputs again."""
+
+    title = "Provenance"
+
+    def compute(self, case: Case) -> Origins:
+        facts = case.evidence.facts
+        costs = sorted(facts.get("extraction", {}).items())
+        return Origins(
+            study=tuple(_provenance(facts)),
+            features=tuple((name, tuple(_feature(feature))) for name, feature in sorted(facts["features"].items())),
+            extraction=tuple((name, tuple(_cost(cost))) for name, cost in costs),
+        )
+
+    def context(self, value: Origins, results: Results) -> Mapping[str, Any]:
+        return {"stages": COST_STAGES, "opened": opened(results.openings)}
+
+
+def _provenance(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the facts of a study that fit on one line each."""
+    corpus, protocol = facts["corpus"], facts["protocol"]
+    return [
+        ("study", facts["name"]),
+        ("snapshot", facts["snapshot"]),
+        ("seed", str(facts["seed"])),
+        ("corpus", f"{corpus['name']} ({corpus['pairing']})"),
+        ("source", corpus["source"]),
+        ("licence", corpus["licence"]),
+        ("label scheme", facts["scheme"]),
+        ("groups kept together", ", ".join(facts["groups"]) or "none"),
+        ("protocol", ", ".join(f"{name} = {value}" for name, value in sorted(protocol.items()) if value is not None)),
+        ("absent modalities", facts["missing"]),
+    ]
+
+
+def _feature(feature: Mapping[str, Any]) -> list[str]:
+    """Return extractor, weights, feature ids, encoders, rows, devices and versions of a feature as text."""
+    encoders = _first_of(feature.get("encoders") or ())
+    computed_on = feature.get("computed_on") or {}
+    return [
+        feature["extractor"],
+        feature["weights"],
+        _first_of(feature["ids"]),
+        f"{encoders} ({feature['encoder_samples']})" if encoders else "none",
+        str(feature["rows"]),
+        "; ".join(f"{name}: {value}" for name, value in sorted(computed_on.items())),
+        "; ".join(feature.get("versions") or ()),
+    ]
+
+
+def _cost(cost: Mapping[str, Any]) -> list[str]:
+    """Return rows, seconds, rows a second, seconds of every stage, and how busy the device was, as text.
+
+    Stages of one thread have their share too; several read and decode, how many no seal says.
+    """
+    rows, seconds, stages = cost["rows"], cost["seconds"], cost["stages"]
+    if not rows or not seconds:  # sealed before receipts told of stages
+        return [str(rows), *["\N{EN DASH}"] * (3 + len(COST_STAGES))]
+    shares = {stage: f"{100 * stages.get(stage, 0.0) / seconds:.0f} %" for stage in ("embed", "write", "waiting")}
+    told = [", ".join([f"{stages.get(name, 0.0):.1f} s", *filter(None, [shares.get(name)])]) for name in COST_STAGES]
+    return [str(rows), f"{seconds:.1f}", f"{rows / seconds:.1f}", *told, shares["embed"]]
+
+
+def _first_of(ids: Sequence[str]) -> str:
+    return " and ".join([*ids[:1], *([f"{len(ids) - 1} more"] if len(ids) > 1 else [])])
