@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from flows.command_options import FAILED, WRONG_USAGE, common, study_argument
+from flows.command_options import FAILED, WRONG_USAGE, common, do, study_argument
 from flows.progress import console
+from flows.report_commands import report
 from flows.store_commands import store
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -66,7 +67,7 @@ def cli() -> None:
 @running
 def demo(**options: Any) -> dict[str, Any]:
     """Run a full study on a synthetic corpus (examples/demo.toml)."""
-    return _do("run", str(DEMO), options)
+    return do("run", str(DEMO), options)
 
 
 @cli.command()
@@ -78,7 +79,7 @@ def run(study: str, **options: Any) -> dict[str, Any]:
 
     STUDY is a TOML file; examples/ has one for each kind of corpus, examples/paper.toml every setting.
     """
-    return _do("run", study, options)
+    return do("run", study, options)
 
 
 @cli.command()
@@ -86,7 +87,7 @@ def run(study: str, **options: Any) -> dict[str, Any]:
 @common
 def manifest(study: str, **options: Any) -> dict[str, Any]:
     """Check a STUDY's corpus and list it, one row a sample."""
-    result = _do("manifest", study, options)
+    result = do("manifest", study, options)
     if not options["quiet"]:
         console.print(f"{result['manifest']}: {result['samples']:,} samples ({result['pairing']})", highlight=False)
         for scheme, counts in result["labels"].items():
@@ -105,7 +106,7 @@ def extract(study: str, **options: Any) -> dict[str, Any]:
 
     A receipt says at the end where the time went, and what to change if the device had to wait.
     """
-    return _do("extract", study, options)
+    return do("extract", study, options)
 
 
 @cli.command()
@@ -114,7 +115,7 @@ def extract(study: str, **options: Any) -> dict[str, Any]:
 @running
 def train(study: str, **options: Any) -> dict[str, Any]:
     """Train the encoders that are not trained yet."""
-    return _do("train", study, options)
+    return do("train", study, options)
 
 
 @cli.command()
@@ -123,32 +124,11 @@ def train(study: str, **options: Any) -> dict[str, Any]:
 @running
 def study(study: str, **options: Any) -> dict[str, Any]:
     """Train and score the heads that have not run yet."""
-    return _do("study", study, options)
+    return do("study", study, options)
 
 
-@cli.command()
-@study_argument
-@common
-def report(study: str, **options: Any) -> dict[str, Any]:
-    """Write the report of a STUDY that has run."""
-    return _do("report", study, options)
-
-
+cli.add_command(report)
 cli.add_command(store)
-
-
-def _do(job: str, study: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Run a job here, or as a Prefect flow; imports wait until now so that --help is instant."""
-    from flows import jobs
-
-    as_flow = options.pop("prefect", False) or (job != "manifest" and "PREFECT_API_URL" in os.environ)
-    chosen = jobs.Options(**options)
-    if as_flow:
-        from flows.as_flows import run_as_flow
-
-        return run_as_flow(job, study, chosen)
-    plain: Callable[[str, jobs.Options], dict[str, Any]] = getattr(jobs, f"{job}_job")
-    return plain(study, chosen)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
-"""Options that several commands take, and what a command's result becomes."""
+"""Options that several commands take, how a command is done, and what its result becomes."""
 
 import json
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -30,3 +31,17 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
             raise click.exceptions.Exit(FAILED)
 
     return wrapped
+
+
+def do(job: str, study: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Run a job here, or as a Prefect flow; imports wait until now so that --help is instant."""
+    from flows import jobs
+
+    as_flow = options.pop("prefect", False) or (job != "manifest" and "PREFECT_API_URL" in os.environ)
+    chosen = jobs.Options(**options)
+    if as_flow:
+        from flows.as_flows import run_as_flow
+
+        return run_as_flow(job, study, chosen)
+    plain: Callable[[str, jobs.Options], dict[str, Any]] = getattr(jobs, f"{job}_job")
+    return plain(study, chosen)

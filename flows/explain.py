@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
-from flows.differences import listed
+from stores.differences import listed
 from flows.pipeline import cast_study
 from flows.progress import console
 from flows.study_config import load_study

@@ -16,6 +16,7 @@ from flows.study_config import StudyConfig
 from fusion.splits import Split
 from stores.encoders import Trainee
 from stores.manifest import Manifest
+from stores.samples import Sample
 
 PARTS = ("train", "val", "test", "encoder")
 
@@ -172,10 +173,18 @@ def _recurring(
 
 
 def samples_table(
-    manifest: Manifest, candidates: Candidates, config: StudyConfig, excluded: Mapping[str, str]
+    manifest: Manifest,
+    candidates: Candidates,
+    config: StudyConfig,
+    excluded: Mapping[str, str],
+    lost: Mapping[str, np.ndarray],
 ) -> pa.Table:
-    """Return `samples.parquet`: one row a sample of the corpus; `excluded` is why it takes no part, or null."""
+    """Return `samples.parquet`: one row a sample of the corpus; `excluded` is why it takes no part, or null.
+
+    `lost[modality]` is (n,) bool: which candidates have no row of it; others lack what the corpus has not.
+    """
     group = dict(zip((s.id for s in candidates.samples), map(str, candidates.groups), strict=True))
+    place = {sample.id: i for i, sample in enumerate(candidates.samples)}
     rows = [
         {
             "sample_id": sample.id,
@@ -185,11 +194,16 @@ def samples_table(
             "gender": sample.gender,
             "age": sample.age,
             "culture": sample.culture,
+            "lacks": "+".join(m for m in sorted(lost) if _lacks(sample, m, lost[m], place.get(sample.id))) or None,
         }
         for sample in manifest.samples
     ]
-    names = ("sample_id", "label", "group", "excluded", "gender", "age", "culture")
+    names = ("sample_id", "label", "group", "excluded", "gender", "age", "culture", "lacks")
     return pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in names]))
+
+
+def _lacks(sample: Sample, modality: str, lost: np.ndarray, place: int | None) -> bool:
+    return sample.medium(modality) is None if place is None else bool(lost[place])
 
 
 def splits_table(splits: Sequence[Split], sample_ids: Sequence[str]) -> pa.Table:

@@ -45,7 +45,7 @@ class Options:
     `root` is where everything is written; `batch_size` items are embedded at once and `decode_workers` threads decode
     (both found out by default); `workers` processes of this machine extract, or those of the scheduler at `dask`;
     `quiet` keeps stderr empty; `reason` limits what `retry_quarantined` tries again; `rehash` reads every file instead
-    of trusting its time.
+    of trusting its time; `pdf` writes the figures of a report as PDF too.
     """
 
     root: str | None = None
@@ -59,6 +59,7 @@ class Options:
     reason: tuple[str, ...] = ()
     rehash: bool = False
     quiet: bool = False
+    pdf: bool = False
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -134,7 +135,7 @@ def report_job(study: str, options: Options) -> JSON:
     """Write the report of a study that has run."""
     config, root = load_study(study), Root(options.root)
     started = time.monotonic()
-    paths = report_latest(config, root)
+    paths = report_latest(config, root, pdf=options.pdf)
     _say(config, paths, options)
     return {**_paths(paths), "seconds": round(time.monotonic() - started, 2)}
 

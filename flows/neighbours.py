@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence, Set
 from functools import cached_property
 from typing import Any
 
-from flows.differences import TRAINEES, Differences, differences, nearest_identity
+from stores.differences import TRAINEES, Differences, differences, nearest_identity
 from stores.encoders import EncoderRecipe, EncoderStore, Trainee
 from stores.features import FeatureStore, feature_ids
 from stores.root import Root

@@ -22,6 +22,7 @@ from fusion.members import member_seed
 from fusion.plans import HeadPlan, check_plans, subsets
 from fusion.robustness import RobustnessBooks, run_robustness
 from fusion.study import RunBooks, study_of
+from reports.check import Checked, check_report
 from reports.report import ReportPaths, write_report
 from stores.errors import ConfigError, DamagedError, NotFound
 from stores.manifest import Manifest
@@ -51,6 +52,14 @@ class StudyRun:
     runs: RunBooks
     robustness: RobustnessBooks | None
     openings: Openings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latest:
+    """The study and the runs that a study's name means."""
+
+    study: str
+    runs: tuple[str, ...]
 
 
 def make_manifest(config: StudyConfig, root: Root) -> Manifest:
@@ -173,8 +182,23 @@ def head_plans(config: StudyConfig) -> list[HeadPlan]:
     return plans
 
 
-def report_latest(config: StudyConfig, root: Root) -> ReportPaths:
+def report_latest(config: StudyConfig, root: Root, *, pdf: bool = False) -> ReportPaths:
     """Write the report of what a study's name means now. Raises NotFound if it has not run."""
+    latest = latest_runs(config, root)
+    return write_report(root, latest.study, latest.runs, config.report, pdf=pdf)
+
+
+def check_latest(config: StudyConfig, root: Root) -> Checked:
+    """Compare the written report of what a study's name means now with what its predictions say; nothing is written.
+
+    Raises NotFound if it has not run or has no report.
+    """
+    latest = latest_runs(config, root)
+    return check_report(root, latest.study, latest.runs, config.report)
+
+
+def latest_runs(config: StudyConfig, root: Root) -> Latest:
+    """Return what a study's name means now. Raises NotFound if it has not run."""
     if not root.exists("studies", f"{config.name}.latest.json"):
         raise NotFound(
             f"study {config.name!r} has not run under {root.address}: run `affuse run` or `affuse study` first"
@@ -183,4 +207,4 @@ def report_latest(config: StudyConfig, root: Root) -> ReportPaths:
         latest = root.read_json("studies", f"{config.name}.latest.json")
     except DamagedError as error:
         raise DamagedError(f"{error}: `affuse study` writes it anew") from None
-    return write_report(root, StudyStore.open(root, latest["study"]).id, latest["runs"], config.report)
+    return Latest(study=StudyStore.open(root, latest["study"]).id, runs=tuple(latest["runs"]))

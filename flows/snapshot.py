@@ -13,6 +13,7 @@ from flows.features import Feature
 from flows.leakage import check_encoders, trainees_of
 from flows.masking import check_modalities, gaps
 from flows.promised import check_promise
+from flows.radar import Scene, look_once
 from flows.study_config import StudyConfig
 from fusion.splits import Split
 from stores.block import ABSENT, FeatureBlock, gather_all
@@ -51,11 +52,12 @@ class _Aligned:
 class _Filtered:
     """The repeats that can be scored, and why each sample that takes no part in them does not.
 
-    `lacking` counts by modality who takes part without it.
+    `lost[modality]` is (n,) bool: who has no row of it; `lacking` counts who takes part all the same.
     """
 
     splits: tuple[Split, ...]
     excluded: Mapping[str, str]
+    lost: Mapping[str, np.ndarray]
     lacking: Mapping[str, int]
 
 
@@ -81,6 +83,16 @@ def take_snapshot(
         *gaps(filtered.splits, aligned.block),
     ]
     store = _write_down(config, manifest, cast, features, aligned, filtered, told, root)
+    look_once(
+        Scene(
+            samples=cast.candidates.samples,
+            block=aligned.block,
+            keys=aligned.keys,
+            digests=aligned.digests,
+            splits=filtered.splits,
+        ),
+        store,
+    )
     views = {m: _trained_on(rows, filtered.splits, len(cast.splits)) for m, rows in aligned.views.items()}
     return Snapshot(block=replace(aligned.block, views=views), splits=filtered.splits, store=store)
 
@@ -150,7 +162,7 @@ def _filter(config: StudyConfig, cast: Cast, features: Mapping[str, Feature], bl
     for i in np.flatnonzero(dropped):
         excluded[block.sample_ids[i]] = _reason(cast.candidates.samples[i], [m for m in lost if lost[m][i]])
     lacking = {m: int((own & ~dropped).sum()) for m, own in lost.items()}
-    return _Filtered(splits=kept, excluded=excluded, lacking=lacking)
+    return _Filtered(splits=kept, excluded=excluded, lost=lost, lacking=lacking)
 
 
 def _write_down(
@@ -171,7 +183,7 @@ def _write_down(
         "lacking": dict(filtered.lacking),
         "warnings": list(told),
     }
-    samples = samples_table(manifest, cast.candidates, config, filtered.excluded)
+    samples = samples_table(manifest, cast.candidates, config, filtered.excluded, filtered.lost)
     splits = splits_table(filtered.splits, aligned.block.sample_ids)
     return StudyStore.create(root, short_id("study", identity), facts, samples, splits)
 

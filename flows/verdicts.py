@@ -11,7 +11,7 @@ import pyarrow as pa
 from extractors.extractor import Extractor
 from extractors.plan import Plan, plan
 from flows.candidates import Cast
-from flows.differences import Differences, counted, in_words, short
+from stores.differences import Differences, counted, in_words, short
 from flows.encoder_plans import Alternatives, best, extractor_of, plan_encoders
 from flows.feature_plan import FeaturePlan
 from flows.features import read_by

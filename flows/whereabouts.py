@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.differences import short
+from stores.differences import short
 from flows.verdicts import Seen, Verdict, Wanted, judge
 from stores.digests import content_digest
 from stores.errors import MediaError, NotFound

@@ -49,15 +49,17 @@ class Trainee:
             np.random.default_rng([self.member.seed, stream]) for stream in (1, 2, 3)
         )
 
-    def record(self, epoch: int, train_loss: float, val_loss: float, val_accuracy: float) -> bool:
-        """Add an epoch to the curves and return whether it is the best so far."""
+    def record(
+        self, epoch: int, weights: Mapping[str, float], train_loss: float, val_loss: float, val_accuracy: float
+    ) -> bool:
+        """Add an epoch to the curves and return whether it is the best so far; `weights` are named as they go there."""
         if not math.isfinite(train_loss + val_loss):
             raise Diverged(
                 f"repeat {self.member.split.repeat}, epoch {epoch}: the loss is not finite (training {train_loss}, "
                 f"validation {val_loss}): lower the learning rate or the weight decay"
             )
         point = {"epoch": epoch, "train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
-        self.curves.append(point)
+        self.curves.append({**point, **weights})
         if improved := val_loss < self.best:
             self.best, self.best_epoch = val_loss, epoch
         return improved

@@ -133,9 +133,9 @@ def _fit(head: FusionHead, inputs: Inputs, trainees: Sequence[Trainee], prior: T
     while going:
         epoch += 1
         train_losses = _train_epoch(head, optimiser, inputs, going, epoch)
-        points = zip(going, train_losses, *_score(head, inputs, going, prior), strict=True)
-        for row, (trainee, *point) in enumerate(points):
-            if trainee.record(epoch, *point):
+        points = zip(going, _weights(head, len(going)), train_losses, *_score(head, inputs, going, prior), strict=True)
+        for row, (trainee, weights, *point) in enumerate(points):
+            if trainee.record(epoch, weights, *point):
                 trainee.keep([p.detach()[row] for p in parameters])
             if trainee.on_plateau(epoch):
                 optimiser.slow_down(row, trainee.member.training.plateau_decay)
@@ -169,6 +169,15 @@ def _train_epoch(
         total += losses.detach().sum(dim=1)
         count += weights.sum(dim=1)
     return [float(loss) for loss in (total / count).tolist()]
+
+
+def _weights(head: FusionHead, members: int) -> list[dict[str, float]]:
+    """Return what each member weighs a modality after an epoch; nothing of a head that does not, or by class."""
+    weights = head.modality_weights()
+    if weights is None or weights.ndim > 2:
+        return [{}] * members
+    names = [f"weight of {modality}" for modality in head.frame.modalities]
+    return [dict(zip(names, own, strict=True)) for own in weights.tolist()]
 
 
 def cross_entropies(logits: Tensor, labels: Tensor, smoothing: Tensor | float = 0.0) -> Tensor:

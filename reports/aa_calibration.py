@@ -6,21 +6,22 @@ The models stay as they were fitted, so the rate is conditional on them: what tr
 in it.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
 from reports.evidence import Evidence
-from reports.measures import Measures
+from reports.measures import Measures, rounds_of
 from reports.metrics import Margins, counted_score
 from reports.statistics._statistic import FEWEST_REPEATS
 from reports.statistics.clustered_bootstrap import ClusteredBootstrap
 
 FEWEST_COINS = 6  # groups; fewer make at most 16 different exchanges
 DRAWS = 120  # of the bootstrap within a repetition: 2 x 3 / 121 is just below 0.05
-_CELLS = 1 << 24  # coins, or resampled counts, held at once
+FLAT = 1e-12  # a smaller spread is rounding, and no test is possible
+_CELLS = 1 << 24  # coins held at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +36,15 @@ class FalsePositives:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrated:
-    """The false positives between a and b, one comparison alone, by the primary and by the naive procedure."""
+    """The false positives between a and b, one comparison alone: by the primary test, and by the naive paired t.
+
+    `naive` is None where the repeats are too few for it.
+    """
 
     a: str
     b: str
     primary: FalsePositives
-    naive: FalsePositives
+    naive: FalsePositives | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +73,183 @@ def calibrate(
     seed: int,
 ) -> Calibration:
     """Return the false-positive rates of `pairs` on a counted metric; pairs share their coins."""
-    names, codes = np.unique(np.concatenate([part.groups for part in evidence.held_out]), return_inverse=True)
+    rows, design = _rows(evidence, pairs), measures.design
     clustered = isinstance(measures.primary, ClusteredBootstrap)
+    tested = len(evidence.held_out) >= FEWEST_REPEATS  # by t
     found = Calibration(
         metric=metric,
-        nominal=measures.design.alpha,
+        nominal=design.alpha,
         repetitions=repetitions,
-        groups=len(names),
+        groups=rows.n_groups,
         draws=DRAWS if clustered else None,
         pairs=(),
-        reason=_refusal(len(names), len(evidence.held_out)),
+        reason=_refusal(rows.n_groups, len(evidence.held_out), tested or clustered),
     )
+    if found.reason or not pairs:
+        return found
+    generator = np.random.default_rng(seed)
+    naive, primary = np.zeros((2, len(pairs)), dtype=np.int64)
+    for coins in _coins(repetitions, rows.n_groups, generator):
+        d = _differences(rows, pairs, metric, coins)
+        if tested:
+            naive += _rejected(d, 0.0, design.alpha).sum(axis=0)
+        if clustered:
+            primary += _rejected_by_bootstrap(rows, pairs, metric, coins, design.alpha, generator).sum(axis=0)
+        else:
+            primary += _rejected(d, design.ratio, design.alpha).sum(axis=0)
+    return replace(
+        found,
+        pairs=tuple(
+            Calibrated(
+                a=a, b=b, primary=_rate(int(p), repetitions), naive=_rate(int(n), repetitions) if tested else None
+            )
+            for (a, b), p, n in zip(pairs, primary, naive, strict=True)
+        ),
+    )
+
+
+def _refusal(n_groups: int, repeats: int, tested: bool) -> str:
+    if n_groups < FEWEST_COINS:
+        return f"{n_groups} groups allow too few exchanges; {FEWEST_COINS} are the least"
+    return "" if tested else f"{repeats} repeats are too few for a t test"
+
+
+def _rate(count: int, repetitions: int) -> FalsePositives:
+    interval = stats.binomtest(count, repetitions).proportion_ci(method="wilson")
+    return FalsePositives(count=count, rate=count / repetitions, low=float(interval.low), high=float(interval.high))
+
+
+def _coins(repetitions: int, n_groups: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield (some, groups) float32 of 0 and 1 until there are `repetitions` of them."""
+    block = max(1, _CELLS // n_groups)
+    for start in range(0, repetitions, block):
+        size = (min(block, repetitions - start), n_groups)
+        yield generator.integers(0, 2, size=size, dtype=np.uint8).astype(np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tally:
+    """Counts by group of some test predictions, float32: `support` (G, K), and (G, 2 K) hits and predicted by model.
+
+    `groups` (G,) are the places of these groups among all.
+    """
+
+    groups: np.ndarray
+    support: np.ndarray
+    models: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rows:
+    """All test predictions, tallied by repeat, and by round: a round holds every tested sample at most once."""
+
+    n_groups: int
+    repeats: tuple[_Tally, ...]
+    rounds: tuple[_Tally, ...]
+
+
+def _rows(evidence: Evidence, pairs: Sequence[tuple[str, str]]) -> _Rows:
+    parts = evidence.held_out
+    names, group = np.unique(np.concatenate([part.groups for part in parts]), return_inverse=True)
+    actual = np.concatenate([part.labels for part in parts])
+    predicted = {
+        name: np.concatenate([p.argmax(axis=1) for p in evidence.posteriors[name]])
+        for name in dict.fromkeys(name for pair in pairs for name in pair)
+    }
+    repeat = np.repeat(np.arange(len(parts)), [len(part.labels) for part in parts])
+
+    def tallied(blocks: np.ndarray) -> tuple[_Tally, ...]:
+        chosen = [np.flatnonzero(blocks == i) for i in range(blocks.max() + 1)]
+        k = len(evidence.classes)
+        return tuple(_tally(group[i], actual[i], {m: p[i] for m, p in predicted.items()}, k) for i in chosen)
+
+    return _Rows(n_groups=len(names), repeats=tallied(repeat), rounds=tallied(rounds_of(parts)))
+
+
+def _tally(group: np.ndarray, actual: np.ndarray, predicted: Mapping[str, np.ndarray], k: int) -> _Tally:
+    groups, place = np.unique(group, return_inverse=True)
+
+    def counted(classes: np.ndarray, which: np.ndarray | slice = slice(None)) -> np.ndarray:
+        counts = np.bincount((place * k + classes)[which], minlength=len(groups) * k)
+        return counts.reshape(-1, k).astype(np.float32)
+
+    models = {
+        name: np.concatenate([counted(actual, own == actual), counted(own)], axis=1) for name, own in predicted.items()
+    }
+    return _Tally(groups=groups, support=counted(actual), models=models)
+
+
+def _differences(rows: _Rows, pairs: Sequence[tuple[str, str]], metric: str, coins: np.ndarray) -> np.ndarray:
+    """Return a - b after the exchange, (repetitions, repeats, pairs) float64."""
+    d = np.empty((len(coins), len(rows.repeats), len(pairs)))
+    for j, tally in enumerate(rows.repeats):
+        a, b = _sides(tally, pairs)
+        moved = _total(coins[:, tally.groups], b - a)
+        support = tally.support.sum(axis=0)
+        d[:, j] = _score(metric, support, a.sum(axis=0) + moved) - _score(metric, support, b.sum(axis=0) - moved)
+    return d
+
+
+def _sides(tally: _Tally, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the counts of the first and of the second models, (G, pairs, 2 K) each."""
+    first, second = (np.stack([tally.models[pair[side]] for pair in pairs], axis=1) for side in (0, 1))
+    return first, second
+
+
+def _score(metric: str, support: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    hits, predicted = np.split(counts, 2, axis=-1)
+    return counted_score(metric, Margins(hits=hits, support=support, predicted=predicted))
+
+
+def _rejected(d: np.ndarray, ratio: float, alpha: float) -> np.ndarray:
+    """Return which t tests reject, (repetitions, pairs), of differences (repetitions, repeats, pairs)."""
+    n = d.shape[1]
+    mean, sd = d.mean(axis=1), d.std(axis=1, ddof=1)
+    reach = stats.t.ppf(1 - alpha / 2, n - 1) * sd * np.sqrt(1 / n + ratio)
+    rejected: np.ndarray = (np.abs(mean) > reach) & (sd > FLAT)
+    return rejected
+
+
+def _rejected_by_bootstrap(
+    rows: _Rows,
+    pairs: Sequence[tuple[str, str]],
+    metric: str,
+    coins: np.ndarray,
+    alpha: float,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """Return which percentile bootstraps over groups reject, (repetitions, pairs), each with draws of its own."""
+    support, first, second = _all_rounds(rows, pairs)
+    rejected = np.empty((len(coins), len(pairs)), dtype=bool)
+    for i, own in enumerate(coins):
+        weights = _draw_groups(rows.n_groups, generator)
+        moved = _total(weights * own, second - first)
+        a, b = _total(weights, first) + moved, _total(weights, second) - moved
+        drawn = _total(weights, support)
+        d = (_score(metric, drawn, a) - _score(metric, drawn, b)).mean(axis=1)
+        tail = 1 + np.minimum((d <= 0).sum(axis=0), (d >= 0).sum(axis=0))
+        rejected[i] = (2 * tail / (DRAWS + 1) < alpha) & (d.std(axis=0, ddof=1) > FLAT)
+    return rejected
+
+
+def _all_rounds(rows: _Rows, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return support (G, rounds, 1, K), and the counts of first and second models (G, rounds, pairs, 2 K)."""
+    k = rows.rounds[0].support.shape[1]
+    support = np.zeros((rows.n_groups, len(rows.rounds), 1, k), dtype=np.float32)
+    first, second = np.zeros((2, rows.n_groups, len(rows.rounds), len(pairs), 2 * k), dtype=np.float32)
+    for i, tally in enumerate(rows.rounds):
+        support[tally.groups, i, 0] = tally.support
+        first[tally.groups, i], second[tally.groups, i] = _sides(tally, pairs)
+    return support, first, second
+
+
+def _total(weights: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the counts (G, ...) added up under each row of `weights` (draws, G)."""
+    total: np.ndarray = weights @ counts.reshape(len(counts), -1)
+    return total.reshape(len(weights), *counts.shape[1:])
+
+
+def _draw_groups(n_groups: int, generator: np.random.Generator) -> np.ndarray:
+    """Return (DRAWS, groups) float32: how often each group is drawn when all are drawn with replacement."""
+    drawn = generator.integers(0, n_groups, size=(DRAWS, n_groups)) + n_groups * np.arange(DRAWS)[:, None]
+    return np.bincount(drawn.ravel(), minlength=DRAWS * n_groups).reshape(DRAWS, -1).astype(np.float32)

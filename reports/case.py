@@ -45,3 +45,9 @@ class Case:
         """Return the comparisons of a family on one metric (the primary one by default)."""
         metric = metric or self.primary_metric
         return [c for c in self.comparisons if (c.family, c.metric) == (family, metric)]
+
+    def ranking(self) -> list[str]:
+        """Return the names of all models, best on the primary metric first, as `Results.ranking` does."""
+        table, metric = self.measures.table, self.primary_metric
+        estimates = {name: own[metric].estimate if metric in own else 0.0 for name, own in table.items()}
+        return sorted(table, key=lambda name: (-estimates[name], name))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from reports.errors import StatisticsError
 from reports.evidence import CHANCE, Evidence, Model
@@ -14,9 +15,22 @@ from stores.plugins import nearest
 
 ABOVE, BELOW, UNTOLD = "above", "below", "cannot tell"
 BY_LABEL = "pairs were made by label"
-STRATEGIES, OTHERS, DROPPED, CHANCES = "strategies", "other strategies", "one modality less", "chance"
-VARIANTS = "variants"
+STRATEGIES, FURTHER, OTHERS, DROPPED = "strategies", "further strategies", "other strategies", "one modality less"
+OTHERS_DROPPED, EARLY_LATE, WEIGHTINGS = "other strategies, one modality less", "weighted, early and late", "weightings"
+CHANCES, VARIANTS = "chance", "variants"
+QUESTIONS = {
+    STRATEGIES: "Is the reference above every single modality and above the weighted, early and late fusion?",
+    FURTHER: "Is the reference above the further strategies?",
+    OTHERS: "Are the other strategies above every single modality?",
+    DROPPED: "Does the reference lose when a modality is taken away?",
+    OTHERS_DROPPED: "Do the other strategies lose when a modality is taken away?",
+    EARLY_LATE: "Is weighted fusion above early and late fusion?",
+    WEIGHTINGS: "Which way of weighting the modalities is best?",
+    CHANCES: "Is each model above guessing the most frequent class?",
+    VARIANTS: "Is a model trained otherwise above the same model with the study's own training?",
+}
 HEADS = ("weighted", "concat", "vote")
+WEIGHING = ("fixed", "weighted", "class_weighted", "gated", "attention", "confidence")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,41 +85,43 @@ def plan_families(models: Sequence[Model], reference: Model) -> tuple[Family, ..
     """Return the comparisons this report makes; they follow from the models alone, never from a score.
 
     Models are compared with others trained alike; on the reference's modalities also with themselves trained otherwise.
+    The first family is the reference against what the reference paper sets it against, however many further
+    strategies were run, so that these cannot make its answer any harder.
     """
     full = set(reference.modalities)
-    alike = [m for m in models if m.variant == reference.variant]
+    alike = [m for m in models if m.variant == reference.variant and m.name != CHANCE]
     single = [m for m in alike if len(m.modalities) == 1 and set(m.modalities) < full]
     rivals = [m for m in alike if set(m.modalities) == full and m.name != reference.name]
-    less = [m for m in alike if m.fused and m.head == reference.head and set(m.modalities) < full]
     alone = [m for m in alike if len(m.modalities) == 1]
-    families = (
-        Family(
-            name=STRATEGIES,
-            question="Is the reference above every single modality and above the other strategies?",
-            pairs=_against(reference, (*single, *rivals)),
-        ),
-        Family(
-            name=OTHERS,
-            question="Are the other strategies above every single modality?",
-            pairs=tuple(pair for rival in rivals if rival.fused for pair in _against(rival, single)),
-        ),
-        Family(
-            name=DROPPED,
-            question="Does the reference lose when a modality is taken away?",
-            pairs=_against(reference, less),
-        ),
-        Family(
-            name=CHANCES,
-            question="Is each model above guessing the most frequent class?",
-            pairs=tuple((m.name, CHANCE) for m in dict.fromkeys((*alone, reference))),
-        ),
-        Family(
-            name=VARIANTS,
-            question="Is a model trained otherwise above the same model with the study's own training?",
-            pairs=_otherwise([m for m in models if set(m.modalities) == full]),
-        ),
-    )
-    return tuple(family for family in families if family.pairs)
+    pairs = {
+        STRATEGIES: _against(reference, (*single, *(m for m in rivals if m.head in HEADS))),
+        FURTHER: _against(reference, [m for m in rivals if m.head not in HEADS]),
+        OTHERS: tuple(pair for rival in rivals if rival.fused for pair in _against(rival, single)),
+        DROPPED: _against(reference, _with_less(reference, alike)),
+        OTHERS_DROPPED: tuple(pair for rival in rivals for pair in _against(rival, _with_less(rival, alike))),
+        EARLY_LATE: _early_late(alike) if reference.head != HEADS[0] else (),
+        WEIGHTINGS: tuple((a.name, b.name) for a, b in combinations(weighings(models, reference), 2)),
+        CHANCES: tuple((m.name, CHANCE) for m in dict.fromkeys((*alone, reference))),
+        VARIANTS: _otherwise([m for m in models if set(m.modalities) == full]),
+    }
+    return tuple(Family(name=name, question=QUESTIONS[name], pairs=own) for name, own in pairs.items() if own)
+
+
+def weighings(models: Sequence[Model], reference: Model) -> list[Model]:
+    """Return the models that weigh the modalities, on as many of them as there are, in the order of WEIGHING."""
+    alike = [m for m in models if m.fused and m.variant == reference.variant and m.head in WEIGHING]
+    full: set[str] = max((set(m.modalities) for m in alike), key=len, default=set())
+    return sorted((m for m in alike if set(m.modalities) == full), key=lambda m: WEIGHING.index(m.head))
+
+
+def _with_less(model: Model, alike: Iterable[Model]) -> list[Model]:
+    return [m for m in alike if m.fused and m.head == model.head and set(m.modalities) < set(model.modalities)]
+
+
+def _early_late(alike: Sequence[Model]) -> tuple[tuple[str, str], ...]:
+    """Return the weighted model on most modalities against early and late fusion of the same."""
+    own = max((m for m in alike if m.fused and m.head == HEADS[0]), key=lambda m: len(m.modalities), default=None)
+    return _against(own, [m for m in alike if m.modalities == own.modalities and m.head in HEADS[1:]]) if own else ()
 
 
 def _against(model: Model, others: Iterable[Model]) -> tuple[tuple[str, str], ...]:

@@ -15,6 +15,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Rectangle
 
+from reports.pdf import keep_pdf
+
 # name: (the colour matplotlib draws, light, dark); after Okabe & Ito, told apart by colour-blind readers
 PALETTE = {
     "ink": ("#010203", "#1b1f24", "#e6e9ee"),
@@ -26,9 +28,11 @@ PALETTE = {
     "purple": ("#cc79a7", "#a8507f", "#de9fc3"),
     "heat": ("#56b4e9", "#62b5ea", "#1672b0"),
     "warm": ("#e69f00", "#eda62b", "#9c6200"),
+    "paper": ("#010206", "#fdfdfc", "#14181d"),
 }
-INK, MUTED, LINE, BLUE, ORANGE, GREEN, PURPLE, HEAT, WARM = (colours[0] for colours in PALETTE.values())
+INK, MUTED, LINE, BLUE, ORANGE, GREEN, PURPLE, HEAT, WARM, PAPER = (colours[0] for colours in PALETTE.values())
 MODALITY = {"text": BLUE, "speech": ORANGE, "image": GREEN}
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # with line styles and hatches, they tell series apart without colour
 _SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "affuse",
@@ -60,49 +64,58 @@ ROW = 0.29  # inches a line of a forest plot or heat map takes
 class Drawing:
     """One figure being drawn: use as a context, draw on `axes`, then `svg(title)`.
 
-    Width and height are in inches. The default is narrow, so that 9 pt stay legible on a phone.
+    Width and height are in inches. The default is narrow, so that 9 pt stay legible on a phone. `panels` are side by
+    side on one vertical axis; `axes` is the first.
     """
 
-    def __init__(self, name: str, *, width: float = 5.2, height: float) -> None:
+    def __init__(self, name: str, *, width: float = 5.2, height: float, panels: int = 1) -> None:
         self.name = name
         self._context = mpl.rc_context(_SETTINGS)
         self._size = (width, height)
+        self._n_panels = panels
 
     def __enter__(self) -> "Drawing":
         self._context.__enter__()
         self.figure = Canvas(figsize=self._size, layout="constrained")
-        self.axes: Axes = self.figure.add_subplot()
+        self.panels: list[Axes] = list(self.figure.subplots(1, self._n_panels, sharey=True, squeeze=False)[0])
+        self.axes = self.panels[0]
         return self
 
     def __exit__(self, *error: object) -> None:
         self._context.__exit__(None, None, None)
 
-    def svg(self, title: str) -> str:
-        """Return the figure as inline SVG: no ids it shares with another, no colour of its own."""
+    def svg(self, title: str, told: str = "") -> str:
+        """Return the figure as inline SVG: no ids it shares with another, no colour of its own.
+
+        `title` names it to readers who do not see it, `told` gives them what it shows.
+        """
         out = io.StringIO()
         with warnings.catch_warnings():
             # a label in a script the font lacks is measured with a box; the reader's browser has the script
             warnings.filterwarnings("ignore", message="Glyph")
             warnings.filterwarnings("ignore", message=".*[Tt]ight layout|constrained_layout not applied.*")
             FigureCanvasSVG(self.figure).print_svg(out, metadata={"Date": None})  # type: ignore[no-untyped-call]
-        return _inline(out.getvalue(), self.name, title)
+        keep_pdf(self.name, self.figure, PALETTE)
+        return _inline(out.getvalue(), self.name, title, told)
 
 
-def _inline(text: str, name: str, title: str) -> str:
+def _inline(text: str, name: str, title: str, told: str) -> str:
     body = text[text.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', body)
     body = re.sub(r'(url\(#|href="#)', rf"\1{name}-", body)
-    body = re.sub(r"'DejaVu Sans'(, [^;\"]*)?", "system-ui, sans-serif", body)
+    body = re.sub(r"'DejaVu Sans'(, [^;\"]*)?", "Helvetica, Arial, sans-serif", body)
     for colour, (drawn, _, _) in PALETTE.items():
         body = body.replace(drawn, "currentColor" if colour == "ink" else f"var(--{colour})")
     view = re.search(r'viewBox="0 0 ([\d.]+) [^"]+"', body)
     assert view is not None
     width = f"max-width: {1.6 * float(view[1]):.0f}px"  # so that text has one size in all figures
+    described = f' aria-describedby="{name}-desc"' if told else ""
     opening = (
-        f'<svg class="figure" style="{width}" {view[0]} role="img" aria-labelledby="{name}-title" '
+        f'<svg class="figure" style="{width}" {view[0]} role="img" aria-labelledby="{name}-title"{described} '
         f'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">\n'
         f'<title id="{name}-title">{escape(title)}</title>'
+        + (f'<desc id="{name}-desc">{escape(told)}</desc>' if told else "")
     )
     return re.sub(r"<svg[^>]*>", lambda _: opening, body, count=1).strip()
 
@@ -111,7 +124,7 @@ def palette_css() -> str:
     """Return the palette as CSS variables, light first, dark where the reader prefers it."""
     light = " ".join(f"--{name}: {colours[1]};" for name, colours in PALETTE.items())
     dark = " ".join(f"--{name}: {colours[2]};" for name, colours in PALETTE.items())
-    return f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
+    return f":root {{ {light} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
 
 
 def standalone(svg: str) -> str:
@@ -135,12 +148,13 @@ def beside(drawing: Drawing, text: str, x: float, y: float) -> None:
     drawing.axes.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", va="center")
 
 
-def finish(drawing: Drawing, group: str, title: str, axis: str = "x") -> Figure:
-    """Return the drawing as a figure, with grid lines across `axis`."""
-    drawing.axes.grid(axis=axis)  # type: ignore[arg-type]
-    drawing.axes.spines["left"].set_visible(axis == "y")
-    drawing.axes.tick_params(length=0)
-    return Figure(name=drawing.name, group=group, title=title, svg=drawing.svg(title))
+def finish(drawing: Drawing, group: str, title: str, axis: str = "x", told: str = "") -> Figure:
+    """Return the drawing as a figure, with grid lines across `axis`; `told` is what it shows, in words."""
+    for ax in drawing.panels:
+        ax.grid(axis=axis)  # type: ignore[arg-type]
+        ax.spines["left"].set_visible(axis == "y")
+        ax.tick_params(length=0)
+    return Figure(name=drawing.name, group=group, title=title, svg=drawing.svg(title, told))
 
 
 Cell = tuple[str, float, str, bool]  # colour, strength 0..1, text, bold
@@ -148,11 +162,11 @@ Cell = tuple[str, float, str, bool]  # colour, strength 0..1, text, bold
 
 def grid(
     name: str, group: str, title: str, rows: Sequence[str], columns: Sequence[str], cells: Sequence[Sequence[Cell]],
-    *, margin: float = 1.6, axis_names: tuple[str, str] | None = None,
+    *, margin: float = 1.6, axis_names: tuple[str, str] | None = None, row_height: float = 0.33,
 ) -> Figure:  # fmt: skip
     """Return a table of cells as a figure; the number carries the value, the colour helps."""
     width = max(4.0, margin + 0.62 * len(columns))
-    with Drawing(name, width=width, height=0.7 + 0.33 * len(rows) + (0.25 if axis_names else 0)) as drawing:
+    with Drawing(name, width=width, height=0.7 + row_height * len(rows) + (0.25 if axis_names else 0)) as drawing:
         ax = drawing.axes
         for y, row in enumerate(cells):
             for x, (colour, strength, text, bold) in enumerate(row):
@@ -173,11 +187,13 @@ def grid(
 
 
 def whisker(
-    drawing: Drawing, estimate: float | None, low: float | None, high: float | None, y: float, colour: str
-) -> None:
-    """Draw an estimate and its interval, both shares, in percent on line `y`."""
+    drawing: Drawing, estimate: float | None, low: float | None, high: float | None, y: float, colour: str,
+    *, marker: str = "o", hollow: bool = False,
+) -> None:  # fmt: skip
+    """Draw an estimate and its interval, both shares, in percent on line `y`; `hollow` for what cannot be told."""
     if estimate is None:
         return
     if low is not None and high is not None:
         drawing.axes.plot([100 * low, 100 * high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
-    drawing.axes.plot([100 * estimate], [y], "o", color=colour, markersize=6)
+    face = PAPER if hollow else colour
+    drawing.axes.plot([100 * estimate], [y], marker, color=colour, markerfacecolor=face, markersize=6.5)

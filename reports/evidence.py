@@ -1,5 +1,6 @@
 """What a report is made from: the stored predictions of every model, paired by repeat and sample."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,6 +90,7 @@ def read_evidence(store: StudyStore, run_ids: Sequence[str]) -> Evidence:
         if odd := sorted(set(own) ^ set(repeats)):
             raise EvidenceError(f"{name} and {first} do not share repeats {odd}: run `affuse study` to complete them")
         for repeat in repeats:
+            _check_finite(tests[own[repeat]], f"{name}, repeat {repeat}")
             _check_same_samples(tests[by_model[first][repeat]], tests[own[repeat]], f"{name}, repeat {repeat}", first)
     held_out = _held_out(store, len(facts["classes"]), {r: tests[by_model[first][r]] for r in repeats})
     posteriors = {name: tuple(tests[own[r]]["posterior"] for r in repeats) for name, own in by_model.items()}
@@ -157,8 +159,17 @@ def _check_same_samples(
 ) -> None:
     if np.array_equal(expected["sample_id"], got["sample_id"]) and np.array_equal(expected["label"], got["label"]):
         return
-    odd = sorted(set(expected["sample_id"]) ^ set(got["sample_id"])) or ["the labels"]
-    raise EvidenceError(f"{where} was not scored on the samples of {first}: {', '.join(odd[:5])} differ; run it again")
+    one, other = (Counter(zip(part["sample_id"], part["label"], strict=True)) for part in (expected, got))
+    odd = sorted({str(sample_id) for sample_id, _ in (one - other) + (other - one)})
+    raise EvidenceError(
+        f"{where} was not scored on the samples of {first}: {', '.join(odd[:5])} differ, by id or label; run it again"
+    )
+
+
+def _check_finite(test: Mapping[str, np.ndarray], where: str) -> None:
+    """Refuse posteriors that are not numbers: the largest of them would still name a class."""
+    if odd := test["sample_id"][~np.isfinite(test["posterior"]).all(axis=1)].tolist():
+        raise EvidenceError(f"{where} has posteriors of NaN or infinity for {', '.join(odd[:5])}; run it again")
 
 
 def _held_out(store: StudyStore, n_classes: int, tests: Mapping[int, Mapping[str, np.ndarray]]) -> tuple[HeldOut, ...]:

@@ -1,24 +1,60 @@
 """The forest plot of gains: the first figure of a page."""
 
-from reports.comparisons import ABOVE, BELOW
-from reports.drawing import BLUE, MUTED, ORANGE, ROW, Drawing, Figure, finish, whisker
+from collections.abc import Iterable
+
+from reports.comparisons import ABOVE, BELOW, Comparison
+from reports.drawing import BLUE, INK, MUTED, ORANGE, ROW, Drawing, Figure, finish, whisker
 from reports.results import Results
-from reports.words import NAMES, labels_of, rival_of
+from reports.selection import LESS, gains
+from reports.words import NAMES, labels_of, listed, points, rival_of, span, verdict_of
+
+HEADINGS = {LESS: "one modality less"}
+LOOK = {ABOVE: (BLUE, "o"), BELOW: (ORANGE, "s")}  # what cannot be told is grey and hollow
 
 
 def gains_figure(results: Results) -> Figure | None:
     """Return the gains of the reference with their intervals; None if it is set against nothing."""
-    names, compared = labels_of(results), results.compared()
-    if not compared:
+    groups = gains(results)
+    if not groups:
         return None
-    title = f"{names[results.reference]} minus each other model, {NAMES[results.method.primary_metric]}, in points"
-    with Drawing("gains", height=0.8 + ROW * len(compared)) as drawing:
+    metric = NAMES[results.method.primary_metric]
+    title = f"{labels_of(results)[results.reference]} minus each other model, {metric}, in points"
+    lines: list[str | Comparison] = [line for name, own in groups.items() for line in (name, *own)]
+    with Drawing("gains", width=5.4, height=0.75 + ROW * len(lines)) as drawing:
         ax = drawing.axes
         ax.axvline(0, color=MUTED, linewidth=1)
-        for y, c in enumerate(reversed(compared)):
-            if c.primary:
-                colour = {ABOVE: BLUE, BELOW: ORANGE}.get(c.verdict, MUTED)
-                whisker(drawing, c.primary.difference, c.primary.low, c.primary.high, y, colour)
-        ax.set_yticks(range(len(compared)), [f"− {rival_of(results, c)}" for c in reversed(compared)])
-        ax.set_xlabel(f"difference in {NAMES[results.method.primary_metric]}, percentage points")
-        return finish(drawing, "gains", title)
+        ticks = {y: line for y, line in enumerate(reversed(lines))}
+        for y, line in ticks.items():
+            if isinstance(line, str):
+                heading = HEADINGS.get(line, line)
+                ax.text(-0.02, y, heading, transform=ax.get_yaxis_transform(), ha="right", va="center", color=MUTED)
+            else:
+                _gain(drawing, line, y)
+        rows = {y: f"− {rival_of(results, line)}" for y, line in ticks.items() if not isinstance(line, str)}
+        ax.set_yticks(list(rows), list(rows.values()))
+        ax.set_ylim(-0.6, len(lines) - 0.4)
+        ax.set_xlabel(f"gain in {metric}, percentage points")
+        told = _told(results, [c for own in groups.values() for c in own])
+        return finish(drawing, "gains", title, told=told)
+
+
+def _gain(drawing: Drawing, c: Comparison, y: float) -> None:
+    ax = drawing.axes
+    colour, marker = LOOK.get(c.verdict, (MUTED, "o"))
+    said = "no test"
+    if c.primary:
+        low, high = c.primary.low, c.primary.high
+        whisker(drawing, c.primary.difference, low, high, y, colour, marker=marker, hollow=c.verdict not in LOOK)
+        said = f"{points(c.primary.difference)}  ({span(low, high, signed=True)})"
+    weight = "bold" if c.verdict in LOOK else "normal"
+    ax.text(1.02, y, said, transform=ax.get_yaxis_transform(), va="center", fontsize=8, color=INK, fontweight=weight)
+
+
+def _told(results: Results, compared: Iterable[Comparison]) -> str:
+    parts = [
+        f"minus {rival_of(results, c)}: "
+        + (f"{points(c.primary.difference)} ({span(c.primary.low, c.primary.high, signed=True)}), " if c.primary else "")
+        + verdict_of(c)
+        for c in compared
+    ]
+    return f"In percentage points: {listed(parts)}."

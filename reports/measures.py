@@ -1,16 +1,17 @@
 """Every score of every model, measured once: by repeat, and pooled with bootstrap draws in a clustered design."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from reports.errors import StatisticsError
-from reports.evidence import Evidence
+from reports.evidence import Evidence, HeldOut
 from reports.metrics import RANKED, class_scores, confusion, counted_scores, ranked_scores
 from reports.statistics._statistic import Design, Measured, PairTest
 from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, ClusteredBootstrap, group_weights
+from reports.statistics.corrected_repeated_kfold_t import CorrectedRepeatedKFoldT
 from reports.statistics.corrected_resampled_t import CorrectedResampledT
 
 RESAMPLED = ("repeated", "k-fold")  # protocols whose repeats train on overlapping parts drawn from all samples
@@ -38,7 +39,7 @@ class Measures:
 def measure(evidence: Evidence, *, alpha: float, draws: int, seed: int) -> Measures:
     """Measure every model; the protocol decides on the primary test and on what is resampled.
 
-    Repeated splits and folds: the corrected resampled t. Leave-one-group-out and fixed split: groups are resampled.
+    Repeated splits: the corrected resampled t. Folds: its k-fold form. Leave-one-group-out and fixed split: groups are resampled.
     """
     parts, classes = evidence.held_out, evidence.classes
     ratio = sum(len(part.labels) for part in parts) / sum(int(part.trained_on.sum()) for part in parts)
@@ -50,16 +51,16 @@ def measure(evidence: Evidence, *, alpha: float, draws: int, seed: int) -> Measu
         label: tuple(part.repeat for part in parts if not (part.labels == k).any()) for k, label in enumerate(classes)
     }
     table = {name: _by_repeat(evidence, name, matrix) for name, matrix in matrices.items()}
-    primary: PairTest = CorrectedResampledT()
+    primary: PairTest = CorrectedRepeatedKFoldT() if evidence.protocol == "k-fold" else CorrectedResampledT()
     if evidence.protocol not in RESAMPLED:
         n_groups = len({group for part in parts for group in part.groups})
         primary = ClusteredBootstrap(n_groups)
         weights = group_weights(n_groups, draws if n_groups >= FEWEST_GROUPS else 0, seed)
-        table = {name: _pooled(evidence, name, scores, weights) for name, scores in table.items()}
+        table = {name: pool(evidence, name, scores, weights) for name, scores in table.items()}
     return Measures(
         table=table,
         confusions={name: matrix.sum(axis=0) for name, matrix in matrices.items()},
-        design=Design(overlap=evidence.protocol != "fixed", ratio=ratio, alpha=alpha),
+        design=Design(overlap=evidence.protocol != "fixed", ratio=ratio, shared=_shared(parts), alpha=alpha),
         primary=primary,
         lacking={label: repeats for label, repeats in absent.items() if repeats},
     )
@@ -75,6 +76,12 @@ def interval_of(measures: Measures, model: str, score: str) -> tuple[float | Non
     if found is None or found.low is None or found.high is None:
         return None, None
     return max(0.0, found.low), min(1.0, found.high)
+
+
+def _shared(parts: Sequence[HeldOut]) -> float:
+    """Return the share of its test samples that a repeat has in common with another one, over all pairs of repeats."""
+    _, times = np.unique(np.concatenate([part.sample_ids for part in parts]), return_counts=True)
+    return float((times * (times - 1)).sum() / times.sum() / max(1, len(parts) - 1))
 
 
 def _by_repeat(evidence: Evidence, model: str, matrices: np.ndarray) -> dict[str, Measured]:
@@ -95,7 +102,7 @@ def _by_repeat(evidence: Evidence, model: str, matrices: np.ndarray) -> dict[str
     return scores
 
 
-def _pooled(
+def pool(
     evidence: Evidence, model: str, by_repeat: Mapping[str, Measured], weights: np.ndarray
 ) -> dict[str, Measured]:
     """Add the score of all test parts together; a sample tested in several repeats counts once a round."""
@@ -119,12 +126,18 @@ def _all_scores(evidence: Evidence, matrices: np.ndarray) -> dict[str, np.ndarra
     return counted_scores(matrices) | {recall_of(c): recalls[..., k] for k, c in enumerate(evidence.classes)}
 
 
+def rounds_of(parts: Sequence[HeldOut]) -> np.ndarray:
+    """Return how often each test sample was tested before, over all parts in a row: (N,) int64."""
+    sample_ids = pd.Series(np.concatenate([part.sample_ids for part in parts]))
+    turns: np.ndarray = sample_ids.groupby(sample_ids).cumcount().to_numpy()
+    return turns
+
+
 def _counts_by_group(evidence: Evidence, model: str) -> np.ndarray:
     """Return (rounds, groups, K, K) float64 confusion counts; round r holds the r-th test of every sample."""
     parts = evidence.held_out
     _, group = np.unique(np.concatenate([part.groups for part in parts]), return_inverse=True)
-    sample_ids = pd.Series(np.concatenate([part.sample_ids for part in parts]))
-    turn = sample_ids.groupby(sample_ids).cumcount().to_numpy()
+    turn = rounds_of(parts)
     actual = np.concatenate([part.labels for part in parts])
     predicted = np.concatenate([p.argmax(axis=1) for p in evidence.posteriors[model]])
     counts = np.zeros((turn.max() + 1, group.max() + 1, len(evidence.classes), len(evidence.classes)))

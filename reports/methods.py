@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from reports.chapters.emotions import planted_in
+from reports.chapters._planted import planted_in
 from reports.chapters.training import Training
 from reports.results import Results
 from reports.searches import in_words, opened

@@ -21,6 +21,8 @@ COUNTED = (
 )
 RANKED = ("auc_macro_ovr", "auc_micro_ovr", "auc_weighted_ovr")
 METRICS = COUNTED + RANKED
+BINS = 15  # of confidence, for the calibration error
+CLIP = float(np.finfo(np.float32).eps)  # the least posterior the log loss sees: 1.2e-7, as posteriors are float32
 PAPER_METRICS = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
 
 
@@ -76,6 +78,65 @@ def _by_class(name: str, counts: Margins) -> np.ndarray:
     if name == "recall":
         return _ratio(counts.hits, counts.support, np.nan)
     return _ratio(2 * counts.hits, counts.support + counts.predicted, 0.0)
+
+
+def chance_corrected(matrix: np.ndarray) -> dict[str, np.ndarray]:
+    """Return Cohen's kappa and the MCC, -1 to 1, each (...), of confusion matrices (..., K, K).
+
+    Kappa is NaN if all samples are of, and are taken for, one class; the MCC is 0 if all are of, or taken for, one.
+    Sources: Cohen 1960; Gorodkin 2004, Computational Biology and Chemistry 28.
+    """
+    counts = margins(np.asarray(matrix, dtype=np.float64))
+    n = counts.support.sum(axis=-1)
+    chance = (counts.support * counts.predicted).sum(axis=-1)
+    above = n * counts.hits.sum(axis=-1) - chance
+    actual, predicted = (n * n - (margin**2).sum(axis=-1) for margin in (counts.support, counts.predicted))
+    return {"kappa": _ratio(above, n * n - chance, np.nan), "mcc": _ratio(above, np.sqrt(actual * predicted), 0.0)}
+
+
+def f1_of_macro_means(matrix: np.ndarray) -> np.ndarray:
+    """Return the harmonic mean of macro precision and macro recall, (...): not macro F1, though printed as such."""
+    counts = margins(matrix)
+    precision, recall = (counted_score(f"macro_{name}", counts) for name in ("precision", "recall"))
+    return _ratio(2 * precision * recall, precision + recall, 0.0)
+
+
+def weighted_modality_recall(weights: np.ndarray, hits: np.ndarray, misses: np.ndarray) -> np.ndarray:
+    """Return Eq. 11 of the reference paper, (...): the mean over modalities of TP / (TP + FN), weighted, each (..., M).
+
+    It reads single modalities and never a fused prediction: it lies between the least and the largest of their
+    recalls, whatever a fusion does. NaN where a class is absent.
+    """
+    recalls = _ratio(hits, np.asarray(hits) + misses, np.nan)
+    total: np.ndarray = (weights * recalls).sum(axis=-1) / np.sum(weights, axis=-1)
+    return total
+
+
+def brier_scores(labels: np.ndarray, posteriors: np.ndarray) -> np.ndarray:
+    """Return the Brier score of each sample, (n,) float64, 0 to 2: squared errors summed over classes (Brier 1950)."""
+    truth = labels[:, None] == np.arange(posteriors.shape[1])
+    losses: np.ndarray = ((posteriors - truth.astype(np.float64)) ** 2).sum(axis=1)
+    return losses
+
+
+def log_losses(labels: np.ndarray, posteriors: np.ndarray) -> np.ndarray:
+    """Return -ln of the posterior of the true class of each sample, (n,) float64; what is below CLIP counts as CLIP."""
+    true = posteriors[np.arange(len(labels)), labels].astype(np.float64)
+    losses: np.ndarray = -np.log(np.maximum(true, CLIP))
+    return losses
+
+
+def confidence_bins(confidence: np.ndarray) -> np.ndarray:
+    """Return the bin of each confidence, (n,) int64: BINS of equal width over 0..1, a border in the lower one."""
+    return np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence)
+
+
+def calibration_error(bins: np.ndarray) -> np.ndarray:
+    """Return the expected calibration error, (...), of sums by bin (..., BINS, 3): hits, confidences, samples.
+
+    The gap between accuracy and mean confidence of each bin, weighted by its samples. Source: Guo et al. 2017, ICML.
+    """
+    return _ratio(np.abs(bins[..., 0] - bins[..., 1]).sum(axis=-1), bins[..., 2].sum(axis=-1), np.nan)
 
 
 def ranked_scores(labels: np.ndarray, posteriors: np.ndarray) -> dict[str, float | None]:

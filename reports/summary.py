@@ -1,74 +1,122 @@
-"""The answer in a few sentences."""
+"""The answer in three sentences: what is reached, what fusing gains, and what cannot be told."""
 
 from collections.abc import Sequence
 
-from reports.chapters.emotions import RECOVERED, ByEmotion, Emotions
-from reports.comparisons import ABOVE, BELOW, DROPPED, STRATEGIES, UNTOLD, VARIANTS, Comparison
+from reports.chapters._planted import RECOVERED
+from reports.chapters.emotions import ByEmotion, Emotions
+from reports.comparisons import ABOVE, BELOW, BY_LABEL, UNTOLD, VARIANTS, Comparison
 from reports.evidence import CHANCE
 from reports.results import Results
+from reports.selection import SINGLE, gains
 from reports.words import NAMES, labels_of, listed, percent, points, rival_of, sentence, span
+
+NAMED = 3  # as many models are named, more are counted
+PHRASES = {ABOVE: "is above", BELOW: "is below", UNTOLD: "cannot be told from"}
 
 
 def summary(results: Results) -> list[str]:
-    """Return the answer in a few sentences, from the comparisons stated beforehand."""
-    names, found = labels_of(results), results.value(Emotions)
-    sentences = [_headline(results, names)]
-    strategies = results.compared(STRATEGIES)
-    single = [c for c in strategies if not results.model(c.b).fused]
-    rivals = [c for c in strategies if results.model(c.b).fused]
-    for comparisons in (single, rivals, results.compared(DROPPED)):
-        if comparisons:
-            sentences.append(_against(results, comparisons))
-    sentences += _variants(results) + (_emotions(found) + _planted(found) if found else [])
-    return sentences
+    """Return the answer, at most three sentences, from the comparisons stated beforehand."""
+    return [text for text in (_reached(results), _gained(results), _untold(results)) if text]
 
 
-def _headline(results: Results, names: dict[str, str]) -> str:
+def _reached(results: Results) -> str:
     metric = results.method.primary_metric
     best, chance = results.score(results.reference, metric), results.score(CHANCE, metric)
     used = sum(count.used for count in results.classes)
     return (
-        f"{sentence(names[results.reference])} reaches a {NAMES[metric]} of {percent(best.estimate)} % "
-        f"({span(best.low, best.high)}) on {len(results.classes)} emotions and {used:,} samples; "
-        f"guessing the most frequent class reaches {percent(chance.estimate)} %."
+        f"{sentence(labels_of(results)[results.reference])} reaches a {NAMES[metric]} of {percent(best.estimate)} % "
+        f"({span(best.low, best.high)}) on {len(results.classes)} emotions and {used:,} samples, against "
+        f"{percent(chance.estimate)} % for guessing the most frequent class."
     )
 
 
-def _against(results: Results, comparisons: Sequence[Comparison]) -> str:
-    parts = []
-    for verdict, phrase in ((ABOVE, "is above"), (BELOW, "is below"), (UNTOLD, "cannot be told from")):
-        chosen = [c for c in comparisons if c.verdict == verdict]
-        if any(c.primary for c in chosen):
-            gains = (f"{rival_of(results, c)} ({points(c.primary.difference)} pp)" for c in chosen if c.primary)
-            parts.append(f"{phrase} {listed(gains)}")
-    parts = parts or [f"cannot be compared with {listed(rival_of(results, c) for c in comparisons)}"]
-    reasons = {c.reason for c in comparisons if c.verdict == UNTOLD} if len(parts) == 1 else set()
-    why = f": {reasons.pop()}" if len(reasons) == 1 else ""
-    return f"{sentence(labels_of(results)[results.reference])} {'; it '.join(parts)}{why}."
+def _gained(results: Results) -> str:
+    groups = gains(results)
+    compared = [c for own in groups.values() for c in own]
+    if not compared:
+        return ""
+    if any(c.reason == BY_LABEL for c in compared):
+        found = [c.primary.difference for c in groups.get(SINGLE, compared) if c.primary]
+        seen = f", so the {_between(found)} seen over single modalities may come of the pairing alone" if found else ""
+        return f"Whether fusing helps cannot be told: {BY_LABEL}{seen}."
+    phrases = [text for name, own in groups.items() for text in _against(results, name, own)]
+    return f"{sentence(labels_of(results)[results.reference])} {'; it '.join(phrases)}."
+
+
+def _against(results: Results, kind: str, own: Sequence[Comparison]) -> list[str]:
+    """Return what came out against one kind of models, one phrase a verdict."""
+    refused = [c for c in own if not c.primary]
+    if len(refused) == len(own):
+        why = {c.reason for c in own}
+        reason = f": {why.pop()}" if len(why) == 1 else ""
+        return [f"cannot be compared with {_counted(results, kind, own, own)}{reason}"]
+    phrases = []
+    for verdict, phrase in PHRASES.items():
+        chosen = [c for c in own if c.verdict == verdict and c.primary]
+        if chosen:
+            phrases.append(f"{phrase} {_counted(results, kind, chosen, own)} ({_sizes(chosen)})")
+    return phrases
+
+
+def _counted(results: Results, kind: str, chosen: Sequence[Comparison], own: Sequence[Comparison]) -> str:
+    if len(chosen) == len(own) > 1 and chosen[0].primary:
+        return f"{'both' if len(own) == 2 else f'all {len(own)}'} {kind}"
+    if len(chosen) > NAMED:
+        return f"{len(chosen)} of {len(own)} {kind}"
+    return listed(rival_of(results, c) for c in chosen)
+
+
+def _sizes(chosen: Sequence[Comparison]) -> str:
+    """Return the gains, and the interval or what all intervals lie within."""
+    tested = [c.primary for c in chosen if c.primary]
+    lows, highs = ([v for v in (getattr(t, side) for t in tested) if v is not None] for side in ("low", "high"))
+    sizes = _between([t.difference for t in tested])
+    if not lows or not highs:
+        return sizes
+    return f"{sizes}, {'interval' if len(tested) == 1 else 'intervals within'} {span(min(lows), max(highs), signed=True)}"
+
+
+def _between(found: Sequence[float]) -> str:
+    low, high = points(min(found)), points(max(found))
+    return f"{low} pp" if low == high else f"{low} to {high} pp"
+
+
+def _untold(results: Results) -> str:
+    found = results.value(Emotions)
+    parts = [*_warned(results), *_variants(results), *(_emotions(found) if found else [])]
+    return f"{sentence('; '.join(parts))}." if parts else ""
+
+
+def _warned(results: Results) -> list[str]:
+    """Return the gravest warning; that a corpus is composed has been said by then."""
+    found = results.value(Emotions)
+    if found and found.planted:
+        recovered = sum(effect.verdict == RECOVERED for effect in found.planted)
+        return [f"of {len(found.planted)} effects planted in this synthetic corpus {recovered} were recovered"]
+    grave = [banner for banner in results.banners if banner.kind not in ("composed", "note")]
+    return [f"to be read with care: {sentence(grave[0].title)}"] if grave else []
 
 
 def _variants(results: Results) -> list[str]:
-    compared = results.compared(VARIANTS)
+    compared, names = results.compared(VARIANTS), labels_of(results)
     told = [c for c in compared if c.verdict != UNTOLD and c.primary]
     if not told:
-        return ["No model trained otherwise can be told from itself with the study's own training."] if compared else []
-    names = labels_of(results)
-    gains = listed(f"{names[c.a]} ({points(c.primary.difference)} pp)" for c in told if c.primary)
-    return [f"Of {len(compared)} models trained otherwise, these differ from the study's own training: {gains}."]
+        return ["no model trained otherwise can be told from the study's own training"] if compared else []
+    if len(told) > NAMED:
+        return [f"of {len(compared)} models trained otherwise {len(told)} differ from the study's own training"]
+    named = listed(f"{names[c.a]} ({points(c.primary.difference)} pp)" for c in told if c.primary)
+    return [f"of {len(compared)} models trained otherwise, {named} differ from the study's own training"]
 
 
 def _emotions(found: ByEmotion) -> list[str]:
     if not found.winners:
         return []
-    told = [f"{w.modality} reads {w.label} best" for w in found.winners if w.told]
-    untold = [w.label for w in found.winners if not w.told]
-    if not told:
-        return ["Which modality alone reads which emotion best cannot be told."]
-    return [f"Alone, {listed(told)}." + (f" For {listed(untold)} it cannot be told." if untold else "")]
-
-
-def _planted(found: ByEmotion) -> list[str]:
-    if not found.planted:
-        return []
-    recovered = sum(effect.verdict == RECOVERED for effect in found.planted)
-    return [f"Of {len(found.planted)} effects planted in the corpus, {recovered} were recovered."]
+    best: dict[str, list[str]] = {}
+    for winner in found.winners:
+        if winner.told:
+            best.setdefault(winner.modality, []).append(winner.label)
+    untold = [winner.label for winner in found.winners if not winner.told]
+    if not best:
+        return ["which modality alone reads which emotion best cannot be told"]
+    told = "alone, " + listed(f"{modality} reads {listed(labels)} best" for modality, labels in best.items())
+    return [told + (f", and for {listed(untold)} it cannot be told" if untold else "")]

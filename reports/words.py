@@ -3,7 +3,21 @@
 from collections.abc import Iterable, Sequence
 
 from reports.banners import Banner
-from reports.comparisons import ABOVE, BELOW, CHANCES, DROPPED, OTHERS, STRATEGIES, UNTOLD, VARIANTS, Comparison
+from reports.comparisons import (
+    ABOVE,
+    BELOW,
+    CHANCES,
+    DROPPED,
+    EARLY_LATE,
+    FURTHER,
+    OTHERS,
+    OTHERS_DROPPED,
+    STRATEGIES,
+    UNTOLD,
+    VARIANTS,
+    WEIGHTINGS,
+    Comparison,
+)
 from reports.evidence import CHANCE, Model
 from reports.results import Results
 
@@ -27,12 +41,17 @@ PROTOCOLS = {
     "fixed": "the corpus' own split, several seeds",
 }
 TITLES = {
-    STRATEGIES: "The reference against single modalities and other strategies",
+    STRATEGIES: "The reference against single modalities, early and late fusion",
+    FURTHER: "The reference against further strategies",
     OTHERS: "Other strategies against single modalities",
     DROPPED: "The reference against itself with one modality less",
+    OTHERS_DROPPED: "Other strategies against themselves with one modality less",
+    EARLY_LATE: "Weighted fusion against early and late fusion",
+    WEIGHTINGS: "Ways of weighting against each other",
     CHANCES: "Against guessing the most frequent class",
     VARIANTS: "Trained otherwise, against the study's own training",
 }
+VERDICTS = {ABOVE: "gain", BELOW: "loss", UNTOLD: UNTOLD}
 NONE = "–"
 
 
@@ -95,7 +114,7 @@ def labels_of(results: Results) -> dict[str, str]:
 
 def rival_of(results: Results, comparison: Comparison) -> str:
     """Return the short name of what a model is compared with: `text`, `concat`, `itself without text`."""
-    if comparison.family != DROPPED:
+    if comparison.family not in (DROPPED, OTHERS_DROPPED):
         return labels_of(results)[comparison.b]
     gone = set(results.model(comparison.a).modalities) - set(results.model(comparison.b).modalities)
     return f"itself without {listed(sorted(gone))}"
@@ -103,7 +122,7 @@ def rival_of(results: Results, comparison: Comparison) -> str:
 
 def verdict_of(comparison: Comparison) -> str:
     """Return the verdict of one comparison in words."""
-    return {ABOVE: "gain", BELOW: "loss", UNTOLD: UNTOLD}[comparison.verdict]
+    return VERDICTS[comparison.verdict]
 
 
 def banner_lines(banners: Iterable[Banner]) -> list[str]:

@@ -23,6 +23,7 @@ LAYOUT: dict[str, str] = {
     "studies/<study id>/study.json": "protocol, corpus, features",
     "studies/<study id>/samples.parquet": "who takes part, and why not",
     "studies/<study id>/splits.parquet": "who is in which part of which repeat",
+    "studies/<study id>/radar.parquet": "test samples that training has too, or nearly",
     "studies/<study id>/predictions/<part>.parquet": "one row a (run, sample)",
     "studies/<study id>/weights/<part>.parquet": "fitted modality weights",
     "studies/<study id>/runs/<part>.parquet": "one row a run: the seal of all it wrote; last",

@@ -1,7 +1,8 @@
 """Studies: who was compared on what, in which split, and what every run predicted for every sample.
 
-`studies/<study id>/` holds `study.json`, `samples.parquet`, `splits.parquet`, and three folders of parts: `runs/`
-(the seal: one row a run), `predictions/` (one row a run and sample) and `weights/` (fitted modality weights).
+`studies/<study id>/` holds `study.json`, `samples.parquet`, `splits.parquet`, `radar.parquet` (what test parts share
+with training parts), and three folders of parts: `runs/` (the seal: one row a run), `predictions/` (one row a run and
+sample) and `weights/` (fitted modality weights).
 A run exists only once a sealed part in `runs/` names it. Beside them lie logs that only grow (`stores/logs.py`): each
 part is one table, whole or not there. Columns are only ever added, at the end: what an older part lacks reads as null.
 """
@@ -23,6 +24,18 @@ from stores.root import Root, json_text
 
 FORMAT = 1
 _TEXT, _FLOAT = pa.string(), pa.float64()
+# one row a (repeat, test sample, modality or kind of group) that training has too; reason: identical, equal rows, near
+# or group; similarity: null for groups
+RADAR = pa.schema(
+    [
+        ("repeat", pa.int32()),
+        ("sample_id", _TEXT),
+        ("kind", _TEXT),
+        ("reason", _TEXT),
+        ("nearest", _TEXT),
+        ("similarity", _FLOAT),
+    ]
+)
 
 
 def model_name(head: str, modalities: Sequence[str], variant: str = "") -> str:
@@ -73,6 +86,7 @@ class Predicted:
 class Run:
     """A finished run. `curves` has one mapping an epoch: epoch, train_loss, val_loss, val_accuracy.
 
+    Of a head that weighs all samples alike an epoch also has `weight of text` and so on, as the epoch left them.
     `weights` are the fitted (modality, class or None, weight), if the head has such; a combiner has no epochs. `hyper`
     are the settings it was really trained with, `counts` the class counts `before` and `after` balancing.
     """
@@ -145,12 +159,25 @@ class StudyStore:
                 self.predictions(runs["run_id"].to_pylist(), part)
 
     def samples(self) -> pa.Table:
-        """Return one row a sample: sample_id, label, group, excluded (a reason, or null), gender, age, culture."""
+        """Return one row a sample: sample_id, label, group, excluded (a reason, or null), gender, age, culture, lacks.
+
+        `lacks` are the modalities of the study it lacks, joined by +, or null; older studies have no such column.
+        """
         return self.root.read_table(self.folder, "samples.parquet")
 
     def splits(self) -> pa.Table:
         """Return one row a (repeat, sample): repeat, sample_id, part (train, val, test or encoder)."""
         return self.root.read_table(self.folder, "splits.parquet")
+
+    def write_radar(self, table: pa.Table) -> None:
+        """Write what test parts share with training parts, all of it or, if killed, nothing."""
+        self.root.put_table(table, self.folder, "radar.parquet")
+
+    def radar(self) -> pa.Table | None:
+        """Return one row of `RADAR` a finding, what was looked at in the metadata; None if nobody has looked."""
+        if not self.root.exists(self.folder, "radar.parquet"):
+            return None
+        return self.root.read_table(self.folder, "radar.parquet")
 
     def write_runs(self, runs: Sequence[Run]) -> None:
         """Seal finished runs as one part: predictions and weights first, the runs last."""

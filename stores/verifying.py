@@ -110,6 +110,7 @@ def _checks(root: Root, verdict: Verdict) -> Iterator[tuple[str, Callable[[], ob
 
 def _study_checks(store: StudyStore) -> Iterator[tuple[str, Callable[[], object]]]:
     yield store.folder, store.check
+    yield f"{store.folder}/radar.parquet", store.radar
     for log in LOGS:
         for part in store.root.names(store.folder, log):
             if part.endswith(".parquet"):  # a foreign file is told already

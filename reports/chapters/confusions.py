@@ -1,30 +1,62 @@
-"""Confusion matrices: which emotion is taken for which."""
+"""Confusion matrices: which emotion is taken for which, how models differ in it, and agreement beyond chance."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
 from reports.drawing import HEAT, WARM, Cell, Figure, grid
-from reports.evidence import CHANCE
+from reports.evidence import CHANCE, Evidence
+from reports.metrics import chance_corrected, f1_of_macro_means
+from reports.modality_recall import ModalityRecall, modality_recalls
 from reports.results import Results
-from reports.selection import worth_a_matrix
-from reports.words import labels_of
+from reports.selection import foremost, listed, worth_a_matrix
+from reports.tallies import SIGNED, Rate, Tallies, ratio
+from reports.words import labels_of, points
+
+_ROW = 0.5  # inches a row of percent and count takes
+Matrix = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """Counts summed over all repeats, rows actual, columns predicted."""
+    """Counts summed over all repeats, rows actual, columns predicted; `shares` are those of each row."""
 
     model: str
     rows: tuple[tuple[int, ...], ...]
+    shares: Matrix
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Row shares of `a` minus those of `b`; on the diagonal more is better, elsewhere it is more of that confusion."""
+
+    a: str
+    b: str
+    rows: Matrix
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeyondChance:
+    """Agreement of a model with the labels beyond chance; `f1_of_macro_means` is not macro F1 (see the metric)."""
+
+    model: str
+    kappa: Rate
+    mcc: Rate
+    f1_of_macro_means: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Matrices:
-    """The matrix of every model."""
+    """The matrix of every model, the reference against its best rival and best single modality, and what follows."""
 
     matrices: tuple[Confusion, ...]
+    differences: tuple[Difference, ...]
+    beyond_chance: tuple[BeyondChance, ...]
+    weighted_modality_recall: tuple[ModalityRecall, ...]
 
 
 class Confusions(Chapter[Matrices]):
@@ -33,35 +65,103 @@ class Confusions(Chapter[Matrices]):
     title = "Confusion matrices"
 
     def compute(self, case: Case) -> Matrices:
+        counts, tallies = case.measures.confusions, Tallies(case)
+        matrices = {name: _confusion(name, matrix) for name, matrix in counts.items() if name != CHANCE}
+        _, *rivals = foremost(case.evidence.models, case.reference, case.ranking())
+        wanted = dict.fromkeys([*rivals[:1], *rivals[-1:]])
         return Matrices(
-            matrices=tuple(
-                Confusion(model=name, rows=tuple(tuple(int(count) for count in row) for row in matrix))
-                for name, matrix in case.measures.confusions.items()
-                if name != CHANCE
-            )
+            matrices=tuple(matrices.values()),
+            differences=tuple(_difference(matrices[case.reference.name], matrices[name]) for name in wanted),
+            beyond_chance=tuple(
+                _beyond_chance(case.evidence, tallies, name, matrix) for name, matrix in counts.items()
+            ),
+            weighted_modality_recall=modality_recalls(case),
         )
 
     def figures(self, value: Matrices, results: Results) -> Iterable[Figure]:
-        rows = {confusion.model: confusion.rows for confusion in value.matrices}
-        return [_confusion(results, rows[name], name, i) for i, name in enumerate(worth_a_matrix(results))]
+        found = {confusion.model: confusion for confusion in value.matrices}
+        drawn = [_matrix(results, found[name], i) for i, name in enumerate(worth_a_matrix(results))]
+        return [*drawn, *(_differences(results, own, i) for i, own in enumerate(value.differences))]
 
     def tables(self, value: Matrices, results: Results) -> Mapping[str, Rows]:
-        rows = [
-            {"model": c.model, "actual": actual, "predicted": predicted, "count": count}
-            for c in value.matrices
-            for actual, row in zip(results.labels, c.rows, strict=True)
-            for predicted, count in zip(results.labels, row, strict=True)
+        labels = results.labels
+        places = [(i, j) for i in range(len(labels)) for j in range(len(labels))]
+        counts = [
+            {"model": c.model, "actual": labels[i], "predicted": labels[j], "count": c.rows[i][j],
+             "share": c.shares[i][j]}
+            for c in value.matrices for i, j in places
+        ]  # fmt: skip
+        differences = [
+            {"a": d.a, "b": d.b, "actual": labels[i], "predicted": labels[j], "difference": d.rows[i][j]}
+            for d in value.differences for i, j in places
+        ]  # fmt: skip
+        beyond = [
+            {"model": b.model, **b.kappa.row("kappa"), **b.mcc.row("mcc"), "f1_of_macro_means": b.f1_of_macro_means}
+            for b in value.beyond_chance
         ]
-        return {"confusions": rows}
+        return {
+            "confusions": counts,
+            "confusion_differences": differences,
+            "beyond_chance": beyond,
+            "weighted_modality_recall": [own.row() for own in value.weighted_modality_recall],
+        }
+
+    def context(self, value: Matrices, results: Results) -> Mapping[str, Any]:
+        beyond = {own.model: own for own in value.beyond_chance}
+        order = [score.model for score in results.ranking() if score.model in listed(results)]
+        return {"beyond": [(beyond[name], results.score(name, "accuracy")) for name in order]}
 
 
-def _confusion(results: Results, rows: tuple[tuple[int, ...], ...], model: str, index: int) -> Figure:
+def _confusion(model: str, matrix: np.ndarray) -> Confusion:
+    shares = np.nan_to_num(ratio(matrix.astype(np.float64), matrix.sum(axis=1, keepdims=True)))
+    return Confusion(model=model, rows=_rows(matrix), shares=_rows(shares))
+
+
+def _difference(a: Confusion, b: Confusion) -> Difference:
+    return Difference(a=a.model, b=b.model, rows=_rows(np.array(a.shares) - np.array(b.shares)))
+
+
+def _rows(matrix: np.ndarray) -> Any:
+    return tuple(map(tuple, matrix.tolist()))
+
+
+def _beyond_chance(evidence: Evidence, tallies: Tallies, model: str, matrix: np.ndarray) -> BeyondChance:
+    classes = len(evidence.classes)
+    labels = np.concatenate([part.labels for part in evidence.held_out])
+    predicted = np.concatenate([p.argmax(axis=1) for p in evidence.posteriors[model]])
+
+    def corrected(sums: np.ndarray) -> np.ndarray:
+        return np.stack(list(chance_corrected(sums.reshape(*sums.shape[:-2], classes, classes)).values()), axis=-1)
+
+    kappa, mcc = tallies.rates(classes * labels + predicted, classes**2, [None], corrected, SIGNED)
+    return BeyondChance(model=model, kappa=kappa, mcc=mcc, f1_of_macro_means=float(f1_of_macro_means(matrix)))
+
+
+def _matrix(results: Results, found: Confusion, index: int) -> Figure:
     labels = results.labels
-    shares = [[count / max(sum(row), 1) for count in row] for row in rows]
     cells: list[list[Cell]] = [
-        [(HEAT if i == j else WARM, share, f"{100 * share:.0f}", i == j) for j, share in enumerate(row)]
-        for i, row in enumerate(shares)
+        [
+            (HEAT if i == j else WARM, share, f"{100 * share:.1f}\n({count:,})", i == j)
+            for j, (share, count) in enumerate(zip(shares, counts, strict=True))
+        ]
+        for i, (shares, counts) in enumerate(zip(found.shares, found.rows, strict=True))
     ]
-    title = f"Confusion matrix of {labels_of(results)[model]}: percent of each actual emotion"
-    name = f"confusion-{index + 1}"
-    return grid(name, "confusions", title, labels, labels, cells, margin=1.0, axis_names=("actual", "predicted"))
+    title = f"Confusion matrix of {labels_of(results)[found.model]}: percent of each actual emotion, and counts"
+    return _grid(f"confusion-{index + 1}", "confusions", title, labels, cells)
+
+
+def _differences(results: Results, found: Difference, index: int) -> Figure:
+    names = labels_of(results)
+    largest = max(abs(value) for row in found.rows for value in row) or 1.0
+    cells: list[list[Cell]] = [
+        [(HEAT if value > 0 else WARM, abs(value) / largest, points(value), i == j) for j, value in enumerate(row)]
+        for i, row in enumerate(found.rows)
+    ]
+    title = f"{names[found.a]} minus {names[found.b]}: points of the percentages of each actual emotion"
+    return _grid(f"confusion-difference-{index + 1}", "differences", title, results.labels, cells)
+
+
+def _grid(name: str, group: str, title: str, labels: Sequence[str], cells: Sequence[Sequence[Cell]]) -> Figure:
+    return grid(
+        name, group, title, labels, labels, cells, margin=1.0, axis_names=("actual", "predicted"), row_height=_ROW
+    )

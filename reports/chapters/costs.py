@@ -1,15 +1,20 @@
-"""What a prediction costs."""
+"""What a model costs: extracting what it reads, training it, and one prediction."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
+from reports.chapters._cost_figures import cost_figures
+from reports.drawing import Figure
 from reports.evidence import CHANCE, Evidence
 from reports.results import Results
 from reports.selection import listed
-from reports.words import NONE
+from reports.words import NONE, number
 from stores.studies import StudyStore
 
 
@@ -31,25 +36,44 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Latencies:
-    """What every model costs, by batch."""
+class Spent:
+    """What a model took before it could predict.
+
+    `training_s`: median seconds of one run, its share of the heads trained with it; None if it trains nothing.
+    `extraction_ms`: milliseconds a sample for all modalities it reads, by their receipts; None if one has none.
+    """
+
+    model: str
+    training_s: float | None
+    extraction_ms: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expenses:
+    """What a prediction of every model costs, by batch, and what was spent before."""
 
     costs: tuple[Cost, ...]
+    spent: tuple[Spent, ...]
 
 
-class Costs(Chapter[Latencies]):
-    """Time and size of a prediction."""
+class Costs(Chapter[Expenses]):
+    """Extraction, training, time and size of a prediction."""
 
-    title = "What a prediction costs"
+    title = "What it costs"
 
-    def compute(self, case: Case) -> Latencies | None:
-        found = read_costs(case.store, case.evidence)
-        return Latencies(costs=found) if found else None
+    def compute(self, case: Case) -> Expenses:
+        return Expenses(costs=read_costs(case.store, case.evidence), spent=read_spent(case.evidence))
 
-    def tables(self, value: Latencies, results: Results) -> Mapping[str, Rows]:
-        return {"latency": [vars(cost) for cost in value.costs]}
+    def figures(self, value: Expenses, results: Results) -> Iterable[Figure]:
+        single = {cost.model: cost.median_us for cost in value.costs if cost.batch == min(batches(value.costs))}
+        training = {spent.model: spent.training_s for spent in value.spent}
+        extraction = {spent.model: spent.extraction_ms for spent in value.spent}
+        return cost_figures(results, latency=single, training=training, extraction=extraction)
 
-    def context(self, value: Latencies, results: Results) -> Mapping[str, Any]:
+    def tables(self, value: Expenses, results: Results) -> Mapping[str, Rows]:
+        return {"latency": [vars(cost) for cost in value.costs], "spent": [vars(spent) for spent in value.spent]}
+
+    def context(self, value: Expenses, results: Results) -> Mapping[str, Any]:
         return {"batches": batches(value.costs), "cost_rows": cost_rows(value, results)}
 
 
@@ -68,6 +92,36 @@ def read_costs(store: StudyStore, evidence: Evidence) -> tuple[Cost, ...]:
     return tuple(_cost(best[key]) for key in sorted(best))
 
 
+def read_spent(evidence: Evidence) -> tuple[Spent, ...]:
+    """Return what every model took, by name: seconds as stored with its runs, extraction as sealed with the rows."""
+    seconds: dict[str, list[float]] = {}
+    for row in evidence.runs.select(["model", "seconds", "curves"]).to_pylist():
+        seconds.setdefault(row["model"], []).extend([row["seconds"]] if json.loads(row["curves"]) else [])
+    extraction = {m: _extraction_ms(evidence.facts, m) for m in evidence.facts["modalities"]}
+    found = []
+    for model in sorted(evidence.models, key=lambda model: model.name):
+        own = [extraction[m] for m in model.modalities]
+        known = [ms for ms in own if ms is not None]
+        trained = seconds.get(model.name)
+        found.append(
+            Spent(
+                model=model.name,
+                training_s=float(np.median(trained)) if trained else None,
+                extraction_ms=sum(known) if own and len(known) == len(own) else None,
+            )
+        )
+    return tuple(spent for spent in found if spent.model != CHANCE)
+
+
+def _extraction_ms(facts: Mapping[str, Any], modality: str) -> float | None:
+    """Return milliseconds a row of a modality, with those of the feature it is read from, such as `acoustic`."""
+    receipts = facts.get("extraction") or {}
+    upstream = (facts["features"][modality].get("identity") or {}).get("upstream")
+    names = [modality, *([upstream.rpartition("-")[0]] if upstream else [])]
+    own = [receipts[name] for name in names if receipts.get(name, {}).get("rows")]
+    return sum(1000 * it["seconds"] / it["rows"] for it in own) if len(own) == len(names) else None
+
+
 def _cost(row: dict[str, Any]) -> Cost:
     return Cost(**{name: value for name, value in row.items() if name != "run_id"})
 
@@ -77,6 +131,8 @@ class CostRow:
     """What one model costs, as text: median and 95th percentile in µs for each batch size, then what it holds."""
 
     model: str
+    extraction: str
+    training: str
     times: tuple[str, ...]
     parameters: str
     input_width: str
@@ -89,23 +145,25 @@ def batches(costs: Sequence[Cost]) -> list[int]:
     return sorted({cost.batch for cost in costs})
 
 
-def cost_rows(value: Latencies, results: Results) -> list[CostRow]:
+def cost_rows(value: Expenses, results: Results) -> list[CostRow]:
     """Return the rows of the models listed first, best first; operations are those of the smallest batch."""
     found = {(cost.model, cost.batch): cost for cost in value.costs}
-    rows = []
+    spent, rows = {it.model: it for it in value.spent}, []
     for model in (score.model for score in results.ranking()):
         own = [found.get((model, batch)) for batch in batches(value.costs)]
         known = [cost for cost in own if cost]
-        if not known or model not in listed(results):
+        if model not in spent or model not in listed(results):
             continue
         times = (f"{value:,.0f}" for cost in own if cost for value in (cost.median_us, cost.p95_us))
         rows.append(
             CostRow(
                 model=model,
+                extraction=number(spent[model].extraction_ms),
+                training=number(spent[model].training_s),
                 times=tuple(times) if len(known) == len(own) else (NONE,) * 2 * len(own),
-                parameters=f"{known[0].parameters:,}",
-                input_width=f"{known[0].input_width:,}",
-                flops=f"{known[0].flops:,}",
+                parameters=f"{known[0].parameters:,}" if known else NONE,
+                input_width=f"{known[0].input_width:,}" if known else NONE,
+                flops=f"{known[0].flops:,}" if known else NONE,
                 device=" and ".join(dict.fromkeys(cost.device for cost in known)),
             )
         )

@@ -1,44 +1,160 @@
 """Two models at a time: the comparisons stated beforehand."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
+from reports.comparisons import Comparison
+from reports.errors import StatisticsError
+from reports.measures import RESAMPLED
+from reports.one_test_set import NO_ONE_SET, OneTestSet, SampleBySample, find_one_test_set
 from reports.results import Results
-from reports.statistics._statistic import PairResult
-from reports.words import TITLES
+from reports.statistics._statistic import Assumption, PairResult
+from reports.statistics.bayesian_correlated_t import BayesianCorrelatedT, PosteriorResult
+from reports.statistics.wilcoxon import Wilcoxon
+from reports.words import NONE, TITLES, exact, labels_of, number, points, rival_of
+
+KEY = ("family", "metric", "a", "b")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Families:
-    """The families that are compared; the comparisons themselves are in the core of the results."""
+class Beside:
+    """What is said of a - b beside the primary test, on the primary metric.
 
-    names: tuple[str, ...]
+    `posterior` is None where repeats are not those of resampling, `samples` where there is no one test set, and both
+    and `wilcoxon` where the comparison is refused.
+    """
+
+    family: str
+    metric: str
+    a: str
+    b: str
+    posterior: PosteriorResult | None
+    wilcoxon: PairResult | None
+    samples: SampleBySample | None
 
 
-class Differences(Chapter[Families]):
-    """Every family of comparisons, with Holm's correction."""
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """Every comparison on the primary metric; the primary tests themselves are in the core of the results.
+
+    `rope` is half the width of the region of practical equivalence, a share; `no_test_set` is why McNemar is absent.
+    """
+
+    rope: float
+    no_test_set: str
+    beside: tuple[Beside, ...]
+
+    def of(self, family: str) -> list[Beside]:
+        """Return those of one family, in its order."""
+        return [it for it in self.beside if it.family == family]
+
+
+class Differences(Chapter[Compared]):
+    """Every family of comparisons, with Holm's correction, and what other tests make of it."""
 
     title = "Differences"
 
-    def compute(self, case: Case) -> Families:
-        return Families(names=tuple(family.name for family in case.families))
+    def compute(self, case: Case) -> Compared:
+        one_set = find_one_test_set(case.evidence, case.config.alpha)
+        return Compared(
+            rope=case.config.rope,
+            no_test_set="" if one_set else NO_ONE_SET,
+            beside=tuple(_beside(case, one_set, c) for family in case.families for c in case.compared(family.name)),
+        )
 
-    def tables(self, value: Families, results: Results) -> Mapping[str, Rows]:
-        return {"comparisons": _rows(results)}
+    def tables(self, value: Compared, results: Results) -> Mapping[str, Rows]:
+        found = {
+            "comparisons": [_key(c) | _verdict(c) | _flat(c.primary, "primary") for c in results.comparisons],
+            "equivalence": [_key(it) | _flat(it.posterior) for it in value.beside if it.posterior],
+            "wilcoxon": [_key(it) | _flat(it.wilcoxon) for it in value.beside if it.wilcoxon],
+            "mcnemar": [
+                _key(it) | {"seed": seed} | _flat(table)
+                for it in value.beside
+                for seed, table in enumerate(it.samples.tables if it.samples else ())
+            ],
+            "assumptions": [
+                _key(c) | vars(it) for c in results.comparisons if c.primary for it in c.primary.assumptions
+            ],
+        }
+        return {name: rows for name, rows in found.items() if rows}
 
-    def context(self, value: Families, results: Results) -> Mapping[str, Any]:
-        return {"titles": TITLES}
+    def context(self, value: Compared, results: Results) -> Mapping[str, Any]:
+        return {
+            "titles": TITLES,
+            "clustered": results.method.draws is not None,
+            "exact": exact,
+            "points": points,
+            "assumed": {family.name: _assumed(value, results, family.name) for family in results.families},
+        }
 
 
-def _rows(results: Results) -> Rows:
-    rows = []
-    for c in results.comparisons:
-        row = {name: getattr(c, name) for name in ("family", "metric", "a", "b", "verdict", "reason", "holm_p")}
-        for prefix, result in (("primary", c.primary), ("naive", c.naive)):
-            for field in fields(PairResult):
-                row[f"{prefix}_{field.name}"] = getattr(result, field.name) if result else None
-        rows.append(row)
-    return rows
+def _beside(case: Case, one_set: OneTestSet | None, c: Comparison) -> Beside:
+    posterior = wilcoxon = None
+    if (a := case.measures.table[c.a].get(c.metric)) and (b := case.measures.table[c.b].get(c.metric)):
+        try:
+            wilcoxon = Wilcoxon().compare(a, b, case.measures.design)
+            if case.evidence.protocol in RESAMPLED:
+                posterior = BayesianCorrelatedT(case.config.rope).compare(a, b, case.measures.design)
+        except StatisticsError:  # the reason stands in the comparison: it is the primary test's too
+            pass
+    return Beside(
+        family=c.family,
+        metric=c.metric,
+        a=c.a,
+        b=c.b,
+        posterior=posterior,
+        wilcoxon=wilcoxon,
+        samples=one_set.compare(c.a, c.b) if one_set else None,
+    )
+
+
+def _assumed(value: Compared, results: Results, family: str) -> list[dict[str, str]]:
+    """Return a row a test and assumption of a family; comparisons in which it came out alike stand together."""
+    compared, names = results.compared(family), labels_of(results)
+    alike: dict[tuple[str, str, str, str], dict[str, Assumption]] = {}
+    for c, it in zip(compared, value.of(family), strict=True):
+        for test, found in _assumptions(c, it):
+            key = (test, found.name, found.outcome, found.checked_on)
+            alike.setdefault(key, {})[f"{names[c.a]} − {rival_of(results, c)}"] = found
+    primary_first = sorted(alike, key=lambda key: (key[0] != results.method.primary_test, key[0]))
+    return [
+        dict(zip(("test", "name", "outcome", "checked_on"), key, strict=True)) | _figures(alike[key], len(compared))
+        for key in primary_first
+    ]
+
+
+def _figures(found: Mapping[str, Assumption], comparisons: int) -> dict[str, str]:
+    """Return which comparisons an assumption came out alike in, and the range of its figures."""
+    return {
+        "who": f"all {comparisons}" if len(found) == comparisons > 1 else ", ".join(found),
+        "figure": _range([it.statistic for it in found.values()], lambda figure: number(figure, 3)),
+        "p": _range([it.p for it in found.values()], exact),
+    }
+
+
+def _range(figures: Iterable[float | None], show: Callable[[float], str]) -> str:
+    known = sorted(figure for figure in figures if figure is not None)
+    return " to ".join(dict.fromkeys(show(figure) for figure in (known[0], known[-1]))) if known else NONE
+
+
+def _assumptions(c: Comparison, it: Beside) -> Iterable[tuple[str, Assumption]]:
+    for result in (c.primary, it.wilcoxon, *(it.samples.tables[:1] if it.samples else ())):
+        if result:
+            yield from ((result.test, assumption) for assumption in result.assumptions)
+
+
+def _key(it: Comparison | Beside) -> dict[str, Any]:
+    return {name: getattr(it, name) for name in KEY}
+
+
+def _verdict(c: Comparison) -> dict[str, Any]:
+    return {"verdict": c.verdict, "reason": c.reason, "holm_p": c.holm_p, "naive_p": c.naive.p if c.naive else None}
+
+
+def _flat(result: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the fields of a result as columns; a refused primary test has them empty."""
+    names = [field.name for field in fields(result or PairResult) if field.name != "assumptions"]
+    return {f"{prefix}_{name}" if prefix else name: getattr(result, name) if result else None for name in names}

@@ -9,15 +9,18 @@ import numpy as np
 
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
-from reports.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, WARM, Drawing, Figure, finish
+from reports.drawing import BLUE, GREEN, INK, MARKERS, MUTED, ORANGE, PURPLE, WARM, Drawing, Figure, finish
+from reports.errors import StatisticsError
 from reports.evidence import CHANCE, Evidence
-from reports.measures import Measures
+from reports.measures import RESAMPLED, Measures
 from reports.results import Results
 from reports.selection import worth_a_matrix
-from reports.words import NAMES, NONE, labels_of, percent
+from reports.statistics._statistic import Measured
+from reports.words import NAMES, NONE, labels_of, listed, percent, span
 from stores.studies import StudyStore
 
 REMOVED, NOISE = "removed", "noise"
+INTERVALS, QUARTILES = "intervals", "quartiles"
 METRIC = "macro_f1"
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, WARM)
 
@@ -26,8 +29,9 @@ _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, WARM)
 class Disturbed:
     """One model on one metric under one condition: mean and standard deviation over `n` repeats.
 
-    `undisturbed` is the mean of the same repeats as they are; None where the metric is undefined there. `sd` is None
-    of a single repeat. `level` of noise is in standard deviations.
+    `low` and `high` are the interval of the mean, or the quartiles of the repeats: see `Disturbances`. `undisturbed`
+    is the mean of the same repeats as they are; None where the metric is undefined there. `sd` is None of a single
+    repeat. `level` of noise is in standard deviations.
     """
 
     model: str
@@ -37,14 +41,21 @@ class Disturbed:
     metric: str
     mean: float
     sd: float | None
+    low: float | None
+    high: float | None
     n: int
     undisturbed: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Disturbances:
-    """All models under all conditions."""
+    """All models under all conditions.
 
+    `spread` says what `low` and `high` are: INTERVALS of the primary test where repeats are resampled, corrected for
+    the samples they share; QUARTILES over repeats where it resamples groups, which disturbed scores do not name.
+    """
+
+    spread: str
     scores: tuple[Disturbed, ...]
 
 
@@ -55,7 +66,8 @@ class Robustness(Chapter[Disturbances]):
 
     def compute(self, case: Case) -> Disturbances | None:
         found = read_robustness(case.store, case.evidence, case.measures)
-        return Disturbances(scores=found) if found else None
+        spread = INTERVALS if case.evidence.protocol in RESAMPLED else QUARTILES
+        return Disturbances(spread=spread, scores=found) if found else None
 
     def figures(self, value: Disturbances, results: Results) -> Iterable[Figure]:
         return _noise(value, results)
@@ -77,7 +89,8 @@ def read_robustness(store: StudyStore, evidence: Evidence, measures: Measures) -
         if row["run_id"] in place:
             model, where = place[row["run_id"]]
             found[model, row["condition"], row["modality"], row["level"], row["metric"]][where] = row["value"]
-    return tuple(_disturbed(key, found[key], measures) for key in sorted(found, key=_order))
+    resampled = evidence.protocol in RESAMPLED
+    return tuple(_disturbed(key, found[key], measures, resampled) for key in sorted(found, key=_order))
 
 
 def _order(key: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -85,10 +98,11 @@ def _order(key: tuple[Any, ...]) -> tuple[Any, ...]:
     return model, condition != REMOVED, modality or "", level or 0.0, metric
 
 
-def _disturbed(key: tuple[Any, ...], by_repeat: dict[int, float], measures: Measures) -> Disturbed:
+def _disturbed(key: tuple[Any, ...], by_repeat: dict[int, float], measures: Measures, resampled: bool) -> Disturbed:
     model, condition, modality, level, metric = key
     order = sorted(by_repeat)
     values, clean = np.array([by_repeat[i] for i in order]), measures.table[model].get(metric)
+    low, high = _interval(values, measures) if resampled else _quartiles(values)
     return Disturbed(
         model=model,
         condition=condition,
@@ -97,9 +111,30 @@ def _disturbed(key: tuple[Any, ...], by_repeat: dict[int, float], measures: Meas
         metric=metric,
         mean=float(values.mean()),
         sd=float(values.std(ddof=1)) if len(values) > 1 else None,
+        low=low,
+        high=high,
         n=len(values),
         undisturbed=None if clean is None else float(np.asarray(clean.repeats)[order].mean()),
     )
+
+
+def _interval(values: np.ndarray, measures: Measures) -> tuple[float | None, float | None]:
+    """Return the interval of a mean, cut at 0 and 1; None where the test refuses it."""
+    try:
+        found = measures.primary.interval(Measured(repeats=values), measures.design)
+    except StatisticsError:
+        return None, None
+    if found.low is None or found.high is None:
+        return None, None
+    return max(0.0, found.low), min(1.0, found.high)
+
+
+def _quartiles(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(values, [0.25, 0.75])
+    return float(low), float(high)
+
+
+Point = tuple[float, float, float | None, float | None]  # level, mean, low, high
 
 
 def _noise(found: Disturbances, results: Results) -> list[Figure]:
@@ -107,40 +142,45 @@ def _noise(found: Disturbances, results: Results) -> list[Figure]:
     if not curves:
         return []
     title = f"{NAMES[METRIC]} in percent against noise on all features: the reference, the best strategies, one alone"
-    colours = iter(_COLOURS)
+    looks = zip((INK, *_COLOURS), MARKERS, strict=False)
     with Drawing("noise", height=3.4) as drawing:
         ax = drawing.axes
-        for model, points in curves.items():
-            own = model == results.reference
-            levels, means = zip(*points, strict=True)
-            ax.plot(
-                levels,
-                [100 * mean for mean in means],
-                marker="o",
-                markersize=4,
-                color=INK if own else next(colours),
-                linewidth=2.4 if own else 1.5,
-                linestyle="-" if results.model(model).fused else "--",
-                label=names[model],
-            )
+        for (model, points), (colour, marker) in zip(curves.items(), looks, strict=False):
+            _curve(drawing, points, colour, marker, names[model], fused=results.model(model).fused)
         chance = results.score(CHANCE, METRIC).repeats
         if chance:
             ax.axhline(100 * sum(chance) / len(chance), color=MUTED, linewidth=1, linestyle=":", label=CHANCE)
         ax.set(xlabel="standard deviation of the noise", ylabel=f"{NAMES[METRIC]}, %")
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderpad=0)
-        return [finish(drawing, "noise", title, axis="y")]
+        told = listed(
+            f"{names[model]} falls from {percent(points[0][1])} at {points[0][0]:g} to {percent(points[-1][1])} "
+            f"at {points[-1][0]:g}"
+            for model, points in curves.items()
+        )
+        return [finish(drawing, "noise", title, axis="y", told=f"{told}.")]
 
 
-def _noise_curves(found: Disturbances, results: Results) -> dict[str, list[tuple[float, float]]]:
-    """Return (level, mean) by model, from level 0, as it is, upwards."""
-    curves: dict[str, list[tuple[float, float]]] = {}
+def _curve(drawing: Drawing, points: list[Point], colour: str, marker: str, label: str, *, fused: bool) -> None:
+    levels, means = [point[0] for point in points], [100 * point[1] for point in points]
+    style = "-" if fused else "--"
+    drawing.axes.plot(levels, means, marker=marker, markersize=4.5, color=colour, linestyle=style, label=label)
+    known = [(level, 100 * low, 100 * high) for level, _, low, high in points if low is not None and high is not None]
+    if known:
+        drawing.axes.fill_between(*np.transpose(known), color=colour, alpha=0.13, linewidth=0)
+
+
+def _noise_curves(found: Disturbances, results: Results) -> dict[str, list[Point]]:
+    """Return the points of a curve by model, the reference first, from level 0, as it is, upwards."""
+    curves: dict[str, list[Point]] = {}
     for model in worth_a_matrix(results):
         own = [d for d in found.scores if (d.model, d.condition, d.metric) == (model, NOISE, METRIC)]
-        points = {d.level or 0.0: d.mean for d in own}
-        if own and own[0].undisturbed is not None:
-            points.setdefault(0.0, own[0].undisturbed)
+        points: dict[float, Point] = {d.level or 0.0: (d.level or 0.0, d.mean, d.low, d.high) for d in own}
+        clean = results.score(model, METRIC)
+        if own and own[0].undisturbed is not None and 0.0 not in points:
+            same = own[0].n == len(clean.repeats)  # else the interval is of other repeats
+            points[0.0] = (0.0, own[0].undisturbed, *((clean.low, clean.high) if same else (None, None)))
         if points:
-            curves[model] = sorted(points.items())
+            curves[model] = [points[level] for level in sorted(points)]
     return curves
 
 
@@ -173,4 +213,6 @@ def removed_rows(value: Disturbances, results: Results) -> list[RemovedRow]:
 def _spread(disturbed: Disturbed | None) -> str:
     if disturbed is None:
         return NONE
-    return percent(disturbed.mean) + ("" if disturbed.sd is None else f" ± {percent(disturbed.sd)}")
+    if disturbed.low is None or disturbed.high is None:
+        return percent(disturbed.mean)
+    return f"{percent(disturbed.mean)} ({span(disturbed.low, disturbed.high)})"

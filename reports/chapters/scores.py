@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.collections import LineCollection
 
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
 from reports.drawing import BLUE, INK, MUTED, ROW, Drawing, Figure, finish, whisker
 from reports.evidence import CHANCE
 from reports.metrics import METRICS
-from reports.results import Results
-from reports.selection import listed
-from reports.words import NAMES, labels_of
+from reports.results import Results, Score
+from reports.selection import listed, side_by_side
+from reports.words import NAMES, labels_of, percent, span
+from reports.words import listed as enumerated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ class Scores(Chapter[Metrics]):
         return Metrics(names=METRICS)
 
     def figures(self, value: Metrics, results: Results) -> Iterable[Figure]:
-        return [_scores(results)]
+        return [_scores(results), *_joined(results)]
 
     def tables(self, value: Metrics, results: Results) -> Mapping[str, Rows]:
         repeats = [
@@ -62,7 +64,37 @@ def _scores(results: Results) -> Figure:
             whisker(drawing, score.estimate, score.low, score.high, y, colour)
         ax.set_yticks(range(len(ranking)), [names[score.model] for score in reversed(ranking)])
         ax.set_xlabel(f"{NAMES[metric]}, %")
-        return finish(drawing, "scores", title)
+        return finish(drawing, "scores", title, told=_told(results, ranking))
+
+
+def _joined(results: Results) -> list[Figure]:
+    """Return every repeat as a dot, joined from model to model; nothing if there is one model to show."""
+    names, metric = labels_of(results), results.method.primary_metric
+    shown = [results.score(model, metric) for model in side_by_side(results)]
+    scores = [score for score in shown if score.repeats]
+    if len(scores) < 2:
+        return []
+    values = 100 * np.array([score.repeats for score in scores])
+    title = f"{NAMES[metric]} of every repeat, joined across models, in percent"
+    with Drawing("joined", width=max(4.2, 0.85 * len(scores) + 0.6), height=3.4) as drawing:
+        ax, x = drawing.axes, np.arange(len(scores))
+        lines = [np.column_stack([x, repeat]) for repeat in values.T]
+        ax.add_collection(LineCollection(lines, colors=BLUE, linewidths=0.8, alpha=0.45))
+        ax.plot(np.tile(x, values.shape[1]), values.T.ravel(), "o", color=BLUE, markersize=3, alpha=0.6, linewidth=0)
+        for i, score in enumerate(scores):
+            if score.low is not None and score.high is not None:
+                ax.plot([i, i], [100 * score.low, 100 * score.high], color=INK, linewidth=2, solid_capstyle="butt")
+            ax.plot([i], [100 * (score.estimate or 0)], "D", color=INK, markersize=5.5)
+        ax.set_xticks(x, [names[score.model] for score in scores], rotation=25, ha="right")
+        ax.set_xlim(-0.4, len(scores) - 0.6)
+        ax.set_ylabel(f"{NAMES[metric]}, %")
+        return [finish(drawing, "joined", title, axis="y", told=_told(results, scores))]
+
+
+def _told(results: Results, scores: Sequence[Score]) -> str:
+    names = labels_of(results)
+    parts = (f"{names[s.model]} {percent(s.estimate)} ({span(s.low, s.high)})" for s in scores)
+    return f"In percent, with intervals: {enumerated(parts)}."
 
 
 def _dots(drawing: Drawing, values: Sequence[float], y: float) -> None:

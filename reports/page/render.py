@@ -1,5 +1,7 @@
-"""The page: one HTML file with its style and figures inside, read without a network or a script."""
+"""The page: one HTML file with its style and figures inside, read without a network; its one script only sorts."""
 
+import base64
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,8 +46,8 @@ def _environment() -> Environment:
 
 
 def render_page(results: Results, figures: Mapping[str, Sequence[Figure]]) -> str:
-    """Return `index.html`. Every text from data is escaped; only our own style and SVG are not."""
-    common = _common(results)
+    """Return `index.html`. Every text from data is escaped; only our own style, script and SVG are not."""
+    common, script = _common(results), _own("sort.js")
     return (
         _environment()
         .get_template("page.html.j2")
@@ -54,6 +56,8 @@ def render_page(results: Results, figures: Mapping[str, Sequence[Figure]]) -> st
             figures=_by_group(figures["summary"]),
             chapters=_sections(results, figures, common),
             style=Markup(palette_css() + "\n" + _own("style.css")),  # noqa: S704
+            script=Markup(script),  # noqa: S704
+            script_digest=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
             summary=summary(results),
             shape=words.shape_of(results),
         )

@@ -1,15 +1,15 @@
 """What every statistic shares: its inputs, its frozen results, and the guards before the number."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
-from scipy.special import gammaln
 
 from reports.errors import StatisticsError
+
+R = TypeVar("R", covariant=True)
 
 FEWEST_REPEATS = 3
 CONSTANT = "every difference is the same, so its spread is zero and no test is possible"
@@ -19,11 +19,13 @@ CONSTANT = "every difference is the same, so its spread is zero and no test is p
 class Design:
     """How the repeats came about. `ratio` is n2/n1, the test size over the size the weights were fitted on.
 
-    `overlap`: whether repeats share samples, so that they are not independent draws.
+    `overlap`: whether repeats share samples, so that they are not independent draws; `shared` is the share of its test
+    samples that a repeat has in common with another one, on average.
     """
 
     overlap: bool
     ratio: float = 0.0
+    shared: float | None = None
     alpha: float = 0.05
 
 
@@ -50,10 +52,22 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Assumption:
+    """What a test takes for granted, on what that was checked, and how it came out; not every check has a p."""
+
+    name: str
+    checked_on: str
+    outcome: str
+    statistic: float | None = None
+    p: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class PairResult:
     """The difference a - b with its interval; p, df and effect size are None where they are undefined.
 
-    `n` counts `unit`s. `independence_violated`: the test takes its units as independent, and they are not.
+    `n` counts `unit`s. `independence_violated`: the test takes its units as independent, and they are not. `smallest_p`
+    is the least p the test can give for this n; None if there is no bound.
     """
 
     test: str
@@ -66,7 +80,11 @@ class PairResult:
     statistic: float | None = None
     df: float | None = None
     d_z: float | None = None
+    d_av: float | None = None
     hedges_gz: float | None = None
+    rank_biserial: float | None = None
+    smallest_p: float | None = None
+    assumptions: tuple[Assumption, ...] = ()
     independence_violated: bool = False
     note: str = ""
 
@@ -75,8 +93,8 @@ class PairResult:
 class AnovaResult:
     """An analysis of variance over k models and n repeats; undefined figures are None.
 
-    `p_gg` uses Greenhouse-Geisser degrees of freedom. `f_overlap`, `p_overlap` are this project's own
-    extension: F scaled for overlapping repeats, which for k = 2 is the square of the corrected t.
+    `ss_models` and `ss_error` are sums of squares, F = (ss_models / df1) / (ss_error / df2).
+    `independence_violated`: the analysis takes repeats as independent, and they are not.
     """
 
     test: str
@@ -84,17 +102,22 @@ class AnovaResult:
     n: int
     df1: int
     df2: int
+    ss_models: float
+    ss_error: float
     independence_violated: bool
     f: float | None = None
     p: float | None = None
-    eta2: float | None = None
-    partial_eta2: float | None = None
-    omega2: float | None = None
-    gg_epsilon: float | None = None
-    p_gg: float | None = None
-    f_overlap: float | None = None
-    p_overlap: float | None = None
+    assumptions: tuple[Assumption, ...] = ()
     note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnPair:
+    """Two of several models by their columns in the scores, and what came out for a - b."""
+
+    a: int
+    b: int
+    result: PairResult
 
 
 class Statistic(ABC):
@@ -116,12 +139,19 @@ class PairTest(Statistic):
         return self.compare(a, a.zero(), design)
 
 
-class ModelsTest(Statistic):
+class ModelsTest(Statistic, Generic[R]):
     """Several models measured on the same repeats."""
 
     @abstractmethod
-    def compare(self, scores: np.ndarray, design: Design) -> AnovaResult:
-        """Return the table of `scores` (n repeats, k models). Raises StatisticsError as PairTest does."""
+    def compare(self, scores: np.ndarray, design: Design) -> R:
+        """Return what came out of `scores` (n repeats, k models). Raises StatisticsError as PairTest does."""
+
+    def models(self, scores: np.ndarray) -> np.ndarray:
+        """Return `scores` (n, k) as float64, or refuse them."""
+        x = checked(scores)
+        if x.ndim != 2 or x.shape[1] < 2:
+            raise StatisticsError(f"expected scores (n repeats, at least 2 models), got {x.shape}: stack them by model")
+        return x
 
 
 class Correction(Statistic):
@@ -139,7 +169,9 @@ def differences(a: Measured, b: Measured) -> np.ndarray:
             f"expected two models measured on the same repeats, got {a.repeats.size} and {b.repeats.size} values: "
             "pair them by repeat first"
         )
-    return checked(a.repeats - b.repeats)
+    both = checked(np.stack([a.repeats, b.repeats], axis=1))
+    d: np.ndarray = both[:, 0] - both[:, 1]
+    return d
 
 
 def checked(scores: np.ndarray) -> np.ndarray:
@@ -156,8 +188,3 @@ def checked(scores: np.ndarray) -> np.ndarray:
 def is_constant(spread: float, scale: float) -> bool:
     """Say whether a standard deviation is nothing but rounding."""
     return spread <= 1e-12 * max(1.0, abs(scale))
-
-
-def hedges_factor(df: float) -> float:
-    """Return the small-sample factor J(df) of Hedges' g."""
-    return math.exp(gammaln(df / 2) - gammaln((df - 1) / 2)) / math.sqrt(df / 2)

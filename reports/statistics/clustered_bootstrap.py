@@ -1,11 +1,20 @@
 """Paired bootstrap over groups: leave-one-group-out and fixed splits."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
 from reports.errors import StatisticsError
-from reports.statistics._statistic import CONSTANT, Design, Measured, PairResult, PairTest, is_constant
+from reports.statistics._statistic import (
+    CONSTANT,
+    Assumption,
+    Design,
+    Measured,
+    PairResult,
+    PairTest,
+    is_constant,
+)
 
 FEWEST_GROUPS = 5
 FEW_GROUPS = 20
@@ -24,9 +33,16 @@ class ClusteredBootstrap(PairTest):
         self.n_groups = n_groups
 
     def compare(self, a: Measured, b: Measured, design: Design) -> PairResult:
-        d = self._differences(a, b)
+        d, asked = self._differences(a, b)
         gain, spread = a.estimate - b.estimate, float(d.std(ddof=1))
-        result = PairResult(test=self.title, difference=gain, n=self.n_groups, unit="groups")
+        result = PairResult(
+            test=self.title,
+            difference=gain,
+            n=self.n_groups,
+            unit="groups",
+            smallest_p=2 / (len(d) + 1),
+            assumptions=(self._many_groups(), *_draws(d, gain, asked=asked)),
+        )
         if is_constant(spread, gain):
             return replace(result, note=CONSTANT)
         low, high = np.quantile(d, [design.alpha / 2, 1 - design.alpha / 2])
@@ -40,7 +56,17 @@ class ClusteredBootstrap(PairTest):
             note=few if self.n_groups < FEW_GROUPS else "",
         )
 
-    def _differences(self, a: Measured, b: Measured) -> np.ndarray:
+    def _many_groups(self) -> Assumption:
+        told = "enough" if self.n_groups >= FEW_GROUPS else "too few: the interval is likely too narrow"
+        return Assumption(
+            name="many independent groups",
+            checked_on=f"{self.n_groups} groups; whether one tells of another is not checked",
+            outcome=f"{told} ({FEW_GROUPS} asked for)",
+            statistic=float(self.n_groups),
+        )
+
+    def _differences(self, a: Measured, b: Measured) -> tuple[np.ndarray, int]:
+        """Return the draws of a - b that are defined, and how many there are in all."""
         if self.n_groups < FEWEST_GROUPS:
             raise StatisticsError(
                 f"expected at least {FEWEST_GROUPS} groups to resample, got {self.n_groups}: "
@@ -48,11 +74,29 @@ class ClusteredBootstrap(PairTest):
             )
         if a.draws is None or b.draws is None:
             raise StatisticsError("expected bootstrap draws of both scores, got none: this score has no interval here")
-        d: np.ndarray = a.draws - b.draws
-        d = d[np.isfinite(d)]
+        every = a.draws - b.draws
+        d: np.ndarray = every[np.isfinite(every)]
         if len(d) < 2 or not np.isfinite([a.estimate, b.estimate]).all():
             raise StatisticsError("expected finite scores, got NaN: a class or group is missing from the test parts")
-        return d
+        return d, len(every)
+
+
+def _draws(d: np.ndarray, gain: float, *, asked: int) -> Iterable[Assumption]:
+    """Say how far the draws (B,) lie to one side of the gain, which a percentile interval does not mend."""
+    below = float((d < gain).mean() + (d == gain).mean() / 2)
+    yield Assumption(
+        name="draws centred on the gain",
+        checked_on=f"{len(d)} draws of whole groups",
+        outcome=f"{below:.0%} of them are below the gain",
+        statistic=below,
+    )
+    if len(d) < asked:
+        yield Assumption(
+            name="score defined in every draw",
+            checked_on=f"{asked} draws of whole groups",
+            outcome=f"violated: {asked - len(d)} draws lack a class and are left out",
+            statistic=len(d) / asked,
+        )
 
 
 def group_weights(n_groups: int, draws: int, seed: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Naive paired t test, as in the reference paper."""
 
 from reports.statistics._statistic import Design, Measured, PairResult, PairTest
-from reports.statistics._student import student
+from reports.statistics._student import naive
 
 
 class PairedT(PairTest):
@@ -11,4 +11,4 @@ class PairedT(PairTest):
     source = "Student 1908; reference paper, section 3.1.4"
 
     def compare(self, a: Measured, b: Measured, design: Design) -> PairResult:
-        return student(a, b, design, test=self.title, ratio=0.0, violated=design.overlap)
+        return naive(a, b, design, test=self.title)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flows.differences import differences, in_words
+from stores.differences import differences, in_words
 from flows.explain import explain_study
 from flows.jobs import Options, extract_job
 from stores.errors import NotFound

@@ -14,7 +14,7 @@ from reports.page.render import render_page
 from reports.searches import Searched
 
 SECTIONS = (
-    "summary", "scores", "differences", "many_models", "confusions", "emotions", "weights", "training", "data",
+    "summary", "scores", "differences", "confusions", "emotions", "weights", "training", "data",
     "provenance", "paper",
 )  # fmt: skip
 VOID = {"meta", "br", "hr", "img", "input", "link"}

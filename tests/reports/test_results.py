@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reports.chapters.emotions import RECOVERED
+from reports.chapters._planted import RECOVERED
 from sklearn.metrics import f1_score
 
 from reports.comparisons import ABOVE, BY_LABEL, UNTOLD
@@ -85,7 +85,7 @@ def test_folds_are_repeats_of_the_corrected_t_with_the_realised_ratio(root: Root
     store, runs = write_study(root, protocol="k-fold", modalities=("speech", "text"), facts={"protocol": protocol})
     results = compute_results(store, runs, ReportConfig(), report_id="r")
     method = results.method
-    assert (method.primary_test, method.draws) == ("corrected resampled t", None)
+    assert (method.primary_test, method.draws) == ("corrected repeated k-fold t", None)
     for c in results.compared():
         assert c.primary is not None
         assert c.naive is not None
@@ -159,7 +159,8 @@ def test_a_study_of_one_modality_is_held_against_the_most_frequent_class(report_
     assert (c.a, c.b, c.verdict) == ("unimodal[text]", CHANCE, ABOVE)
     assert results.score(CHANCE, "accuracy").estimate == pytest.approx(0.2, abs=0.02)
     assert results.score(CHANCE, "auc_macro_ovr").estimate == pytest.approx(0.5)
-    assert (results.chapters["emotions"].winners, results.chapters["emotions"].dropped, results.chapters["many_models"].anovas) == ((), (), ())
+    assert (results.chapters["emotions"].winners, results.chapters["emotions"].dropped) == ((), ())
+    assert not {"many_models", "as_in_the_paper"} & set(results.chapters)
     assert summary(results)[0].startswith("Text reaches a macro F1 of")
 
 
@@ -168,7 +169,7 @@ def test_two_repeats_are_reported_without_a_test(report_of: Any) -> None:
     assert {c.verdict for c in results.compared()} == {UNTOLD}
     assert "at least 3 repeats, got 2" in results.compared()[0].reason
     assert results.score(WEIGHTED, "accuracy").low is None
-    assert results.chapters["many_models"].anovas[0].reason.startswith("expected at least 3 repeats")
+    assert results.chapters["many_models"].analyses[0].reason.startswith("expected at least 3 repeats")
     assert summary(results)[1].startswith(
         "Weighted cannot be compared with image, speech and text: expected at least 3"
     )

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from reports.chapters.emotions import MISSED, RECOVERED, check_silent
+from reports.chapters._planted import MISSED, RECOVERED, check_silent
 
 from reports.evidence import read_evidence
 from reports.measures import measure

@@ -1,0 +1,125 @@
+"""Weights that a model gives every sample, summed up by emotion and by group."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from reports.evidence import Evidence
+from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, group_weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleWeight:
+    """Weight of one modality for the test samples of one emotion, in a head that weighs every sample by itself.
+
+    Mean and standard deviation over the `n` test predictions of all repeats, a sample counting as often as it was
+    tested; `label` None stands for all emotions. The interval is of the mean when groups are drawn anew, the same in
+    all repeats, the trained heads staying as they are; None with fewer than FEWEST_GROUPS groups. Samples a model sees
+    nothing of are left out.
+    """
+
+    model: str
+    modality: str
+    label: str | None
+    mean: float
+    low: float | None
+    high: float | None
+    sd: float | None
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """Weights of samples summed by unit (group or repeat) and emotion: `totals` (U, modalities, K), `counts` (U, K)."""
+
+    totals: np.ndarray
+    counts: np.ndarray
+
+    def means(self) -> np.ndarray:
+        """Return the mean weights by unit, (U, modalities, K) float64; NaN where a unit has no such sample."""
+        return _mean(self.totals, self.counts)
+
+    def drawn(self, times: np.ndarray) -> np.ndarray:
+        """Return the mean weights (B, modalities, K) over units drawn `times` (B, U); NaN without such a sample."""
+        units, modalities, emotions = self.totals.shape
+        totals = (times @ self.totals.reshape(units, -1)).reshape(-1, modalities, emotions)
+        return _mean(totals, times @ self.counts)
+
+    def pooled(self) -> np.ndarray:
+        """Return the mean weights over all units, (modalities, K) float64."""
+        means: np.ndarray = self.drawn(np.ones((1, len(self.counts))))[0]
+        return means
+
+
+def _mean(totals: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    out = np.full(totals.shape, np.nan)
+    counts = np.broadcast_to(counts[:, None], totals.shape)
+    np.divide(totals, counts, out=out, where=counts > 0)
+    return out
+
+
+def by_repeat(evidence: Evidence, model: str) -> Tally:
+    """Return what a model weighs, by repeat."""
+    parts = evidence.held_out
+    return _tally(evidence, model, np.repeat(np.arange(len(parts)), [len(part.labels) for part in parts]))
+
+
+def by_group(evidence: Evidence, model: str) -> Tally:
+    """Return what a model weighs, by group, in the order of their names; the same in all repeats."""
+    _, groups = np.unique(np.concatenate([part.groups for part in evidence.held_out]), return_inverse=True)
+    return _tally(evidence, model, groups)
+
+
+def _tally(evidence: Evidence, model: str, units: np.ndarray) -> Tally:
+    rows, labels = _weighed(evidence, model)
+    n, k = int(units.max()) + 1, len(evidence.classes)
+    seen = rows.any(axis=1)
+    cell = units[seen] * k + labels[seen]
+    totals = [np.bincount(cell, weights=own, minlength=n * k).reshape(n, k) for own in rows[seen].T]
+    counts = np.bincount(cell, minlength=n * k).reshape(n, k).astype(np.float64)
+    return Tally(totals=np.stack(totals, axis=1), counts=counts)
+
+
+def _weighed(evidence: Evidence, model: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights (N, modalities) float64 and emotions (N,) of all test predictions."""
+    rows = np.concatenate(evidence.weights[model]).astype(np.float64)
+    return rows, np.concatenate([part.labels for part in evidence.held_out])
+
+
+def sample_weights(evidence: Evidence, *, alpha: float, draws: int, seed: int) -> tuple[SampleWeight, ...]:
+    """Return the weights of every model that weighs each sample by itself: all emotions, then each that was tested."""
+    n_groups = len({group for part in evidence.held_out for group in part.groups})
+    times = group_weights(n_groups, draws, seed) if n_groups >= FEWEST_GROUPS else None
+    modalities = {model.name: sorted(model.modalities) for model in evidence.models}
+    found: list[SampleWeight] = []
+    for name in sorted(evidence.weights):
+        limits = _limits(by_group(evidence, name), times, alpha) if times is not None else None
+        rows, labels = _weighed(evidence, name)
+        seen = rows.any(axis=1)
+        for m, modality in enumerate(modalities[name]):
+            for k, label in enumerate((None, *evidence.classes)):
+                own = rows[seen & ((labels == k - 1) | (label is None)), m]
+                if len(own):
+                    found.append(
+                        SampleWeight(
+                            model=name,
+                            modality=modality,
+                            label=label,
+                            mean=float(own.mean()),
+                            low=None if limits is None else float(limits[0, m, k]),
+                            high=None if limits is None else float(limits[1, m, k]),
+                            sd=float(own.std(ddof=1)) if len(own) > 1 else None,
+                            n=len(own),
+                        )
+                    )
+    return tuple(found)
+
+
+def _limits(tally: Tally, times: np.ndarray, alpha: float) -> np.ndarray:
+    """Return percentile limits (2, modalities, 1 + K), those of all emotions first."""
+    totals = np.concatenate([tally.totals.sum(axis=2, keepdims=True), tally.totals], axis=2)
+    counts = np.concatenate([tally.counts.sum(axis=1, keepdims=True), tally.counts], axis=1)
+    drawn = Tally(totals=totals, counts=counts).drawn(times)
+    tested = np.isfinite(drawn).any(axis=0)
+    limits: np.ndarray = np.nanquantile(np.where(tested, drawn, 0.0), [alpha / 2, 1 - alpha / 2], axis=0)
+    return limits

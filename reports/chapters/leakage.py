@@ -1,0 +1,184 @@
+"""What test parts share with training parts, and what the scores are without it; how often test parts were opened."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.case import Case
+from reports.chapters._chapter import Chapter, Rows
+from reports.rescoring import Rescored, in_words, rescore
+from reports.results import Results
+from reports.searches import opened
+from reports.words import labels_of
+
+EXAMPLES = 5  # samples named of each finding
+REASONS = ("identical", "equal rows", "near", "group")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """How rows of a modality were compared: they fill `dimension` dimensions, and near is up to `ratio` of the way.
+
+    Medians over `stores`, one an encoder; `looked` counts those that could be judged, `reason` says why one could not.
+    """
+
+    modality: str
+    stores: int
+    looked: int
+    dimension: float | None
+    ratio: float | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A test sample and the training sample it is most like; `similarity` is None for groups."""
+
+    sample: str
+    nearest: str
+    similarity: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Test samples that training has too, in a modality or a kind of group; the closest reason of each counts.
+
+    `samples` counts them once, `tests` in every repeat, `share` is that of all tests; `without` is all but them.
+    """
+
+    kind: str
+    reason: str
+    samples: int
+    tests: int
+    share: float
+    without: Rescored
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaks:
+    """What was found; `score` is the reference's on everything. `looked` is False for a study of before there was a
+    radar. `together`, of the findings that leave enough to score, is None if there are fewer than two.
+    """
+
+    looked: bool
+    score: float | None = None
+    sights: tuple[Sight, ...] = ()
+    kinds: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    together: Rescored | None = None
+
+
+class Leakage(Chapter[Leaks]):
+    """Near-duplicates, groups in two parts, and the odometer."""
+
+    title = "What training and test parts share"
+
+    def compute(self, case: Case) -> Leaks:
+        radar = case.store.radar()
+        if radar is None:
+            return Leaks(looked=False)
+        told = json.loads(radar.schema.metadata[b"affuse"])
+        rows = _with_positions(radar.to_pandas(), case)
+        flagged = {
+            (kind, reason): own
+            for kind in (*told["modalities"], *told["kinds"])
+            for reason in REASONS
+            if len(own := rows[(rows["kind"] == kind) & (rows["reason"] == reason)])
+        }
+        findings = tuple(_finding(case, *what, own) for what, own in flagged.items())
+        told_apart = [flagged[own.kind, own.reason] for own in findings if not own.without.reason]
+        return Leaks(
+            looked=True,
+            score=case.measures.table[case.reference.name][case.primary_metric].estimate,
+            sights=tuple(Sight(modality=name, **sight) for name, sight in told["modalities"].items()),
+            kinds=tuple(told["kinds"]),
+            findings=findings,
+            together=rescore(case, _others(case, pd.concat(told_apart))) if len(told_apart) > 1 else None,
+        )
+
+    def tables(self, value: Leaks, results: Results) -> Mapping[str, Rows]:
+        return {
+            "leakage": [
+                {
+                    "kind": own.kind,
+                    "reason": own.reason,
+                    "samples": own.samples,
+                    "tests": own.tests,
+                    "share": own.share,
+                    "score": value.score,
+                    "score_without": own.without.score,
+                    "verdicts": in_words(own.without, {model.name: model.name for model in results.models}),
+                }
+                for own in value.findings
+            ]
+        }
+
+    def context(self, value: Leaks, results: Results) -> Mapping[str, Any]:
+        names = labels_of(results)
+        return {
+            "found": [(own, words_of(own.kind, own.reason), in_words(own.without, names)) for own in value.findings],
+            "all_together": value.together and in_words(value.together, names),
+            "clean": _clean(value),
+            "by_design": [words_of(own.kind, own.reason) for own in value.findings if own.share > 0.5],
+            "opened": opened(results.openings),
+        }
+
+
+def words_of(kind: str, reason: str) -> str:
+    """Return what a finding is, in words; `kind` is a modality or a kind of group."""
+    item = "text" if kind == "text" else f"{kind} recording"
+    return {
+        "identical": f"the same {item}, {'word for word' if kind == 'text' else 'byte for byte'}",
+        "equal rows": f"another {item} with the same row of features",
+        "near": f"nearly the same row of features of another {item}",
+        "group": f"a {kind} that training has too",
+    }[reason]
+
+
+def _clean(value: Leaks) -> list[str]:
+    """Return the modalities and kinds of groups nothing was found in, those that could not be judged aside."""
+    dirty = {own.kind for own in value.findings}
+    judged = [sight.modality for sight in value.sights if sight.looked == sight.stores]
+    return [kind for kind in (*judged, *value.kinds) if kind not in dirty]
+
+
+def _with_positions(rows: pd.DataFrame, case: Case) -> pd.DataFrame:
+    """Return the rows on the test samples of the report, with `part` and `position` among its test parts."""
+    found = []
+    for number, part in enumerate(case.evidence.held_out):
+        own = rows[rows["repeat"] == part.repeat]
+        position = pd.Index(part.sample_ids).get_indexer(pd.Index(own["sample_id"].astype(str)))
+        found.append(own.assign(part=number, position=position)[position >= 0])
+    return pd.concat(found)
+
+
+def _others(case: Case, rows: pd.DataFrame) -> list[np.ndarray]:
+    """Return (n,) bool a repeat: the test samples that are not in `rows`."""
+    keep = [np.ones(len(part.sample_ids), dtype=bool) for part in case.evidence.held_out]
+    for number, own in rows.groupby("part"):
+        keep[int(str(number))][own["position"].to_numpy()] = False
+    return keep
+
+
+def _finding(case: Case, kind: str, reason: str, rows: pd.DataFrame) -> Finding:
+    nearest_first = rows.sort_values(["similarity", "sample_id", "repeat"], ascending=[False, True, True])
+    shown = nearest_first.drop_duplicates("sample_id").head(EXAMPLES).to_dict("records")
+    return Finding(
+        kind=kind,
+        reason=reason,
+        samples=int(rows["sample_id"].nunique()),
+        tests=len(rows),
+        share=len(rows) / sum(len(part.sample_ids) for part in case.evidence.held_out),
+        without=rescore(case, _others(case, rows)),
+        examples=tuple(_example(row) for row in shown),
+    )
+
+
+def _example(row: Mapping[Any, Any]) -> Example:
+    similarity = None if pd.isna(row["similarity"]) else float(row["similarity"])
+    return Example(sample=row["sample_id"], nearest=row["nearest"], similarity=similarity)

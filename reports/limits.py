@@ -1,0 +1,231 @@
+"""What a study of this size can see: detectable gains, power, what it would take, and the least p of each test.
+
+Under a true gain g the t statistic follows a noncentral t with J - 1 degrees of freedom and noncentrality g / se (Cohen
+1988, chapter 2). That se is the corrected one, s sqrt(1/J + n2/n1), is an extension of ours: s, the standard deviation
+of the differences, is taken from the study itself. Where groups are resampled, se is the standard deviation of the
+draws and the gain is taken as normal. All figures are for one comparison alone unless they say otherwise.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import optimize, stats
+
+from reports.comparisons import Family
+from reports.errors import StatisticsError
+from reports.evidence import Evidence
+from reports.measures import Measures
+from reports.statistics._statistic import FEWEST_REPEATS, differences, is_constant
+from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, ClusteredBootstrap
+
+POWER = 0.8
+GAINS = (0.01, 0.02, 0.04)  # true gains the power is told for
+MOST = 1_000_000  # of repeats or groups; who needs more gets no number
+_CERTAIN = 60.0  # a noncentrality beyond which the power is 1
+_ONE_SIDED = 8.0  # and one beyond which a gain is never significant as a loss (its series then fails)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """How the mean difference varies: `sd` from one of `n` repeats to the next, of which `ratio`, n2/n1, is shared."""
+
+    sd: float
+    n: int
+    ratio: float = 0.0
+
+    def df(self, n: float) -> float:
+        return n - 1
+
+    def error(self, n: float) -> float:
+        """Return the standard error of the mean of `n` differences."""
+        return self.sd * math.sqrt(1 / n + self.ratio)
+
+    def power(self, gain: float, alpha: float, n: float | None = None) -> float:
+        """Return the chance that a true gain is significant at `alpha`, in either direction."""
+        n = n or self.n
+        return _power(abs(gain) / self.error(n), self.df(n), alpha)
+
+    def detectable(self, alpha: float, n: float | None = None) -> float:
+        """Return the true gain that is significant with a chance of POWER; `n` may be infinite."""
+        n = n or self.n
+        found = optimize.brentq(lambda noncentrality: _power(noncentrality, self.df(n), alpha) - POWER, 0.0, _CERTAIN)
+        return float(found) * self.error(n)
+
+    def needed(self, gain: float, alpha: float) -> int | None:
+        """Return the least n that shows `gain` with a chance of POWER; None if no number below MOST does."""
+        low, high = FEWEST_REPEATS - 1, FEWEST_REPEATS  # not enough, and perhaps enough
+        while self.power(gain, alpha, high) < POWER:
+            low, high = high, 2 * high
+            if high > MOST:
+                return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.power(gain, alpha, middle) >= POWER else (middle, high)
+        return high
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupSpread(Spread):
+    """`n` groups that are resampled, their sum taken as normal; `sd` is the standard error times sqrt(n)."""
+
+    def df(self, n: float) -> float:
+        return math.inf
+
+
+def _power(noncentrality: float, df: float, alpha: float) -> float:
+    if noncentrality > _CERTAIN:
+        return 1.0
+    if math.isinf(df):
+        critical = stats.norm.ppf(1 - alpha / 2)
+        return float(stats.norm.sf(critical - noncentrality) + stats.norm.cdf(-critical - noncentrality))
+    critical = stats.t.ppf(1 - alpha / 2, df)
+    wrong = stats.nct.cdf(-critical, df, noncentrality) if noncentrality < _ONE_SIDED else 0.0
+    return float(stats.nct.sf(critical, df, noncentrality) + wrong)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """What the study can see between a and b. `gain` is the one observed, all gains are shares (0.01 is one point).
+
+    `detectable` is the true gain found with a chance of POWER at alpha, `detectable_in_family` the same at Holm's first
+    step, alpha over the size of the family. `powers` belong to GAINS. `needed` units show the observed gain, None if no
+    number of them does; `floor` is the least gain that any number of them could show, None if there is no such bound.
+    """
+
+    a: str
+    b: str
+    gain: float
+    sd: float
+    detectable: float
+    detectable_in_family: float
+    powers: tuple[float, ...]
+    needed: int | None
+    floor: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerCurve:
+    """Power over true gains: of the comparisons that vary least, in the median, and most."""
+
+    gains: tuple[float, ...]
+    least: tuple[float, ...]
+    median: tuple[float, ...]
+    most: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallestP:
+    """The least p a test can give with what this study has; `law` says what it follows from. None: no bound."""
+
+    test: str
+    law: str
+    p: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The limits of a study on one metric; `n` counts `unit`s, `without` are pairs whose test is refused or flat."""
+
+    metric: str
+    alpha: float
+    unit: str
+    n: int
+    ratio: float
+    pairs: tuple[Limit, ...]
+    without: tuple[tuple[str, str], ...]
+    curve: PowerCurve | None
+    smallest: tuple[SmallestP, ...]
+
+
+def find_limits(evidence: Evidence, measures: Measures, families: Sequence[Family], metric: str) -> Limits:
+    """Return the limits for families of comparisons on one metric."""
+    alpha, primary = measures.design.alpha, measures.primary
+    found = {pair: (spread_of(measures, metric, *pair), family) for family in families for pair in family.pairs}
+    known = {pair: (spread, len(family.pairs)) for pair, (spread, family) in found.items() if spread}
+    clustered = isinstance(primary, ClusteredBootstrap)
+    return Limits(
+        metric=metric,
+        alpha=alpha,
+        unit="groups" if clustered else "repeats",
+        n=primary.n_groups if isinstance(primary, ClusteredBootstrap) else len(evidence.held_out),
+        ratio=0.0 if clustered else measures.design.ratio,
+        pairs=tuple(_limit(measures, metric, *pair, spread, family) for pair, (spread, family) in known.items()),
+        without=tuple(pair for pair in found if pair not in known),
+        curve=_curve([spread for spread, _ in known.values()], alpha),
+        smallest=_smallest(evidence, measures, tuple(found), metric),
+    )
+
+
+def _curve(spreads: Sequence[Spread], alpha: float) -> PowerCurve | None:
+    if not spreads:
+        return None
+    order = sorted(spreads, key=lambda spread: spread.error(spread.n))
+    least, median, most = order[0], order[(len(order) - 1) // 2], order[-1]
+    gains = [float(gain) for gain in np.linspace(0, 1.5 * most.detectable(alpha), 61)]
+    powers = (tuple(spread.power(gain, alpha) for gain in gains) for spread in (least, median, most))
+    return PowerCurve(gains=tuple(gains), **dict(zip(("least", "median", "most"), powers, strict=True)))
+
+
+def spread_of(measures: Measures, metric: str, a: str, b: str) -> Spread | None:
+    """Return how a - b varies in the primary test; None if it does not, or if that test is refused."""
+    first, second = measures.table[a].get(metric), measures.table[b].get(metric)
+    if first is None or second is None:
+        return None
+    if isinstance(measures.primary, ClusteredBootstrap):
+        n = measures.primary.n_groups
+        if n < FEWEST_GROUPS or first.draws is None or second.draws is None:
+            return None
+        draws = first.draws - second.draws
+        spread: Spread = GroupSpread(sd=float(draws[np.isfinite(draws)].std(ddof=1)) * math.sqrt(n), n=n)
+    else:
+        try:
+            d = differences(first, second)
+        except StatisticsError:
+            return None
+        spread = Spread(sd=float(d.std(ddof=1)), n=len(d), ratio=measures.design.ratio)
+    return None if is_constant(spread.sd, 1.0) else spread
+
+
+def _limit(measures: Measures, metric: str, a: str, b: str, spread: Spread, family: int) -> Limit:
+    alpha, table = measures.design.alpha, measures.table
+    gain = table[a][metric].estimate - table[b][metric].estimate
+    return Limit(
+        a=a,
+        b=b,
+        gain=gain,
+        sd=spread.sd,
+        detectable=spread.detectable(alpha),
+        detectable_in_family=spread.detectable(alpha / family),
+        powers=tuple(spread.power(true, alpha) for true in GAINS),
+        needed=spread.needed(gain, alpha),
+        floor=spread.detectable(alpha, math.inf) if spread.ratio else None,
+    )
+
+
+def _smallest(
+    evidence: Evidence, measures: Measures, pairs: Sequence[tuple[str, str]], metric: str
+) -> tuple[SmallestP, ...]:
+    repeats, primary = len(evidence.held_out), measures.primary
+    own = SmallestP(test=primary.title, law="no bound: it falls with the spread of the differences", p=None)
+    if isinstance(primary, ClusteredBootstrap):
+        draws = next((m[metric].draws for m in measures.table.values() if metric in m), None)
+        n_draws = 0 if draws is None else len(draws)
+        own = replace(own, law=f"2 / (B + 1), B = {n_draws} draws", p=2 / (n_draws + 1) if n_draws else None)
+    law = f"2 / 2^J, J = {repeats} repeats"
+    rows = [own, SmallestP(test="Wilcoxon, sign flips", law=law, p=min(1.0, 2.0 ** (1 - repeats)))]
+    if pairs:
+        apart = min(_discordant(evidence, a, b) for a, b in pairs)
+        law = f"2 / 2^(b + c), b + c = {apart} samples of a test part that one model alone gets right, the fewest"
+        rows.append(SmallestP(test="McNemar, exact, one test part", law=law, p=min(1.0, 2.0 ** (1 - apart))))
+    return tuple(rows)
+
+
+def _discordant(evidence: Evidence, a: str, b: str) -> int:
+    """Return the fewest samples of a test part that just one of two models gets right."""
+    tested = zip(evidence.held_out, evidence.posteriors[a], evidence.posteriors[b], strict=True)
+    return min(
+        int(((first.argmax(axis=1) == part.labels) != (second.argmax(axis=1) == part.labels)).sum())
+        for part, first, second in tested
+    )

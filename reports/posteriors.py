@@ -1,0 +1,147 @@
+"""Posteriors taken at their word: how far they are from what happens, and how well they rank each emotion."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reports.case import Case
+from reports.evidence import Evidence
+from reports.metrics import BINS, CLIP, brier_scores, calibration_error, confidence_bins, log_losses
+from reports.statistics._statistic import Measured
+from reports.sweeps import Sweep, areas, curves, sweep
+from reports.tallies import SHARE, Rate, Tallies, rate_of, ratio
+
+GRID = tuple(i / 50 for i in range(51))
+DIGITS = 5  # of curves, so that results.json stays small
+POOLED = "leave-one-group-out"  # its test parts are single groups, too small and one-sided for curves of their own
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """How far posteriors of a model are from what happens. `ece` is of BINS equal bins of the top-label confidence.
+
+    `brier` is summed over classes, 0 to 2; `log_loss` in nats; `clipped` is the share of samples whose true class got
+    a posterior below CLIP, which the log loss takes for CLIP.
+    """
+
+    model: str
+    ece: Rate
+    brier: Rate
+    log_loss: Rate
+    clipped: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """How well the posterior of an emotion ranks its samples before all others; by luck: 0.5 and `share`."""
+
+    model: str
+    label: str
+    auc: Rate
+    average_precision: Rate
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bin:
+    """Test predictions of all repeats whose confidence fell in one bin; shares are None if there are none."""
+
+    count: int
+    confidence: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """The bins of a model, the least confident first."""
+
+    model: str
+    bins: tuple[Bin, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Band:
+    """A curve on GRID: mean over repeats at each point, and the quartiles."""
+
+    mean: tuple[float, ...]
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One emotion against the rest: recall by false positive rate, precision by recall, over the parts that have it."""
+
+    model: str
+    label: str
+    parts: int
+    roc: Band
+    precision: Band
+
+
+def calibrate(evidence: Evidence, tallies: Tallies, model: str) -> tuple[Calibration, Reliability]:
+    """Return how a model is calibrated, and its bins over all repeats."""
+    posteriors = np.concatenate(evidence.posteriors[model])
+    labels = np.concatenate([part.labels for part in evidence.held_out])
+    hits = (posteriors.argmax(axis=1) == labels).astype(np.float64)
+    confidence = posteriors.max(axis=1).astype(np.float64)
+    bins = confidence_bins(confidence)
+    losses = [brier_scores(labels, posteriors), log_losses(labels, posteriors)]
+    everyone = np.zeros(len(labels), dtype=np.int64)
+    [ece] = tallies.rates(bins, BINS, [hits, confidence, None], lambda s: calibration_error(s)[..., None], SHARE)
+    brier, log_loss = (
+        tallies.rates(everyone, 1, [own, None], lambda s: ratio(s[..., 0], s[..., 1]), (0.0, most))[0]
+        for own, most in zip(losses, (2.0, np.inf), strict=True)
+    )
+    clipped = float((posteriors[np.arange(len(labels)), labels] < CLIP).mean())
+    sums = [np.bincount(bins, weights=own, minlength=BINS) for own in (hits, confidence, None)]
+    return (
+        Calibration(model=model, ece=ece, brier=brier, log_loss=log_loss, clipped=clipped),
+        Reliability(model=model, bins=tuple(_bin(*own) for own in zip(*(each.tolist() for each in sums), strict=True))),
+    )
+
+
+def _bin(hits: float, confidence: float, count: float) -> Bin:
+    if not count:
+        return Bin(count=0, confidence=None, accuracy=None)
+    return Bin(count=int(count), confidence=confidence / count, accuracy=hits / count)
+
+
+def sweeps_of(evidence: Evidence, model: str) -> list[Sweep]:
+    """Return the sweep of every repeat; where test parts are single groups, one of all of them together."""
+    labels, posteriors = [part.labels for part in evidence.held_out], evidence.posteriors[model]
+    if evidence.protocol == POOLED:
+        return [sweep(np.concatenate(labels), np.concatenate(posteriors))]
+    return [sweep(own, p) for own, p in zip(labels, posteriors, strict=True)]
+
+
+def rank_classes(case: Case, model: str, sweeps: Sequence[Sweep]) -> list[Ranking]:
+    """Return AUC and average precision of a model by class, as means over its sweeps."""
+    found = np.array([areas(own) for own in sweeps])  # (parts, 2, K)
+    positives = np.sum([own.positives for own in sweeps], axis=0)
+    shares = positives / sum(len(own.truth) for own in sweeps)
+    rates = [[rate_of(case.measures, Measured(repeats=own), SHARE) for own in both] for both in found.swapaxes(0, 2)]
+    return [
+        Ranking(model=model, label=label, auc=auc, average_precision=precision, share=float(share))
+        for label, (auc, precision), share in zip(case.evidence.classes, rates, shares, strict=True)
+    ]
+
+
+def average_curves(evidence: Evidence, model: str, sweeps: Sequence[Sweep]) -> list[Curve]:
+    """Return the curves of a model averaged at each point of GRID (vertically: Fawcett 2006)."""
+    both = np.array([curves(own, np.array(GRID)) for own in sweeps])  # (parts, 2, K, G)
+    found = []
+    for k, label in enumerate(evidence.classes):
+        own = both[np.isfinite(both[:, 0, k]).all(axis=1), :, k]
+        if len(own):
+            found.append(
+                Curve(model=model, label=label, parts=len(own), roc=_band(own[:, 0]), precision=_band(own[:, 1]))
+            )
+    return found
+
+
+def _band(values: np.ndarray) -> Band:
+    lower, upper = np.quantile(values, [0.25, 0.75], axis=0)
+    mean, lower, upper = (np.round(own, DIGITS).tolist() for own in (values.mean(axis=0), lower, upper))
+    return Band(mean=tuple(mean), lower=tuple(lower), upper=tuple(upper))

@@ -1,0 +1,148 @@
+"""What a study can see, against statsmodels, closed forms and counting by hand."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from statsmodels.stats.power import TTestPower
+
+from reports.case import Case
+from reports.chapters.limits import DesignLimits
+from reports.comparisons import STRATEGIES
+from reports.compute import read_case
+from reports.config import ReportConfig
+from reports.limits import GroupSpread, Limits, Spread, find_limits, spread_of
+from stores.root import Root
+from tests.reports.conftest import REPEATS, Write, Written
+
+TEXT = "unimodal[text]"
+NORMAL = 1.959963985 + 0.8416212336  # quantiles of 0.975 and 0.8
+
+
+@settings(deadline=None, max_examples=40)
+@given(n=st.integers(3, 60), ratio=st.sampled_from([0.0, 15 / 70, 0.25]), effect=st.floats(0.05, 1.0))
+def test_power_agrees_with_statsmodels_whose_effect_is_in_corrected_standard_errors(
+    n: int, ratio: float, effect: float
+) -> None:
+    spread = Spread(sd=0.02, n=n, ratio=ratio)
+    theirs = TTestPower().power(effect / math.sqrt(1 + n * ratio), n, 0.05)
+    assert spread.power(0.02 * effect, 0.05) == pytest.approx(theirs, rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [3, 6, 20, 100])
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 9])
+def test_the_detectable_gain_is_found_four_times_in_five(n: int, alpha: float) -> None:
+    spread = Spread(sd=0.013, n=n, ratio=15 / 70)
+    assert spread.power(spread.detectable(alpha), alpha) == pytest.approx(0.8, abs=1e-9)
+
+
+def test_no_number_of_repeats_shows_less_than_the_shared_samples_allow() -> None:
+    spread = Spread(sd=0.02, n=20, ratio=15 / 70)
+    floor = spread.detectable(0.05, math.inf)
+    assert floor == pytest.approx(NORMAL * 0.02 * math.sqrt(15 / 70), rel=1e-5)
+    assert spread.detectable(0.05, 1_000_000) == pytest.approx(floor, rel=1e-4)
+    assert spread.needed(0.999 * floor, 0.05) is None
+
+
+@settings(deadline=None, max_examples=20)
+@given(gain=st.floats(0.028, 0.2))
+def test_the_repeats_needed_are_the_fewest_that_do(gain: float) -> None:
+    spread = Spread(sd=0.02, n=20, ratio=15 / 70)
+    needed = spread.needed(gain, 0.05)
+    assert needed is not None
+    assert spread.power(gain, 0.05, needed) >= 0.8
+    assert needed == 3 or spread.power(gain, 0.05, needed - 1) < 0.8
+
+
+def test_the_spread_of_groups_is_taken_as_normal_and_shrinks_with_their_number() -> None:
+    spread = GroupSpread(sd=0.1, n=25)  # a standard error of 0.02
+    assert spread.detectable(0.05) == pytest.approx(0.02 * NORMAL, rel=1e-5)
+    assert spread.needed(0.01 * NORMAL, 0.05) == 100
+
+
+def test_certainty_is_one() -> None:
+    assert Spread(sd=0.001, n=3, ratio=0.2).power(0.9, 0.05) == 1.0
+
+
+@pytest.fixture(scope="module")
+def case_of(write_study: Write, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
+    """Return a function that writes a study of a protocol and reads it for a report, once."""
+
+    @cache
+    def case_of(protocol: str) -> Case:
+        store, runs = write_study(Root(tmp_path_factory.mktemp("root")), protocol=protocol)
+        return read_case(store, runs, ReportConfig())
+
+    return case_of
+
+
+def limits_of(case: Case, rival: str = "") -> Limits:
+    """Return the limits of the strategies, or of the reference against one rival."""
+    families = [family for family in case.families if family.name == STRATEGIES]
+    if rival:
+        families = [replace(families[0], pairs=((case.reference.name, rival),))]
+    return find_limits(case.evidence, case.measures, families, case.primary_metric)
+
+
+def test_the_limits_of_a_study_follow_from_its_differences(case_of: Callable[[str], Case]) -> None:
+    case = case_of("repeated")
+    limits, table = limits_of(case), case.measures.table
+    [limit] = [limit for limit in limits.pairs if limit.b == TEXT]
+    d = table[limit.a][limits.metric].repeats - table[TEXT][limits.metric].repeats
+    assert (limits.unit, limits.n) == ("repeats", REPEATS)
+    assert limit.gain == pytest.approx(d.mean(), rel=1e-9)
+    assert limit.sd == pytest.approx(d.std(ddof=1), rel=1e-9)
+    assert limit.powers[1] == Spread(sd=limit.sd, n=REPEATS, ratio=limits.ratio).power(0.02, 0.05)
+    assert limit.detectable < limit.detectable_in_family
+    assert limit.floor is not None
+    assert limit.floor < limit.detectable
+
+
+def test_the_smallest_p_of_each_test_is_said(case_of: Callable[[str], Case]) -> None:
+    case = case_of("repeated")
+    [primary, wilcoxon, mcnemar] = limits_of(case, TEXT).smallest
+    assert primary.p is None
+    assert wilcoxon.p == 2 / 2**REPEATS
+    own, rival = (case.evidence.posteriors[name] for name in (case.reference.name, TEXT))
+    apart = [
+        sum((x.argmax() == k) != (y.argmax() == k) for x, y, k in zip(own[j], rival[j], part.labels, strict=True))
+        for j, part in enumerate(case.evidence.held_out)
+    ]
+    assert min(apart) > 2
+    assert mcnemar.p == pytest.approx(2 / 2 ** min(apart))
+
+
+def test_a_fixed_split_is_limited_by_its_groups(case_of: Callable[[str], Case]) -> None:
+    case = case_of("fixed")
+    limits = limits_of(case)
+    assert (limits.unit, limits.n, limits.ratio) == ("groups", 10, 0.0)
+    assert limits.smallest[0].p == 2 / 2001
+    [limit] = [limit for limit in limits.pairs if limit.b == TEXT]
+    a, b = (case.measures.table[name][limits.metric].draws for name in (limit.a, TEXT))
+    assert a is not None
+    assert b is not None
+    assert limit.floor is None
+    assert limit.detectable == pytest.approx(NORMAL * (a - b).std(ddof=1), rel=1e-5)
+
+
+def test_a_difference_that_never_varies_has_no_limit(case_of: Callable[[str], Case]) -> None:
+    assert spread_of(case_of("repeated").measures, "accuracy", TEXT, TEXT) is None
+
+
+def test_the_chapter_says_what_can_be_seen_and_how_often_it_errs(report_of: Callable[..., Written]) -> None:
+    written = report_of()
+    page = written.root.read("reports", written.paths.id, "index.html").decode()
+    for words in (
+        "What this study can see",
+        "is found with a chance of 80 %",
+        "smallest p",
+        "Conditional on the fitted",
+    ):
+        assert words in page
+    value = written.paths.content.value(DesignLimits)
+    assert value is not None
+    assert [pair.b for pair in value.calibration.pairs] == [limit.b for limit in value.limits.pairs]

@@ -1,0 +1,95 @@
+"""Paired bootstrap over groups: its binomial limit, pairing, all draws by enumeration, and what it says of itself."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from reports.errors import StatisticsError
+from reports.statistics._statistic import CONSTANT, Design, Measured
+from reports.statistics.clustered_bootstrap import ClusteredBootstrap, group_weights
+
+
+def _bernoulli(right: int, n: int, weights: np.ndarray) -> Measured:
+    hits = np.r_[np.ones(right), np.zeros(n - right)]
+    return Measured(repeats=hits[:3], pooled=right / n, draws=weights @ hits / n)
+
+
+def test_bootstrap_of_an_accuracy_approaches_its_binomial_limit() -> None:
+    accuracy = _bernoulli(1535, 1876, group_weights(1876, 4000, seed=1))
+    result = ClusteredBootstrap(1876).interval(accuracy, Design(overlap=False))
+    # audit example 4: the percentile interval for infinitely many draws
+    assert (result.low, result.high) == pytest.approx((0.8006396588, 0.8352878465), abs=0.0012)
+    assert result.difference == 1535 / 1876
+
+
+def test_bootstrap_pairs_models_so_that_a_shared_difficulty_cancels() -> None:
+    rng = np.random.default_rng(2)
+    weights, hard = group_weights(40, 2000, seed=3), rng.normal(scale=0.2, size=40)
+    gain = rng.normal(0.03, 0.01, size=40)
+    a, b = (Measured(repeats=np.zeros(3), pooled=float(v.mean()), draws=weights @ v / 40) for v in (hard + gain, hard))
+    result = ClusteredBootstrap(40).compare(a, b, Design(overlap=True))
+    assert result.low is not None
+    assert result.high is not None
+    expected = stats.t.interval(0.95, 39, gain.mean(), gain.std(ddof=1) / np.sqrt(40))
+    assert (result.low, result.high) == pytest.approx(expected, abs=0.001)
+    assert result.p == pytest.approx(2 / 2001)
+
+
+def test_bootstrap_is_the_same_for_the_same_seed_and_says_when_groups_are_few() -> None:
+    assert np.array_equal(group_weights(9, 50, seed=4), group_weights(9, 50, seed=4))
+    assert group_weights(9, 50, seed=4).sum(axis=1).tolist() == [9.0] * 50
+    few = ClusteredBootstrap(9).interval(_bernoulli(5, 9, group_weights(9, 1000, seed=4)), Design(overlap=True))
+    assert few.note == "only 9 groups: the interval is likely too narrow"
+    with pytest.raises(StatisticsError, match=r"at least 5 groups to resample, got 4"):
+        ClusteredBootstrap(4).interval(_bernoulli(2, 4, group_weights(4, 10, seed=4)), Design(overlap=True))
+
+
+def test_p_and_interval_over_every_possible_draw_are_those_of_the_enumeration() -> None:
+    gains = np.array([0.4, -0.1, 0.3, 0.2, -0.05])
+    draws = np.array([gains[list(drawn)].mean() for drawn in product(range(5), repeat=5)])
+    a = Measured(repeats=gains[:3], pooled=float(gains.mean()), draws=draws)
+    result = ClusteredBootstrap(5).compare(a, a.zero(), Design(overlap=True))
+    assert result.p == pytest.approx(2 * (1 + (draws <= 0).sum()) / (5**5 + 1))
+    assert (result.low, result.high) == pytest.approx(tuple(np.percentile(draws, [2.5, 97.5])))
+    assert result.smallest_p == 2 / (5**5 + 1)
+
+
+def test_interval_is_that_of_scipys_percentile_bootstrap() -> None:
+    gains = np.random.default_rng(6).normal(0.02, 0.05, size=30)
+    a = Measured(repeats=gains, pooled=float(gains.mean()), draws=group_weights(30, 20_000, seed=7) @ gains / 30)
+    result = ClusteredBootstrap(30).compare(a, a.zero(), Design(overlap=True))
+    scipys = stats.bootstrap((gains,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(8))
+    assert (result.low, result.high) == pytest.approx(tuple(scipys.confidence_interval), abs=0.001)
+
+
+def test_bootstrap_says_how_many_groups_it_has_and_where_its_draws_lie() -> None:
+    few = ClusteredBootstrap(9).interval(_bernoulli(5, 9, group_weights(9, 1000, seed=4)), Design(overlap=True))
+    groups, centred = few.assumptions
+    assert groups.outcome == "too few: the interval is likely too narrow (20 asked for)"
+    assert groups.statistic == 9
+    assert centred.statistic == pytest.approx(0.5, abs=0.05)
+    many = ClusteredBootstrap(30).interval(_bernoulli(20, 30, group_weights(30, 1000, seed=4)), Design(overlap=True))
+    assert many.assumptions[0].outcome == "enough (20 asked for)"
+
+
+def test_draws_in_which_the_score_is_undefined_are_counted_not_hidden() -> None:
+    draws = np.r_[np.full(10, np.nan), np.linspace(0.1, 0.9, 990)]
+    result = ClusteredBootstrap(30).interval(
+        Measured(repeats=np.ones(3), pooled=0.5, draws=draws), Design(overlap=True)
+    )
+    assert result.assumptions[2].outcome == "violated: 10 draws lack a class and are left out"
+    assert result.low == pytest.approx(np.quantile(draws[10:], 0.025))
+
+
+def test_bootstrap_of_equal_models_has_no_p_and_says_why() -> None:
+    same = _bernoulli(5, 9, group_weights(9, 100, seed=4))
+    result = ClusteredBootstrap(9).compare(same, same, Design(overlap=True))
+    assert (result.difference, result.p, result.low, result.note) == (0.0, None, None, CONSTANT)
+    with pytest.raises(StatisticsError, match="expected bootstrap draws of both scores, got none"):
+        ClusteredBootstrap(9).compare(same, Measured(repeats=same.repeats), Design(overlap=True))
+    with pytest.raises(StatisticsError, match="got NaN: a class or group is missing"):
+        ClusteredBootstrap(9).compare(
+            same, Measured(repeats=same.repeats, pooled=np.nan, draws=same.draws), Design(overlap=True)
+        )

@@ -1,0 +1,118 @@
+"""The chapter on differences: which test stands where, and that the page says what the value says."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from reports.case import Case
+from reports.chapters._chapter import chapters
+from reports.chapters.differences import Compared, Differences
+from reports.comparisons import STRATEGIES
+from reports.compute import read_case
+from reports.config import ReportConfig
+from stores.root import Root
+
+METRIC = "macro_f1"
+
+
+@pytest.fixture(scope="module")
+def case_of(write_study: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Case]:
+    """Return a function that reads a study of text and speech as a case."""
+
+    def case_of(**study: Any) -> Case:
+        root = Root(tmp_path_factory.mktemp("root"))
+        return read_case(*write_study(root, modalities=("speech", "text"), **study), ReportConfig(rope=0.02))
+
+    return case_of
+
+
+def _value(case: Case) -> Compared:
+    value = case.value(Differences)
+    assert value is not None
+    return value
+
+
+def _section(index: str) -> str:
+    text = Path(index).read_text(encoding="utf-8")
+    start = text.index('<section id="differences">')
+    return text[start : text.index("</section>", start)]
+
+
+def test_overlapping_repeats_have_a_posterior_a_flagged_wilcoxon_and_no_mcnemar(case_of: Any) -> None:
+    case = case_of()
+    value = _value(case)
+    assert "no one test set" in value.no_test_set
+    assert [(it.a, it.b) for it in value.beside] == [pair for family in case.families for pair in family.pairs]
+    for it in value.of(STRATEGIES):
+        d = np.subtract(*(case.measures.table[name][METRIC].repeats for name in (it.a, it.b)))
+        assert it.wilcoxon.p == pytest.approx(stats.wilcoxon(d).pvalue)
+        assert it.wilcoxon.independence_violated
+        law = stats.t(len(d) - 1, d.mean(), d.std(ddof=1) * np.sqrt(1 / len(d) + case.measures.design.ratio))
+        expected = (law.cdf(-0.02), law.cdf(0.02) - law.cdf(-0.02), law.sf(0.02))
+        assert (it.posterior.p_left, it.posterior.p_rope, it.posterior.p_right) == pytest.approx(expected, abs=1e-12)
+        assert it.samples is None
+
+
+def test_the_share_of_test_samples_in_common_is_that_of_all_pairs_of_repeats(case_of: Any) -> None:
+    case = case_of()
+    tested = [set(part.sample_ids) for part in case.evidence.held_out]
+    shared = np.mean([len(a & b) for a in tested for b in tested if a is not b]) / np.mean([len(a) for a in tested])
+    assert case.measures.design.shared == pytest.approx(shared)
+    assert _value(case).beside[0].wilcoxon.assumptions[0].statistic == pytest.approx(shared)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "tables", "violated"),
+    [("fixed", 6, False), ("leave-one-group-out", 1, True)],
+    ids=["fixed", "one out"],
+)
+def test_one_test_set_has_mcnemar_and_no_posterior(case_of: Any, protocol: str, tables: int, violated: bool) -> None:
+    case = case_of(protocol=protocol)
+    value = _value(case)
+    assert value.no_test_set == ""
+    for it in value.beside:
+        assert (it.posterior, len(it.samples.tables)) == (None, tables)
+        assert it.wilcoxon.independence_violated is violated
+        gain = np.mean([table.difference for table in it.samples.tables])
+        a, b = (case.measures.table[name]["accuracy"].estimate for name in (it.a, it.b))
+        assert gain == pytest.approx(a - b)
+
+
+def test_a_comparison_that_is_refused_has_nothing_beside_it(case_of: Any) -> None:
+    value = _value(case_of(repeats=2))
+    assert {(it.posterior, it.wilcoxon, it.samples) for it in value.beside} == {(None, None, None)}
+
+
+def test_the_page_shows_effects_equivalence_and_what_was_assumed(report_of: Any) -> None:
+    section = _section(report_of().paths.index)
+    for said in (
+        "P within", "within ±1 pp", "rank-biserial", "smallest p", "0.0312 ⚑", "McNemar's test is absent",
+        "normal differences", "taken to be n2/(n1+n2)", "all 5",
+    ):  # fmt: skip
+        assert said in section
+    fixed = _section(report_of(protocol="fixed", pairing="composed").paths.index)
+    assert "One test for each of 6 seeds" in fixed
+    assert "P within" not in fixed
+    assert "violated: 60 samples come from 10 groups" in fixed
+    refused = _section(report_of(repeats=2).paths.index)
+    assert "no test" in refused
+    assert "No test was possible." in refused
+
+
+def test_tables_hold_every_comparison_once_with_the_same_columns(report_of: Any) -> None:
+    for study, names in (
+        ({}, {"comparisons", "equivalence", "wilcoxon", "assumptions"}),
+        ({"protocol": "fixed", "pairing": "composed"}, {"comparisons", "mcnemar", "wilcoxon", "assumptions"}),
+        ({"repeats": 2}, {"comparisons"}),
+    ):
+        results = report_of(**study).paths.content
+        tables = chapters()["differences"].tables(results.chapters["differences"], results)
+        assert set(tables) == names
+        for rows in tables.values():
+            assert len({tuple(row) for row in rows}) == 1
+        keys = [tuple(row[name] for name in ("family", "metric", "a", "b")) for row in tables["comparisons"]]
+        assert len(keys) == len(set(keys)) == len(results.comparisons)
