@@ -44,7 +44,7 @@ def side_of(root: Root, wanted: str) -> Side:
 
 
 def _only(root: Root, wanted: str, study: str, runs: Sequence[str] | None) -> Side:
-    """Return the one report of a study, and of these runs if given; computed with default settings if none is written."""
+    """Return the one report of a study, of these runs if given; computed as by default if none is written."""
     own = [
         results
         for name in root.names("reports")

@@ -6,14 +6,15 @@ The models stay as they were fitted, so the rate is conditional on them: what tr
 in it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
 from reports.evidence import Evidence
-from reports.measures import Measures, rounds_of
+from reports.group_counts import Counts, GroupCounts, count_by_group
+from reports.measures import Measures
 from reports.metrics import Margins, counted_score
 from reports.statistics._statistic import FEWEST_REPEATS
 from reports.statistics.clustered_bootstrap import ClusteredBootstrap
@@ -73,7 +74,7 @@ def calibrate(
     seed: int,
 ) -> Calibration:
     """Return the false-positive rates of `pairs` on a counted metric; pairs share their coins."""
-    rows, design = _rows(evidence, pairs), measures.design
+    rows, design = count_by_group(evidence, dict.fromkeys(name for pair in pairs for name in pair)), measures.design
     clustered = isinstance(measures.primary, ClusteredBootstrap)
     tested = len(evidence.held_out) >= FEWEST_REPEATS  # by t
     found = Calibration(
@@ -127,72 +128,20 @@ def _coins(repetitions: int, n_groups: int, generator: np.random.Generator) -> I
         yield generator.integers(0, 2, size=size, dtype=np.uint8).astype(np.float32)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Tally:
-    """Counts by group of some test predictions, float32: `support` (G, K), and (G, 2 K) hits and predicted by model.
-
-    `groups` (G,) are the places of these groups among all.
-    """
-
-    groups: np.ndarray
-    support: np.ndarray
-    models: Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Rows:
-    """All test predictions, tallied by repeat, and by round: a round holds every tested sample at most once."""
-
-    n_groups: int
-    repeats: tuple[_Tally, ...]
-    rounds: tuple[_Tally, ...]
-
-
-def _rows(evidence: Evidence, pairs: Sequence[tuple[str, str]]) -> _Rows:
-    parts = evidence.held_out
-    names, group = np.unique(np.concatenate([part.groups for part in parts]), return_inverse=True)
-    actual = np.concatenate([part.labels for part in parts])
-    predicted = {
-        name: np.concatenate([p.argmax(axis=1) for p in evidence.posteriors[name]])
-        for name in dict.fromkeys(name for pair in pairs for name in pair)
-    }
-    repeat = np.repeat(np.arange(len(parts)), [len(part.labels) for part in parts])
-
-    def tallied(blocks: np.ndarray) -> tuple[_Tally, ...]:
-        chosen = [np.flatnonzero(blocks == i) for i in range(blocks.max() + 1)]
-        k = len(evidence.classes)
-        return tuple(_tally(group[i], actual[i], {m: p[i] for m, p in predicted.items()}, k) for i in chosen)
-
-    return _Rows(n_groups=len(names), repeats=tallied(repeat), rounds=tallied(rounds_of(parts)))
-
-
-def _tally(group: np.ndarray, actual: np.ndarray, predicted: Mapping[str, np.ndarray], k: int) -> _Tally:
-    groups, place = np.unique(group, return_inverse=True)
-
-    def counted(classes: np.ndarray, which: np.ndarray | slice = slice(None)) -> np.ndarray:
-        counts = np.bincount((place * k + classes)[which], minlength=len(groups) * k)
-        return counts.reshape(-1, k).astype(np.float32)
-
-    models = {
-        name: np.concatenate([counted(actual, own == actual), counted(own)], axis=1) for name, own in predicted.items()
-    }
-    return _Tally(groups=groups, support=counted(actual), models=models)
-
-
-def _differences(rows: _Rows, pairs: Sequence[tuple[str, str]], metric: str, coins: np.ndarray) -> np.ndarray:
+def _differences(rows: GroupCounts, pairs: Sequence[tuple[str, str]], metric: str, coins: np.ndarray) -> np.ndarray:
     """Return a - b after the exchange, (repetitions, repeats, pairs) float64."""
     d = np.empty((len(coins), len(rows.repeats), len(pairs)))
-    for j, tally in enumerate(rows.repeats):
-        a, b = _sides(tally, pairs)
-        moved = _total(coins[:, tally.groups], b - a)
-        support = tally.support.sum(axis=0)
+    for j, counts in enumerate(rows.repeats):
+        a, b = _sides(counts, pairs)
+        moved = _total(coins[:, counts.groups], b - a)
+        support = counts.support.sum(axis=0)
         d[:, j] = _score(metric, support, a.sum(axis=0) + moved) - _score(metric, support, b.sum(axis=0) - moved)
     return d
 
 
-def _sides(tally: _Tally, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+def _sides(counts: Counts, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
     """Return the counts of the first and of the second models, (G, pairs, 2 K) each."""
-    first, second = (np.stack([tally.models[pair[side]] for pair in pairs], axis=1) for side in (0, 1))
+    first, second = (np.stack([counts.models[pair[side]] for pair in pairs], axis=1) for side in (0, 1))
     return first, second
 
 
@@ -211,7 +160,7 @@ def _rejected(d: np.ndarray, ratio: float, alpha: float) -> np.ndarray:
 
 
 def _rejected_by_bootstrap(
-    rows: _Rows,
+    rows: GroupCounts,
     pairs: Sequence[tuple[str, str]],
     metric: str,
     coins: np.ndarray,
@@ -219,28 +168,30 @@ def _rejected_by_bootstrap(
     generator: np.random.Generator,
 ) -> np.ndarray:
     """Return which percentile bootstraps over groups reject, (repetitions, pairs), each with draws of its own."""
-    support, first, second = _all_rounds(rows, pairs)
+    support, models, (first, second) = _all_rounds(rows, pairs)
+    gap = models[:, :, second] - models[:, :, first]
     rejected = np.empty((len(coins), len(pairs)), dtype=bool)
     for i, own in enumerate(coins):
         weights = _draw_groups(rows.n_groups, generator)
-        moved = _total(weights * own, second - first)
-        a, b = _total(weights, first) + moved, _total(weights, second) - moved
+        moved, total = _total(weights * own, gap), _total(weights, models)
         drawn = _total(weights, support)
+        a, b = total[:, :, first] + moved, total[:, :, second] - moved
         d = (_score(metric, drawn, a) - _score(metric, drawn, b)).mean(axis=1)
         tail = 1 + np.minimum((d <= 0).sum(axis=0), (d >= 0).sum(axis=0))
         rejected[i] = (2 * tail / (DRAWS + 1) < alpha) & (d.std(axis=0, ddof=1) > FLAT)
     return rejected
 
 
-def _all_rounds(rows: _Rows, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return support (G, rounds, 1, K), and the counts of first and second models (G, rounds, pairs, 2 K)."""
+def _all_rounds(rows: GroupCounts, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return support (G, rounds, 1, K), counts (G, rounds, models, 2 K), and the places of pairs there (2, pairs)."""
+    names = list(rows.rounds[0].models)
     k = rows.rounds[0].support.shape[1]
     support = np.zeros((rows.n_groups, len(rows.rounds), 1, k), dtype=np.float32)
-    first, second = np.zeros((2, rows.n_groups, len(rows.rounds), len(pairs), 2 * k), dtype=np.float32)
-    for i, tally in enumerate(rows.rounds):
-        support[tally.groups, i, 0] = tally.support
-        first[tally.groups, i], second[tally.groups, i] = _sides(tally, pairs)
-    return support, first, second
+    models = np.zeros((rows.n_groups, len(rows.rounds), len(names), 2 * k), dtype=np.float32)
+    for i, counts in enumerate(rows.rounds):
+        support[counts.groups, i, 0] = counts.support
+        models[counts.groups, i] = np.stack([counts.models[name] for name in names], axis=1)
+    return support, models, np.array([[names.index(name) for name in pair] for pair in pairs]).T
 
 
 def _total(weights: np.ndarray, counts: np.ndarray) -> np.ndarray:

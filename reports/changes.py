@@ -1,4 +1,4 @@
-"""What two studies differ in: data, protocol, seeds, features, versions, settings of models, procedure of the report."""
+"""What two studies differ in: data, protocol, seeds, features, versions, settings of models, procedure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -35,18 +35,24 @@ def find_changes(
     """Return what differs between two results.json, and between the settings of the models that both have."""
     one, other = first["facts"], second["facts"]
     found = [
-        *_all("data", *({name: side.get(name) for name in DATA} for side in (one, other))),
+        *_all("data", _some(one, DATA), _some(other, DATA)),
         *_all("protocol", {"protocol": one["protocol"]}, {"protocol": other["protocol"]}),
         *_all("seeds", {"seed": one["seed"]}, {"seed": other["seed"]}),
         *_features(one.get("features", {}), other.get("features", {})),
         *_models(specs, others),
-        *_all("procedure", *({name: side["method"][name] for name in _PROCEDURE} for side in (first, second))),
+        *_all("procedure", _some(first["method"], _PROCEDURE), _some(second["method"], _PROCEDURE)),
         *_all("procedure", {"reference": first["reference"]}, {"reference": second["reference"]}),
         *_families(first, second),
     ]
-    if one["snapshot"] != other["snapshot"] and not any(c.kind in ("data", "protocol", "seeds", "features") for c in found):
+    if one["snapshot"] != other["snapshot"] and not any(
+        c.kind in ("data", "protocol", "seeds", "features") for c in found
+    ):
         found.append(Change(kind="data", words="other samples, labels, rows or splits: the snapshots differ"))
     return tuple(found)
+
+
+def _some(side: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: side.get(name) for name in names}
 
 
 def _all(kind: str, one: Mapping[str, Any], other: Mapping[str, Any], *bears_on: str) -> Iterable[Change]:
@@ -90,7 +96,13 @@ def _models(one: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[st
             words = in_words({key: pair})
             bearers.setdefault(canonical_json([key, *pair]), (words, []))[1].append(name)
     for words, models in bearers.values():
-        whom = "all models" if len(models) == len(shared) else f"{len(models)} models" if len(models) > 3 else ", ".join(models)
+        whom = (
+            "all models"
+            if len(models) == len(shared)
+            else f"{len(models)} models"
+            if len(models) > 3
+            else ", ".join(models)
+        )
         yield Change(kind="settings", words=f"{whom}: {words}", bears_on=tuple(models))
 
 

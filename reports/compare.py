@@ -217,6 +217,8 @@ def _names(names: list[str]) -> str:
 
 
 def _scores(first: Side, second: Side) -> tuple[ScorePair, ...]:
-    one, other = ({(s["model"], s["metric"]): s["estimate"] for s in side.results["scores"]} for side in (first, second))
+    one, other = (
+        {(s["model"], s["metric"]): s["estimate"] for s in side.results["scores"]} for side in (first, second)
+    )
     keys = [key for key in one if key in other]
     return tuple(ScorePair(model=m, metric=of, first=one[m, of], second=other[m, of]) for m, of in keys)

@@ -33,9 +33,7 @@ class Crossed:
     mismatches: tuple[Found, ...]
 
 
-def cross_check(
-    store: StudyStore, run_ids: Sequence[str], results: Results, stored: Mapping[str, bytes]
-) -> Crossed:
+def cross_check(store: StudyStore, run_ids: Sequence[str], results: Results, stored: Mapping[str, bytes]) -> Crossed:
     """Compare `tables/repeats.csv` and the score tables of the page with scores taken straight from the rows."""
     rows = _rows(store, run_ids)
     by_repeat = _by_repeat(rows)

@@ -162,7 +162,7 @@ Cell = tuple[str, float, str, bool]  # colour, strength 0..1, text, bold
 
 def grid(
     name: str, group: str, title: str, rows: Sequence[str], columns: Sequence[str], cells: Sequence[Sequence[Cell]],
-    *, margin: float = 1.6, axis_names: tuple[str, str] | None = None, row_height: float = 0.33,
+    *, margin: float = 1.6, axis_names: tuple[str, str] | None = None, row_height: float = 0.33, told: str = "",
 ) -> Figure:  # fmt: skip
     """Return a table of cells as a figure; the number carries the value, the colour helps."""
     width = max(4.0, margin + 0.62 * len(columns))
@@ -183,7 +183,7 @@ def grid(
             ax.set_ylabel(axis_names[0])
             ax.set_xlabel(axis_names[1])
             ax.xaxis.set_label_position("top")
-        return Figure(name=name, group=group, title=title, svg=drawing.svg(title))
+        return Figure(name=name, group=group, title=title, svg=drawing.svg(title, told))
 
 
 def whisker(

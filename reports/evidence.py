@@ -93,11 +93,11 @@ def read_evidence(store: StudyStore, run_ids: Sequence[str]) -> Evidence:
             _check_finite(tests[own[repeat]], f"{name}, repeat {repeat}")
             _check_same_samples(tests[by_model[first][repeat]], tests[own[repeat]], f"{name}, repeat {repeat}", first)
     held_out = _held_out(store, len(facts["classes"]), {r: tests[by_model[first][r]] for r in repeats})
-    posteriors = {name: tuple(tests[own[r]]["posterior"] for r in repeats) for name, own in by_model.items()}
+    posteriors = {name: tuple(tests[own[r]].posteriors for r in repeats) for name, own in by_model.items()}
     weights = {
-        name: tuple(tests[own[r]]["weights"] for r in repeats)
-        for name, own in by_model.items()
-        if all("weights" in tests[own[r]] for r in repeats)
+        name: tuple(own for own in weighed if own is not None)
+        for name, weighed in ((name, [tests[own[r]].weights for r in repeats]) for name, own in by_model.items())
+        if all(own is not None for own in weighed)
     }
     posteriors[CHANCE] = tuple(
         np.tile((part.trained_on / part.trained_on.sum()).astype(np.float32), (len(part.labels), 1))
@@ -132,64 +132,87 @@ def _chosen_runs(store: StudyStore, run_ids: Sequence[str]) -> pa.Table:
     return runs.filter(pc.is_in(runs["run_id"], pa.array(sorted(run_ids), pa.string())))
 
 
-def _tests_by_run(table: pa.Table) -> dict[str, dict[str, np.ndarray]]:
+@dataclass(frozen=True, kw_only=True)
+class _Tested:
+    """The test predictions of one run, sorted by sample; texts stay in Arrow, since all models share most of them."""
+
+    sample_ids: pa.Array
+    groups: pa.Array
+    labels: np.ndarray
+    posteriors: np.ndarray
+    weights: np.ndarray | None
+
+
+def _tests_by_run(table: pa.Table) -> dict[str, _Tested]:
     """Cut the predictions, sorted by run and sample, into one block of columns a run."""
-    ids = table["run_id"].to_numpy(zero_copy_only=False).astype(str)
-    posteriors = table["posterior"].combine_chunks()
-    columns = {name: table[name].to_numpy(zero_copy_only=False) for name in ("sample_id", "label", "group")}
-    columns["posterior"] = posteriors.flatten().to_numpy().reshape(len(table), -1)
-    starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]])
-    weights = table["weights"].combine_chunks()
+    runs = pc.run_end_encode(table["run_id"].combine_chunks())
+    ends = runs.run_ends.to_numpy()
+    sample_ids, groups, posteriors, weights = (
+        table[name].combine_chunks() for name in ("sample_id", "group", "posterior", "weights")
+    )
+    labels, flat = table["label"].to_numpy(), posteriors.flatten().to_numpy().reshape(len(table), -1)
     return {
-        ids[start]: {name: column[start:end] for name, column in columns.items()}
-        | _weights(weights.slice(start, end - start))
-        for start, end in zip(starts, np.r_[starts[1:], len(ids)], strict=True)
+        run_id: _Tested(
+            sample_ids=sample_ids[start:end],
+            groups=groups[start:end],
+            labels=labels[start:end],
+            posteriors=flat[start:end],
+            weights=_weights(weights[start:end]),
+        )
+        for run_id, start, end in zip(runs.values.to_pylist(), np.r_[0, ends[:-1]], ends, strict=True)
     }
 
 
-def _weights(lists: pa.Array) -> dict[str, np.ndarray]:
-    """Return the weights (n, modalities) of one run under their name; nothing of a run without."""
-    if lists.null_count:
-        return {}
-    return {"weights": lists.flatten().to_numpy().reshape(len(lists), -1)}
+def _weights(lists: pa.Array) -> np.ndarray | None:
+    """Return the weights (n, modalities) of one run; None of a run without."""
+    return None if lists.null_count else lists.flatten().to_numpy().reshape(len(lists), -1)
 
 
-def _check_same_samples(
-    expected: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray], where: str, first: str
-) -> None:
-    if np.array_equal(expected["sample_id"], got["sample_id"]) and np.array_equal(expected["label"], got["label"]):
+def _check_same_samples(expected: _Tested, got: _Tested, where: str, first: str) -> None:
+    if expected.sample_ids.equals(got.sample_ids) and np.array_equal(expected.labels, got.labels):
         return
-    one, other = (Counter(zip(part["sample_id"], part["label"], strict=True)) for part in (expected, got))
+    one, other = (Counter(zip(part.sample_ids.to_pylist(), part.labels, strict=True)) for part in (expected, got))
     odd = sorted({str(sample_id) for sample_id, _ in (one - other) + (other - one)})
     raise EvidenceError(
         f"{where} was not scored on the samples of {first}: {', '.join(odd[:5])} differ, by id or label; run it again"
     )
 
 
-def _check_finite(test: Mapping[str, np.ndarray], where: str) -> None:
+def _check_finite(test: _Tested, where: str) -> None:
     """Refuse posteriors that are not numbers: the largest of them would still name a class."""
-    if odd := test["sample_id"][~np.isfinite(test["posterior"]).all(axis=1)].tolist():
+    if not np.isfinite(test.posteriors).all():
+        odd = test.sample_ids.filter(pa.array(~np.isfinite(test.posteriors).all(axis=1))).to_pylist()
         raise EvidenceError(f"{where} has posteriors of NaN or infinity for {', '.join(odd[:5])}; run it again")
 
 
-def _held_out(store: StudyStore, n_classes: int, tests: Mapping[int, Mapping[str, np.ndarray]]) -> tuple[HeldOut, ...]:
-    labels = store.samples().select(["sample_id", "label"])
-    number = {name: i for i, name in enumerate(store.facts()["classes"])}
-    label_of = {row["sample_id"]: number.get(row["label"]) for row in labels.to_pylist()}
-    splits = store.splits()
-    train = splits.filter(pc.equal(splits["part"], "train")).to_pydict()
-    counts = {repeat: np.zeros(n_classes, dtype=np.int64) for repeat in tests}
-    for repeat, sample_id in zip(train["repeat"], train["sample_id"], strict=True):
-        if repeat in counts and label_of[sample_id] is not None:
-            counts[repeat][label_of[sample_id]] += 1
-    if empty := [repeat for repeat, count in counts.items() if not count.any()]:
+def _trained_on(store: StudyStore, n_classes: int, repeats: Sequence[int]) -> dict[int, np.ndarray]:
+    """Return the class counts (K,) int64 of the training part of every repeat, samples without a label left out."""
+    samples, splits = store.samples(), store.splits()
+    train = splits.filter(pc.equal(splits["part"], "train"))
+    labels = pc.index_in(samples["label"], pa.array(store.facts()["classes"], pa.string()))
+    places = pc.index_in(train["sample_id"], samples["sample_id"])
+    if places.null_count:
+        odd = train["sample_id"].filter(pc.is_null(places))[0].as_py()
+        raise EvidenceError(f"study {store.id} trains on {odd}, which is none of its samples: its splits are broken")
+    of_train = pc.take(labels, places).to_numpy()  # NaN without a label
+    repeat = train["repeat"].to_numpy()
+    counts = {
+        own: np.bincount(of_train[(repeat == own) & ~np.isnan(of_train)].astype(np.int64), minlength=n_classes)
+        for own in repeats
+    }
+    if empty := [own for own, count in counts.items() if not count.any()]:
         raise EvidenceError(f"repeats {empty} of study {store.id} train on no labelled sample: its splits are broken")
+    return counts
+
+
+def _held_out(store: StudyStore, n_classes: int, tests: Mapping[int, _Tested]) -> tuple[HeldOut, ...]:
+    counts = _trained_on(store, n_classes, list(tests))
     return tuple(
         HeldOut(
             repeat=repeat,
-            sample_ids=test["sample_id"].astype(str),
-            labels=test["label"].astype(np.int64),
-            groups=test["group"].astype(str),
+            sample_ids=test.sample_ids.to_numpy(zero_copy_only=False).astype(str),
+            labels=test.labels.astype(np.int64),
+            groups=test.groups.to_numpy(zero_copy_only=False).astype(str),
             trained_on=counts[repeat],
         )
         for repeat, test in sorted(tests.items())

@@ -9,6 +9,7 @@ from reports.selection import LESS, gains
 from reports.words import NAMES, labels_of, listed, points, rival_of, span, verdict_of
 
 HEADINGS = {LESS: "one modality less"}
+FEW, CLOSER = 14, 0.235  # lines of a short plot; inches a line of a longer one
 LOOK = {ABOVE: (BLUE, "o"), BELOW: (ORANGE, "s")}  # what cannot be told is grey and hollow
 
 
@@ -20,17 +21,21 @@ def gains_figure(results: Results) -> Figure | None:
     metric = NAMES[results.method.primary_metric]
     title = f"{labels_of(results)[results.reference]} minus each other model, {metric}, in points"
     lines: list[str | Comparison] = [line for name, own in groups.items() for line in (name, *own)]
-    with Drawing("gains", width=5.4, height=0.75 + ROW * len(lines)) as drawing:
+    with Drawing("gains", width=4.5, height=0.75 + (ROW if len(lines) <= FEW else CLOSER) * len(lines)) as drawing:
         ax = drawing.axes
         ax.axvline(0, color=MUTED, linewidth=1)
-        ticks = {y: line for y, line in enumerate(reversed(lines))}
+        ticks = dict(enumerate(reversed(lines)))
         for y, line in ticks.items():
             if isinstance(line, str):
                 heading = HEADINGS.get(line, line)
                 ax.text(-0.02, y, heading, transform=ax.get_yaxis_transform(), ha="right", va="center", color=MUTED)
             else:
                 _gain(drawing, line, y)
-        rows = {y: f"− {rival_of(results, line)}" for y, line in ticks.items() if not isinstance(line, str)}
+        rows = {
+            y: f"− {rival_of(results, line)}".removeprefix("− itself ")
+            for y, line in ticks.items()
+            if not isinstance(line, str)
+        }
         ax.set_yticks(list(rows), list(rows.values()))
         ax.set_ylim(-0.6, len(lines) - 0.4)
         ax.set_xlabel(f"gain in {metric}, percentage points")
@@ -47,13 +52,17 @@ def _gain(drawing: Drawing, c: Comparison, y: float) -> None:
         whisker(drawing, c.primary.difference, low, high, y, colour, marker=marker, hollow=c.verdict not in LOOK)
         said = f"{points(c.primary.difference)}  ({span(low, high, signed=True)})"
     weight = "bold" if c.verdict in LOOK else "normal"
-    ax.text(1.02, y, said, transform=ax.get_yaxis_transform(), va="center", fontsize=8, color=INK, fontweight=weight)
+    ax.text(1.01, y, said, transform=ax.get_yaxis_transform(), va="center", fontsize=8, color=INK, fontweight=weight)
 
 
 def _told(results: Results, compared: Iterable[Comparison]) -> str:
     parts = [
         f"minus {rival_of(results, c)}: "
-        + (f"{points(c.primary.difference)} ({span(c.primary.low, c.primary.high, signed=True)}), " if c.primary else "")
+        + (
+            f"{points(c.primary.difference)} ({span(c.primary.low, c.primary.high, signed=True)}), "
+            if c.primary
+            else ""
+        )
         + verdict_of(c)
         for c in compared
     ]

@@ -24,7 +24,7 @@ POWER = 0.8
 GAINS = (0.01, 0.02, 0.04)  # true gains the power is told for
 MOST = 1_000_000  # of repeats or groups; who needs more gets no number
 _CERTAIN = 60.0  # a noncentrality beyond which the power is 1
-_ONE_SIDED = 8.0  # and one beyond which a gain is never significant as a loss (its series then fails)
+_ONE_SIDED = 6.0  # and one beyond which a gain is never significant as a loss (its series then fails)
 
 
 @dataclass(frozen=True, kw_only=True)

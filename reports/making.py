@@ -77,7 +77,7 @@ class Encoder:
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A model: its size, and what training took a run. Models of one head are trained as one stack: a run has its share.
+    """A model: its size, and what training took a run, which has its share of the stack it was trained in.
 
     `epochs` is the median of the epochs trained, None of a head that trains nothing.
     """
@@ -166,7 +166,9 @@ def read_making(case: Case) -> Making:
         settings=tuple(_settings(evidence.facts, specs)),
         strategies=tuple(_strategies(case)),
         notation=tuple(_notation(corpus, encoders, width, case)),
-        predictions=sum(len(own) for name in evidence.posteriors if name != CHANCE for own in evidence.posteriors[name]),
+        predictions=sum(
+            len(own) for name in evidence.posteriors if name != CHANCE for own in evidence.posteriors[name]
+        ),
         width=width,
     )
 
@@ -179,9 +181,13 @@ def _corpus(case: Case) -> Corpus:
     for row in splits:
         if row["repeat"] in tested:
             counts.setdefault(row["part"], []).append(row["sample_id_count"])
+    sizes = {part: statistics.fmean(counts.get(part, [0])) for part in ("train", "val", "test")}
     excluded = case.store.samples()["excluded"]
     return Corpus(
-        **{name: str(facts["corpus"][name]) for name in ("name", "pairing", "source", "licence")},
+        name=facts["corpus"]["name"],
+        pairing=facts["corpus"]["pairing"],
+        source=facts["corpus"]["source"],
+        licence=facts["corpus"]["licence"],
         scheme=facts["scheme"],
         classes=case.evidence.classes,
         modalities=tuple(facts["modalities"]),
@@ -189,7 +195,9 @@ def _corpus(case: Case) -> Corpus:
         used=excluded.null_count,
         groups=tuple(facts["groups"]),
         repeats=len(parts),
-        **{part: statistics.fmean(counts.get(part, [0])) for part in ("train", "val", "test")},
+        train=sizes["train"],
+        val=sizes["val"],
+        test=sizes["test"],
     )
 
 
@@ -293,7 +301,10 @@ def _strategies(case: Case) -> Iterable[Strategy]:
         own = [model for model in models if model.head == head]
         whole = [model.name for model in own if set(model.modalities) == full]
         yield Strategy(
-            head=head, fuses=FUSES.get(head, "a head of this study"), subsets=len(own), model=whole[0] if whole else None
+            head=head,
+            fuses=FUSES.get(head, "a head of this study"),
+            subsets=len(own),
+            model=whole[0] if whole else None,
         )
 
 

@@ -39,7 +39,8 @@ class Measures:
 def measure(evidence: Evidence, *, alpha: float, draws: int, seed: int) -> Measures:
     """Measure every model; the protocol decides on the primary test and on what is resampled.
 
-    Repeated splits: the corrected resampled t. Folds: its k-fold form. Leave-one-group-out and fixed split: groups are resampled.
+    Repeated splits: the corrected resampled t. Folds: its k-fold form. Leave-one-group-out, fixed split: groups are
+    resampled.
     """
     parts, classes = evidence.held_out, evidence.classes
     ratio = sum(len(part.labels) for part in parts) / sum(int(part.trained_on.sum()) for part in parts)

@@ -1,10 +1,12 @@
 """A methods paragraph, ready for a paper."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reports.chapters._planted import planted_in
 from reports.chapters.training import Training
+from reports.chapters.workflow import Workflow
+from reports.making import Optimised
 from reports.results import Results
 from reports.searches import in_words, opened
 from reports.words import NAMES, banner_lines, labels_of, listed, sentence, shape_of
@@ -14,7 +16,7 @@ def methods_text(results: Results) -> str:
     """Return `methods.md`: data, features, protocol, tests, corrections and exclusions, as they were."""
     facts, method, names = results.facts, results.method, labels_of(results)
     corpus, features = facts["corpus"], facts.get("features", {})
-    trained = results.value(Training)
+    trained, making = results.value(Training), results.value(Workflow)
     used = sum(count.used for count in results.classes)
     groups = f" no {listed(facts['groups'])} is in two parts;" if facts.get("groups") else ""
     lines = [
@@ -27,6 +29,7 @@ def methods_text(results: Results) -> str:
         "",
         "**Features.** " + " ".join(_feature(name, feature) for name, feature in sorted(features.items())),
         "",
+        *([f"**Training.** {_training(making.optimisers)}", ""] if making and making.optimisers else []),
         f"**Protocol.** {shape_of(results)};{groups} seed {facts['seed']}. "
         f"All models share splits and are scored on the same samples: {listed(names.values())}.",
         "",
@@ -42,13 +45,49 @@ def methods_text(results: Results) -> str:
             if method.draws is None
             else f"{method.draws} draws, {method.groups} groups"
         )
-        + "; Holm within each family of comparisons. The naive paired t and the one-way ANOVA of the reference paper "
-        "are given beside them and flagged, since they take overlapping repeats as independent.",
+        + f"; Holm within each family of comparisons ({_families(results)}). The naive paired t and the one-way ANOVA "
+        "of the reference paper are given beside them and flagged, since they take overlapping repeats as independent.",
+        "",
+        f"**Versions.** {_versions(results)}.",
         "",
         *(f"- {line}" for line in banner_lines(results.banners)),
         f"- Study {results.study}, report {results.id}, snapshot {facts['snapshot']}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _training(optimisers: Iterable[Optimised]) -> str:
+    """Say with what heads and encoders were trained, and what stopped them."""
+    told = "; ".join(_optimised(row) for row in optimisers)
+    return (
+        f"{sentence(told)}. Heads stop by the loss on the validation part, encoders by that on groups held back from "
+        "their own training samples; neither sees a test sample."
+    )
+
+
+def _optimised(row: Optimised) -> str:
+    settings = {name: value for name, value in vars(row).items() if name not in ("what", "optimiser")}
+    told = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in settings.items() if value is not None)
+    return f"{row.what}: {row.optimiser or 'no optimiser named'}, {told}"
+
+
+def _families(results: Results) -> str:
+    return ", ".join(f"{family.name}: {len(family.pairs)}" for family in results.families)
+
+
+def _versions(results: Results) -> str:
+    """Name what rows were computed with and on, and the versions of heads, as the sealed parts and runs say."""
+    features, making = results.facts.get("features", {}), results.value(Workflow)
+    used = sorted({version for feature in features.values() for version in feature.get("versions") or ()})
+    devices = sorted({device for feature in features.values() for device in feature.get("computed_on") or {}})
+    own = [f"{it.extractor} {it.version}" for it in making.encoders if it.version] if making else []
+    parts = [
+        f"features by {', '.join(used) or 'versions that were not stored'}",
+        f"computed on {', '.join(devices) or 'what was not stored'}",
+        *([f"extractor versions {', '.join(own)}"] if own else []),
+        f"results.json schema {results.schema_version}",
+    ]
+    return sentence("; ".join(parts))
 
 
 def _planted(facts: Mapping[str, Any]) -> str:

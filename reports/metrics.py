@@ -65,19 +65,19 @@ def counted_scores(matrix: np.ndarray) -> dict[str, np.ndarray]:
 def counted_score(name: str, counts: Margins) -> np.ndarray:
     """Return one of the scores named in COUNTED, (...) float64."""
     if name == "accuracy":
-        return _ratio(counts.hits.sum(axis=-1), counts.support.sum(axis=-1), np.nan)
+        return ratio(counts.hits.sum(axis=-1), counts.support.sum(axis=-1), np.nan)
     averaging, of = ("macro", "recall") if name == "balanced_accuracy" else name.split("_")
     weights = (counts.support if averaging == "weighted" else counts.support > 0).astype(np.float64)
     values = np.nan_to_num(_by_class(of, counts))
-    return _ratio((values * weights).sum(axis=-1), weights.sum(axis=-1), np.nan)
+    return ratio((values * weights).sum(axis=-1), weights.sum(axis=-1), np.nan)
 
 
 def _by_class(name: str, counts: Margins) -> np.ndarray:
     if name == "precision":
-        return _ratio(counts.hits, counts.predicted, 0.0)
+        return ratio(counts.hits, counts.predicted, 0.0)
     if name == "recall":
-        return _ratio(counts.hits, counts.support, np.nan)
-    return _ratio(2 * counts.hits, counts.support + counts.predicted, 0.0)
+        return ratio(counts.hits, counts.support, np.nan)
+    return ratio(2 * counts.hits, counts.support + counts.predicted, 0.0)
 
 
 def chance_corrected(matrix: np.ndarray) -> dict[str, np.ndarray]:
@@ -91,14 +91,14 @@ def chance_corrected(matrix: np.ndarray) -> dict[str, np.ndarray]:
     chance = (counts.support * counts.predicted).sum(axis=-1)
     above = n * counts.hits.sum(axis=-1) - chance
     actual, predicted = (n * n - (margin**2).sum(axis=-1) for margin in (counts.support, counts.predicted))
-    return {"kappa": _ratio(above, n * n - chance, np.nan), "mcc": _ratio(above, np.sqrt(actual * predicted), 0.0)}
+    return {"kappa": ratio(above, n * n - chance, np.nan), "mcc": ratio(above, np.sqrt(actual * predicted), 0.0)}
 
 
 def f1_of_macro_means(matrix: np.ndarray) -> np.ndarray:
     """Return the harmonic mean of macro precision and macro recall, (...): not macro F1, though printed as such."""
     counts = margins(matrix)
     precision, recall = (counted_score(f"macro_{name}", counts) for name in ("precision", "recall"))
-    return _ratio(2 * precision * recall, precision + recall, 0.0)
+    return ratio(2 * precision * recall, precision + recall, 0.0)
 
 
 def weighted_modality_recall(weights: np.ndarray, hits: np.ndarray, misses: np.ndarray) -> np.ndarray:
@@ -107,7 +107,7 @@ def weighted_modality_recall(weights: np.ndarray, hits: np.ndarray, misses: np.n
     It reads single modalities and never a fused prediction: it lies between the least and the largest of their
     recalls, whatever a fusion does. NaN where a class is absent.
     """
-    recalls = _ratio(hits, np.asarray(hits) + misses, np.nan)
+    recalls = ratio(hits, np.asarray(hits) + misses, np.nan)
     total: np.ndarray = (weights * recalls).sum(axis=-1) / np.sum(weights, axis=-1)
     return total
 
@@ -136,7 +136,7 @@ def calibration_error(bins: np.ndarray) -> np.ndarray:
 
     The gap between accuracy and mean confidence of each bin, weighted by its samples. Source: Guo et al. 2017, ICML.
     """
-    return _ratio(np.abs(bins[..., 0] - bins[..., 1]).sum(axis=-1), bins[..., 2].sum(axis=-1), np.nan)
+    return ratio(np.abs(bins[..., 0] - bins[..., 1]).sum(axis=-1), bins[..., 2].sum(axis=-1), np.nan)
 
 
 def ranked_scores(labels: np.ndarray, posteriors: np.ndarray) -> dict[str, float | None]:
@@ -164,7 +164,8 @@ def _auc(truth: np.ndarray, values: np.ndarray) -> np.ndarray:
     return auc
 
 
-def _ratio(top: np.ndarray, bottom: np.ndarray, otherwise: float) -> np.ndarray:
+def ratio(top: np.ndarray, bottom: np.ndarray, otherwise: float = np.nan) -> np.ndarray:
+    """Return top / bottom, `otherwise` where there is nothing to divide by."""
     out = np.full(np.broadcast_shapes(np.shape(top), np.shape(bottom)), otherwise)
     np.divide(top, bottom, out=out, where=np.asarray(bottom) > 0)
     return out

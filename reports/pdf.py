@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from matplotlib.backends.backend_mixed import MixedModeRenderer
-from matplotlib.backends.backend_pdf import PdfFile, RendererPdf
+from matplotlib.backends import backend_mixed, backend_pdf
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure as Canvas
 
 Colours = Mapping[tuple[float, ...], tuple[float, ...]]
+_MIXED: Any = backend_mixed.MixedModeRenderer  # matplotlib declares no types for these
+_FILE: Any = backend_pdf.PdfFile
+_VECTOR: Any = backend_pdf.RendererPdf
 _WANTED: ContextVar[dict[str, bytes] | None] = ContextVar("wanted", default=None)
 _UNDATED = {"CreationDate": None, "Creator": None, "Producer": None}
 
@@ -42,12 +44,12 @@ def _printed(canvas: Canvas, colours: Colours) -> bytes:
     canvas.set_layout_engine("none")
     dpi, (width, height) = canvas.dpi, canvas.get_size_inches()
     out = io.BytesIO()
-    file = PdfFile(out, metadata=_UNDATED)
+    file = _FILE(out, metadata=_UNDATED)
     try:
         canvas.dpi = 72  # points
         file.newPage(width, height)
         vector = _InLight(file, dpi, height, width, colours)
-        renderer = MixedModeRenderer(canvas, width, height, dpi, vector)
+        renderer = _MIXED(canvas, width, height, dpi, vector)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph")  # a script the font lacks is drawn as boxes
             canvas.draw(renderer)
@@ -59,10 +61,10 @@ def _printed(canvas: Canvas, colours: Colours) -> bytes:
     return out.getvalue()
 
 
-class _InLight(RendererPdf):
+class _InLight(_VECTOR):  # type: ignore[misc]
     """Draws every colour that stands for one of the palette as the light page shows it."""
 
-    def __init__(self, file: PdfFile, dpi: float, height: float, width: float, colours: Colours) -> None:
+    def __init__(self, file: Any, dpi: float, height: float, width: float, colours: Colours) -> None:
         super().__init__(file, dpi, height, width)
         self._colours = colours
 

@@ -7,10 +7,10 @@ import numpy as np
 
 from reports.case import Case
 from reports.evidence import Evidence
-from reports.metrics import BINS, CLIP, brier_scores, calibration_error, confidence_bins, log_losses
+from reports.metrics import BINS, CLIP, brier_scores, calibration_error, confidence_bins, log_losses, ratio
 from reports.statistics._statistic import Measured
 from reports.sweeps import Sweep, areas, curves, sweep
-from reports.tallies import SHARE, Rate, Tallies, rate_of, ratio
+from reports.tallies import SHARE, Rate, Tallies, rate_of
 
 GRID = tuple(i / 50 for i in range(51))
 DIGITS = 5  # of curves, so that results.json stays small
@@ -108,19 +108,18 @@ def _bin(hits: float, confidence: float, count: float) -> Bin:
     return Bin(count=int(count), confidence=confidence / count, accuracy=hits / count)
 
 
-def sweeps_of(evidence: Evidence, model: str) -> list[Sweep]:
-    """Return the sweep of every repeat; where test parts are single groups, one of all of them together."""
+def sweeps_of(evidence: Evidence, model: str) -> list[tuple[Sweep, ...]]:
+    """Return the sweeps of every repeat by class; where test parts are single groups, one of all of them together."""
     labels, posteriors = [part.labels for part in evidence.held_out], evidence.posteriors[model]
     if evidence.protocol == POOLED:
         return [sweep(np.concatenate(labels), np.concatenate(posteriors))]
     return [sweep(own, p) for own, p in zip(labels, posteriors, strict=True)]
 
 
-def rank_classes(case: Case, model: str, sweeps: Sequence[Sweep]) -> list[Ranking]:
+def rank_classes(case: Case, model: str, sweeps: Sequence[Sequence[Sweep]]) -> list[Ranking]:
     """Return AUC and average precision of a model by class, as means over its sweeps."""
     found = np.array([areas(own) for own in sweeps])  # (parts, 2, K)
-    positives = np.sum([own.positives for own in sweeps], axis=0)
-    shares = positives / sum(len(own.truth) for own in sweeps)
+    shares = np.mean([_shares(own) for own in sweeps], axis=0)
     rates = [[rate_of(case.measures, Measured(repeats=own), SHARE) for own in both] for both in found.swapaxes(0, 2)]
     return [
         Ranking(model=model, label=label, auc=auc, average_precision=precision, share=float(share))
@@ -128,7 +127,11 @@ def rank_classes(case: Case, model: str, sweeps: Sequence[Sweep]) -> list[Rankin
     ]
 
 
-def average_curves(evidence: Evidence, model: str, sweeps: Sequence[Sweep]) -> list[Curve]:
+def _shares(sweeps: Sequence[Sweep]) -> list[float]:
+    return [own.hits[-1] / (own.hits[-1] + own.alarms[-1]) for own in sweeps]
+
+
+def average_curves(evidence: Evidence, model: str, sweeps: Sequence[Sequence[Sweep]]) -> list[Curve]:
     """Return the curves of a model averaged at each point of GRID (vertically: Fawcett 2006)."""
     both = np.array([curves(own, np.array(GRID)) for own in sweeps])  # (parts, 2, K, G)
     found = []

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from reports.chapters._chapter import Rows, chapters
@@ -72,7 +72,8 @@ def write_report(
 
 def render_files(results: Results, *, pdf: bool = False) -> dict[str, bytes]:
     """Return every file of a report by its path, the page last; figures as PDF too if asked for."""
-    with collect_pdfs() if pdf else nullcontext({}) as pdfs:
+    wanted: AbstractContextManager[dict[str, bytes]] = collect_pdfs() if pdf else nullcontext({})
+    with wanted as pdfs:
         figures = draw_figures(results)
     tables = _tables(results)
     texts = {

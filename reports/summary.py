@@ -1,6 +1,6 @@
 """The answer in three sentences: what is reached, what fusing gains, and what cannot be told."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from reports.chapters._planted import RECOVERED
 from reports.chapters.emotions import ByEmotion, Emotions
@@ -8,8 +8,9 @@ from reports.comparisons import ABOVE, BELOW, BY_LABEL, UNTOLD, VARIANTS, Compar
 from reports.evidence import CHANCE
 from reports.results import Results
 from reports.selection import SINGLE, gains
-from reports.words import NAMES, labels_of, listed, percent, points, rival_of, sentence, span
+from reports.words import NAMES, isolated, labels_of, listed, percent, points, rival_of, sentence, span
 
+Groups = Mapping[str, Sequence[Comparison]]
 NAMED = 3  # as many models are named, more are counted
 PHRASES = {ABOVE: "is above", BELOW: "is below", UNTOLD: "cannot be told from"}
 
@@ -39,27 +40,33 @@ def _gained(results: Results) -> str:
         found = [c.primary.difference for c in groups.get(SINGLE, compared) if c.primary]
         seen = f", so the {_between(found)} seen over single modalities may come of the pairing alone" if found else ""
         return f"Whether fusing helps cannot be told: {BY_LABEL}{seen}."
-    phrases = [text for name, own in groups.items() for text in _against(results, name, own)]
-    return f"{sentence(labels_of(results)[results.reference])} {'; it '.join(phrases)}."
+    phrases = [text for verdict in PHRASES for text in _came_out(results, groups, verdict)]
+    return f"{sentence(labels_of(results)[results.reference])} {'; it '.join([*phrases, *_refused(results, groups)])}."
 
 
-def _against(results: Results, kind: str, own: Sequence[Comparison]) -> list[str]:
-    """Return what came out against one kind of models, one phrase a verdict."""
-    refused = [c for c in own if not c.primary]
-    if len(refused) == len(own):
-        why = {c.reason for c in own}
-        reason = f": {why.pop()}" if len(why) == 1 else ""
-        return [f"cannot be compared with {_counted(results, kind, own, own)}{reason}"]
-    phrases = []
-    for verdict, phrase in PHRASES.items():
+def _came_out(results: Results, groups: Groups, verdict: str) -> list[str]:
+    """Return one phrase on all that a verdict was reached for; nothing if there is none."""
+    parts = []
+    for kind, own in groups.items():
         chosen = [c for c in own if c.verdict == verdict and c.primary]
         if chosen:
-            phrases.append(f"{phrase} {_counted(results, kind, chosen, own)} ({_sizes(chosen)})")
-    return phrases
+            parts.append(f"{_counted(results, kind, chosen, own)} ({_sizes(chosen)})")
+    return [f"{PHRASES[verdict]} {listed(parts)}"] if parts else []
+
+
+def _refused(results: Results, groups: Groups) -> list[str]:
+    """Return one phrase on what no test could compare, with the reason where there is one for all."""
+    refused = [c for own in groups.values() for c in own if not c.primary]
+    if not refused:
+        return []
+    reasons = {c.reason for c in refused}
+    why = f": {reasons.pop()}" if len(reasons) == 1 else ""
+    named = f"{len(refused)} models" if len(refused) > NAMED else listed(rival_of(results, c) for c in refused)
+    return [f"cannot be compared with {named}{why}"]
 
 
 def _counted(results: Results, kind: str, chosen: Sequence[Comparison], own: Sequence[Comparison]) -> str:
-    if len(chosen) == len(own) > 1 and chosen[0].primary:
+    if len(chosen) == len(own) > 1:
         return f"{'both' if len(own) == 2 else f'all {len(own)}'} {kind}"
     if len(chosen) > NAMED:
         return f"{len(chosen)} of {len(own)} {kind}"
@@ -73,7 +80,9 @@ def _sizes(chosen: Sequence[Comparison]) -> str:
     sizes = _between([t.difference for t in tested])
     if not lows or not highs:
         return sizes
-    return f"{sizes}, {'interval' if len(tested) == 1 else 'intervals within'} {span(min(lows), max(highs), signed=True)}"
+    return (
+        f"{sizes}, {'interval' if len(tested) == 1 else 'intervals within'} {span(min(lows), max(highs), signed=True)}"
+    )
 
 
 def _between(found: Sequence[float]) -> str:
@@ -114,8 +123,8 @@ def _emotions(found: ByEmotion) -> list[str]:
     best: dict[str, list[str]] = {}
     for winner in found.winners:
         if winner.told:
-            best.setdefault(winner.modality, []).append(winner.label)
-    untold = [winner.label for winner in found.winners if not winner.told]
+            best.setdefault(winner.modality, []).append(isolated(winner.label))
+    untold = [isolated(winner.label) for winner in found.winners if not winner.told]
     if not best:
         return ["which modality alone reads which emotion best cannot be told"]
     told = "alone, " + listed(f"{modality} reads {listed(labels)} best" for modality, labels in best.items())

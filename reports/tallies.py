@@ -104,10 +104,3 @@ def rate_of(measures: Measures, measured: Measured, bounds: tuple[float, float])
     if found.low is None or found.high is None:
         return Rate(estimate=estimate, reason=found.note)
     return Rate(estimate=estimate, low=max(bounds[0], found.low), high=min(bounds[1], found.high), reason=found.note)
-
-
-def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-    """Return top / bottom, NaN where there is nothing to divide by."""
-    out = np.full(np.broadcast_shapes(top.shape, bottom.shape), np.nan)
-    np.divide(top, bottom, out=out, where=bottom != 0)
-    return out

@@ -8,7 +8,8 @@ import numpy as np
 
 from reports.case import Case
 from reports.evidence import CHANCE, Evidence, Model
-from reports.tallies import SHARE, SIGNED, Rate, Tallies, ratio
+from reports.metrics import ratio
+from reports.tallies import SHARE, SIGNED, Rate, Tallies
 
 ALL, ORACLE = "all", "at least one modality right"
 _ALIKE = 1e-6  # a head that sees nothing predicts the prior of its training part, through a softmax in float32
@@ -128,7 +129,8 @@ class Votes:
 
     def _overlap(self, a: str, b: str, seen: np.ndarray) -> Overlap:
         outcome = np.where(seen, 2 * self._right[a] + self._right[b], 4)  # wrong both, right b, right a, right both
-        double_fault, disagreement, q = self._tallies.rates(outcome, 5, [None], error_overlap, SIGNED)
+        double_fault, disagreement = self._tallies.rates(outcome, 5, [None], lambda n: error_overlap(n)[..., :2], SHARE)
+        [q] = self._tallies.rates(outcome, 5, [None], lambda n: error_overlap(n)[..., 2:], SIGNED)
         return Overlap(a=a, b=b, n=int(seen.sum()), double_fault=double_fault, disagreement=disagreement, q=q)
 
 

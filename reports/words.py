@@ -1,5 +1,6 @@
 """Results in words and in printed figures; nothing is computed here."""
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from reports.banners import Banner
@@ -86,6 +87,12 @@ def listed(names: Iterable[str]) -> str:
     """Return `a, b and c`."""
     *head, last = names
     return f"{', '.join(head)} and {last}" if head else last
+
+
+def isolated(text: str) -> str:
+    """Return a name from the data so that, inside a sentence, one written from right to left moves nothing else."""
+    backwards = any(unicodedata.bidirectional(character) in ("R", "AL", "RLO", "RLE", "RLI") for character in text)
+    return f"\u2068{text}\u2069" if backwards else text
 
 
 def sentence(text: str) -> str:

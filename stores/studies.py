@@ -239,12 +239,11 @@ class StudyStore:
         `weights` is null unless the head weighs by sample. Sorted by run and sample. Raises NotFound naming a run
         without predictions.
         """
-        table = self._parts("predictions")
         wanted = pa.array(sorted(run_ids), pa.string())
+        table = self._parts("predictions", pc.field("run_id").isin(wanted) & (pc.field("part") == part))
         if table is not None:
-            chosen = pc.and_(pc.is_in(table["run_id"], wanted), pc.equal(table["part"], part))
-            table = _first_of_each(table.filter(chosen), "run_id", "sample_id")
-        found = set() if table is None else set(table["run_id"].to_pylist())
+            table = _first_of_each(table, "run_id", "sample_id")
+        found = set() if table is None else set(table["run_id"].unique().to_pylist())
         if missing := sorted(set(run_ids) - found):
             raise NotFound(f"study {self.id} has no {part} predictions of run {missing[0]}: run `affuse study` first")
         assert table is not None
@@ -258,10 +257,12 @@ class StudyStore:
         table = self._parts("weights")
         return None if table is None else _first_of_each(table, "run_id", "modality", "label")
 
-    def _parts(self, kind: str) -> pa.Table | None:
+    def _parts(self, kind: str, chosen: pc.Expression | None = None) -> pa.Table | None:
+        """Return all sealed rows of a kind, or those chosen; None if there is no part."""
         sealed = self.root.names(self.folder, "runs")
         names = [name for name in self.root.names(self.folder, kind) if name in sealed]
-        tables = [_with_later(self.root.read_table(self.folder, kind, name), _SINCE[kind]) for name in names]
+        read = (_with_later(self.root.read_table(self.folder, kind, name), _SINCE[kind]) for name in names)
+        tables = [table if chosen is None else table.filter(chosen) for table in read]
         return pa.concat_tables(tables, promote_options="default") if tables else None
 
 

@@ -68,6 +68,6 @@ def _label(drawing: Drawing, points: list[tuple[float, float, str]]) -> None:
         lines[i] = min(lines[i], lines[i + 1] - gap)
     for (x, y, label), line in zip(rows, lines, strict=True):
         drawing.axes.annotate(
-            label, (x, y), xytext=(1.03, line), textcoords=drawing.axes.get_yaxis_transform(), va="center", fontsize=8.5,
-            arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.5, "shrinkB": 4},
+            label, (x, y), xytext=(1.03, line), textcoords=drawing.axes.get_yaxis_transform(), va="center",
+            fontsize=8.5, arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.5, "shrinkB": 4},
         )  # fmt: skip

@@ -24,6 +24,7 @@ from reports.statistics.holm import Holm
 
 DECIDING = ("gated", "class_weighted", "confidence")  # heads whose weights speak for H3: the first that was run
 NO_WEIGHTS = "no head with weights by emotion was run: add [heads.gated] in the study file and run it again"
+NO_SPREAD = "its weights are not of samples, so that there are no groups of them to draw"
 
 Table = Sequence[Sequence[Measured]]  # of each modality, of each emotion
 
@@ -173,7 +174,7 @@ def _of_weights(case: Case, modalities: Sequence[str], labels: Sequence[str], pr
     found: list[Found] = []
     for head in (head for head in DECIDING if head in models):
         table = _weights(case, models[head], modalities, labels)
-        tested = _tested(case, table, contrast_of(predicted)) if table else (None, "no groups to resample")
+        tested = _tested(case, table, contrast_of(predicted)) if table else (None, _why_not(case))
         found.append((f"weight by emotion in {head}", not found, *tested))
     return found
 
@@ -196,11 +197,14 @@ def _weights(case: Case, model: Model, modalities: Sequence[str], labels: Sequen
         means = by_repeat(evidence, model.name).means()
         return [[Measured(repeats=means[:, m, k]) for k in own] for m, own in places]
     learned = {} if clustered else weights_by_repeat(evidence, case.store)
-    return [
-        [Measured(repeats=np.array(list(learned[model.name, m, label].values()))) for label in labels]
-        for m in modalities
-        if learned
-    ]
+    cells = [[learned.get((model.name, m, label), {}) for label in labels] for m in modalities]
+    return [[Measured(repeats=np.array(list(own.values()))) for own in row] for row in cells] if any(cells[0]) else ()
+
+
+def _why_not(case: Case) -> str:
+    return (
+        NO_SPREAD if isinstance(case.measures.primary, ClusteredBootstrap) else "no weights by emotion are stored of it"
+    )
 
 
 def _judged(case: Case, found: Sequence[Found]) -> tuple[Contrast, ...]:

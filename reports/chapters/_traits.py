@@ -39,7 +39,7 @@ class Trait:
     subgroups: tuple[Subgroup, ...]
 
 
-class Tests:
+class PooledTests:
     """All tests in a row: every sample as often as it was tested, and the draws of groups all scores share."""
 
     def __init__(self, case: Case) -> None:
@@ -71,7 +71,7 @@ def bands(ages: dict[str, str]) -> dict[str, str]:
     return {name: next(band for end, band in BANDS if float(age) < end) if age else "" for name, age in ages.items()}
 
 
-def divide(name: str, values: np.ndarray, tests: Tests) -> tuple[Trait, dict[str, np.ndarray]]:
+def divide(name: str, values: np.ndarray, tests: PooledTests) -> tuple[Trait, dict[str, np.ndarray]]:
     """Return a trait and, of the subgroups of which something can be told, the tests in each, (N,) bool."""
     there, counts = np.unique(values[tests.first & (values != "")], return_counts=True)
     largest = there[np.lexsort((there, -counts))]
@@ -88,7 +88,7 @@ def divide(name: str, values: np.ndarray, tests: Tests) -> tuple[Trait, dict[str
     return trait, {own.value: values == own.value for own in subgroups if not own.reason}
 
 
-def _subgroup(trait: str, value: str, mask: np.ndarray, tests: Tests) -> Subgroup:
+def _subgroup(trait: str, value: str, mask: np.ndarray, tests: PooledTests) -> Subgroup:
     samples, groups = int((mask & tests.first).sum()), len(np.unique(tests.groups[mask]))
     lacking = sorted(set(range(tests.classes)) - set(tests.labels[mask].tolist()))
     reason = ""

@@ -67,7 +67,7 @@ def in_training(paths: Sequence[WeightPath], results: Results) -> Iterable[Figur
             ax.set(xlabel="epoch", ylabel="weight")
             ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             ax.set_title(names[model], fontsize=10, loc="left", color=INK)
-            ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(own), handlelength=1.6, borderpad=0)
+            drawing.figure.legend(loc="outside lower center", ncols=len(own), handlelength=1.8, borderpad=0)
             yield finish(drawing, "weight_paths", f"Modality weights of {names[model]} while it was trained", axis="y")
 
 

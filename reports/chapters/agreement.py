@@ -11,7 +11,7 @@ from reports.results import Results
 from reports.selection import listed, worth_a_matrix
 from reports.tallies import Rate
 from reports.votes import ALL, ORACLE, Overlap, Pattern, Stratified, Votes, single_heads
-from reports.words import labels_of
+from reports.words import labels_of, percent
 
 _COLOURS = (INK, BLUE, ORANGE, GREEN, PURPLE, MUTED)
 
@@ -110,7 +110,10 @@ def _by_pattern(found: Stratified, results: Results) -> Figure:
     there = {score.model for score in found.scores}
     vote = [m.name for m in results.models if m.head == "vote" and m.name in there and not m.variant]
     shown, bound = [name for name in worth_a_matrix(results) if name in there], _overall(found, results)
-    shown = list(dict.fromkeys([*shown[:3], *vote, *([bound.single] if bound else shown[-1:])]))
+    shown = (
+        list(dict.fromkeys([*shown[:3], *vote, *([bound.single] if bound else shown[-1:])]))
+        or sorted(there - {ORACLE})[:4]
+    )
     patterns = [p for p in found.patterns if p.votes and not p.absent and p.right is None]
     rates = {(score.model, score.pattern): score.accuracy for score in found.scores}
     title = f"Accuracy by how many of {len(found.modalities)} single modalities agree, in percent, with intervals"
@@ -128,4 +131,8 @@ def _by_pattern(found: Stratified, results: Results) -> Figure:
         ax.set_yticks([at for at, _ in ticks], [text for _, text in ticks])
         ax.set(ylim=(len(patterns) * step - 0.5, -1.0), xlabel="accuracy, %")
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-        return finish(drawing, "agreement", title)
+        told = "; ".join(
+            f"{p.name}: {', '.join(f'{names[name]} {percent(rates[name, p.name].estimate)} %' for name in shown)}"
+            for p in patterns
+        )
+        return finish(drawing, "agreement", title, told=f"Accuracy by pattern: {told}.")

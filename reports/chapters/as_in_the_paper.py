@@ -5,9 +5,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from reports.case import Case
+from reports.chapters._assumed import assumed
 from reports.chapters._chapter import Chapter, Rows
-from reports.chapters.many_models import ManyModels, checks_of, scores_of
-from reports.comparisons import STRATEGIES, UNTOLD
+from reports.chapters.many_models import ManyModels, scores_of
+from reports.comparisons import STRATEGIES, UNTOLD, judge
 from reports.errors import StatisticsError
 from reports.measures import Measures
 from reports.metrics import PAPER_METRICS
@@ -29,7 +30,10 @@ class OneWay:
 
 @dataclass(frozen=True, kw_only=True)
 class Called:
-    """Of `n` comparisons: how many the paired t calls significant, and how many the corrected test with Holm tells."""
+    """Of `n` comparisons that a paired t can test: how many it calls significant, and how many hold when corrected.
+
+    Corrected: by the protocol's own test with Holm's correction.
+    """
 
     metric: str
     n: int
@@ -90,7 +94,7 @@ class AsInThePaper(Chapter[PaperTests]):
         return {
             "compared": compared,
             "corrected": {item.metric: item.result for item in analyses.analyses} if analyses else {},
-            "checks": checks_of([*one_way, *paired]),
+            "checks": assumed([*one_way, *paired]),
         }
 
 
@@ -104,9 +108,10 @@ def _one_way(measures: Measures, metric: str, models: tuple[str, ...]) -> OneWay
 
 def _called(case: Case, metric: str) -> Called:
     compared, alpha = case.compared(STRATEGIES, metric), case.measures.design.alpha
+    p = [c.naive.p for c in compared if c.naive and c.naive.p is not None]
     return Called(
         metric=metric,
-        n=len(compared),
-        paired_t=sum(c.naive is not None and c.naive.p is not None and c.naive.p < alpha for c in compared),
-        corrected=sum(c.verdict != UNTOLD for c in compared),
+        n=len(p),
+        paired_t=sum(value < alpha for value in p),
+        corrected=sum(judge(c.primary, c.holm_p, alpha)[0] != UNTOLD for c in compared),
     )

@@ -10,12 +10,12 @@ from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
 from reports.drawing import HEAT, WARM, Cell, Figure, grid
 from reports.evidence import CHANCE, Evidence
-from reports.metrics import chance_corrected, f1_of_macro_means
+from reports.metrics import chance_corrected, f1_of_macro_means, ratio
 from reports.modality_recall import ModalityRecall, modality_recalls
 from reports.results import Results
 from reports.selection import foremost, listed, worth_a_matrix
-from reports.tallies import SIGNED, Rate, Tallies, ratio
-from reports.words import labels_of, points
+from reports.tallies import SIGNED, Rate, Tallies
+from reports.words import isolated, labels_of, points
 
 _ROW = 0.5  # inches a row of percent and count takes
 Matrix = tuple[tuple[float, ...], ...]
@@ -147,7 +147,8 @@ def _matrix(results: Results, found: Confusion, index: int) -> Figure:
         for i, (shares, counts) in enumerate(zip(found.shares, found.rows, strict=True))
     ]
     title = f"Confusion matrix of {labels_of(results)[found.model]}: percent of each actual emotion, and counts"
-    return _grid(f"confusion-{index + 1}", "confusions", title, labels, cells)
+    told = _told("Recalls in percent", labels, [f"{100 * row[i]:.1f}" for i, row in enumerate(found.shares)])
+    return _grid(f"confusion-{index + 1}", "confusions", title, labels, cells, told)
 
 
 def _differences(results: Results, found: Difference, index: int) -> Figure:
@@ -158,10 +159,16 @@ def _differences(results: Results, found: Difference, index: int) -> Figure:
         for i, row in enumerate(found.rows)
     ]
     title = f"{names[found.a]} minus {names[found.b]}: points of the percentages of each actual emotion"
-    return _grid(f"confusion-difference-{index + 1}", "differences", title, results.labels, cells)
+    told = _told("Differences in recall, points", results.labels, [points(row[i]) for i, row in enumerate(found.rows)])
+    return _grid(f"confusion-difference-{index + 1}", "differences", title, results.labels, cells, told)
 
 
-def _grid(name: str, group: str, title: str, labels: Sequence[str], cells: Sequence[Sequence[Cell]]) -> Figure:
-    return grid(
-        name, group, title, labels, labels, cells, margin=1.0, axis_names=("actual", "predicted"), row_height=_ROW
-    )
+def _told(what: str, labels: Sequence[str], values: Sequence[str]) -> str:
+    return f"{what}: {', '.join(f'{isolated(label)} {value}' for label, value in zip(labels, values, strict=True))}."
+
+
+def _grid(
+    name: str, group: str, title: str, labels: Sequence[str], cells: Sequence[Sequence[Cell]], told: str
+) -> Figure:
+    names = ("actual", "predicted")
+    return grid(name, group, title, labels, labels, cells, margin=1.0, axis_names=names, row_height=_ROW, told=told)

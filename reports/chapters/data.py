@@ -92,7 +92,7 @@ def _classes(value: Exclusions, results: Results) -> Figure:
     modalities = tuple(dict.fromkeys(count.modality for count in value.present))
     title = "Samples by emotion and modality: used, left out, and lacking"
     height = 1.0 + ROW * len(results.labels)
-    with Drawing("classes", width=5.4, height=height, panels=len(modalities)) as drawing:
+    with Drawing("classes", width=4.7, height=height, panels=len(modalities)) as drawing:
         for ax, modality in zip(drawing.panels, modalities, strict=True):
             _panel(ax, [count for count in value.present if count.modality == modality])
             ax.set_title(modality, fontsize=10, loc="left", color=INK)
@@ -121,4 +121,6 @@ def _panel(ax: Axes, counts: list[Present]) -> None:
 
 
 def _told(value: Exclusions) -> str:
-    return listed(f"{c.modality}, {c.label}: {c.used} used, {c.left_out} left out, {c.lack} lack it" for c in value.present)
+    return listed(
+        f"{c.modality}, {c.label}: {c.used} used, {c.left_out} left out, {c.lack} lack it" for c in value.present
+    )

@@ -9,9 +9,9 @@ import numpy as np
 
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
-from reports.rescoring import Rescored, in_words, rescore
+from reports.rescoring import FEWEST_SAMPLES, Rescored, in_words, rescore
 from reports.results import Results
-from reports.words import labels_of
+from reports.words import NONE, labels_of, percent, points
 
 WANTING = ("absent", "quarantined")  # how the reason of a sample begins that a modality keeps out
 
@@ -102,15 +102,21 @@ class Denominators(Chapter[Denominator]):
     def context(self, value: Denominator, results: Results) -> Mapping[str, Any]:
         return {
             "complete_verdicts": value.complete and in_words(value.complete, labels_of(results)),
-            "wanting": [own for own in value.shares if own.reason.startswith(WANTING) and own.apart is not None],
-            "rows": [(own, _percentages(own.counts)) for own in value.shares],
+            "rows": [(own, _cells(own.counts), _furthest(own)) for own in value.shares],
+            "fewest": FEWEST_SAMPLES,
             "unsure": [labels_of(results)[bound.rival] for bound in value.bounds if bound.low * bound.high <= 0],
         }
 
 
-def _percentages(counts: Sequence[int]) -> list[float | None]:
+def _cells(counts: Sequence[int]) -> list[str]:
     whole = sum(counts)
-    return [count / whole if whole else None for count in counts]
+    return [f"{count} ({percent(count / whole if whole else None)})" for count in counts]
+
+
+def _furthest(own: Share) -> str:
+    if own.furthest is None:
+        return "no label" if own.reason else NONE
+    return "cannot be told" if sum(own.counts) < FEWEST_SAMPLES else f"{own.furthest} {points(own.apart)} points"
 
 
 def _addable(rows: Sequence[Mapping[str, Any]], lacks: Mapping[str, set[str]], modalities: int) -> list[str]:

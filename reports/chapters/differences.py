@@ -1,20 +1,21 @@
 """Two models at a time: the comparisons stated beforehand."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from reports.case import Case
+from reports.chapters._assumed import Alike, assumed
 from reports.chapters._chapter import Chapter, Rows
 from reports.comparisons import Comparison
 from reports.errors import StatisticsError
 from reports.measures import RESAMPLED
 from reports.one_test_set import NO_ONE_SET, OneTestSet, SampleBySample, find_one_test_set
 from reports.results import Results
-from reports.statistics._statistic import Assumption, PairResult
+from reports.statistics._statistic import PairResult
 from reports.statistics.bayesian_correlated_t import BayesianCorrelatedT, PosteriorResult
 from reports.statistics.wilcoxon import Wilcoxon
-from reports.words import NONE, TITLES, exact, labels_of, number, points, rival_of
+from reports.words import TITLES, exact, labels_of, points, rival_of
 
 KEY = ("family", "metric", "a", "b")
 
@@ -87,7 +88,7 @@ class Differences(Chapter[Compared]):
             "clustered": results.method.draws is not None,
             "exact": exact,
             "points": points,
-            "assumed": {family.name: _assumed(value, results, family.name) for family in results.families},
+            "assumed": _assumed(value, results),
         }
 
 
@@ -111,39 +112,16 @@ def _beside(case: Case, one_set: OneTestSet | None, c: Comparison) -> Beside:
     )
 
 
-def _assumed(value: Compared, results: Results, family: str) -> list[dict[str, str]]:
-    """Return a row a test and assumption of a family; comparisons in which it came out alike stand together."""
-    compared, names = results.compared(family), labels_of(results)
-    alike: dict[tuple[str, str, str, str], dict[str, Assumption]] = {}
-    for c, it in zip(compared, value.of(family), strict=True):
-        for test, found in _assumptions(c, it):
-            key = (test, found.name, found.outcome, found.checked_on)
-            alike.setdefault(key, {})[f"{names[c.a]} − {rival_of(results, c)}"] = found
-    primary_first = sorted(alike, key=lambda key: (key[0] != results.method.primary_test, key[0]))
-    return [
-        dict(zip(("test", "name", "outcome", "checked_on"), key, strict=True)) | _figures(alike[key], len(compared))
-        for key in primary_first
-    ]
-
-
-def _figures(found: Mapping[str, Assumption], comparisons: int) -> dict[str, str]:
-    """Return which comparisons an assumption came out alike in, and the range of its figures."""
+def _assumed(value: Compared, results: Results) -> dict[str, list[Alike]]:
+    """Return what each kind of test takes for granted, over the comparisons of all families."""
+    names = labels_of(results)
+    compared = [c for family in results.families for c in results.compared(family.name)]
+    pairs = [f"{names[c.a]} − {rival_of(results, c)}" for c in compared]
     return {
-        "who": f"all {comparisons}" if len(found) == comparisons > 1 else ", ".join(found),
-        "figure": _range([it.statistic for it in found.values()], lambda figure: number(figure, 3)),
-        "p": _range([it.p for it in found.values()], exact),
+        "primary": assumed(zip(pairs, (c.primary for c in compared), strict=True)),
+        "wilcoxon": assumed(zip(pairs, (it.wilcoxon for it in value.beside), strict=True)),
+        "samples": assumed(zip(pairs, (it.samples and it.samples.tables[0] for it in value.beside), strict=True)),
     }
-
-
-def _range(figures: Iterable[float | None], show: Callable[[float], str]) -> str:
-    known = sorted(figure for figure in figures if figure is not None)
-    return " to ".join(dict.fromkeys(show(figure) for figure in (known[0], known[-1]))) if known else NONE
-
-
-def _assumptions(c: Comparison, it: Beside) -> Iterable[tuple[str, Assumption]]:
-    for result in (c.primary, it.wilcoxon, *(it.samples.tables[:1] if it.samples else ())):
-        if result:
-            yield from ((result.test, assumption) for assumption in result.assumptions)
 
 
 def _key(it: Comparison | Beside) -> dict[str, Any]:

@@ -61,8 +61,10 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Leaks:
-    """What was found; `score` is the reference's on everything. `looked` is False for a study of before there was a
-    radar. `together`, of the findings that leave enough to score, is None if there are fewer than two.
+    """What was found; `looked` is False for a study of before there was a radar.
+
+    `score` is the reference's on everything; `together` is without all findings that leave enough to score, None if
+    there are fewer than two.
     """
 
     looked: bool

@@ -11,7 +11,7 @@ from reports.comparisons import FURTHER, STRATEGIES
 from reports.drawing import BLUE, INK, MUTED, Drawing, Figure, finish
 from reports.limits import GAINS, POWER, Limit, Limits, PowerCurve, find_limits
 from reports.results import Results
-from reports.words import NAMES, NONE, labels_of, number, percent, points
+from reports.words import NAMES, NONE, labels_of, number, percent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,8 @@ def _limit_cells(limit: Limit) -> list[str]:
     needed = "no number" if limit.needed is None else f"{limit.needed:,}"
     floor = NONE if limit.floor is None else number(100 * limit.floor)
     gains = [number(100 * gain) for gain in (limit.detectable, limit.detectable_in_family)]
-    return [points(limit.gain), *gains, *(percent(power) for power in limit.powers), needed, floor]
+    observed = f"{100 * limit.gain:+.2f}".replace("-", "−")
+    return [observed, *gains, *(percent(power) for power in limit.powers), needed, floor]
 
 
 def _rate(found: FalsePositives | None) -> tuple[str, str]:
@@ -120,6 +121,6 @@ def _power_figure(limits: Limits, curve: PowerCurve) -> Figure:
         ax.plot(gains, median, color=BLUE, linewidth=2.2)
         ax.axhline(100 * POWER, color=MUTED, linewidth=1, linestyle=":")
         shown = [100 * abs(limit.gain) for limit in limits.pairs if abs(limit.gain) <= curve.gains[-1]]
-        ax.plot(shown, [0.0] * len(shown), "|", color=INK, markersize=12, clip_on=False)
+        ax.plot(shown, [4.0] * len(shown), "|", color=INK, markersize=9)
         ax.set(ylim=(0, 102), xlim=(0, gains[-1]), xlabel="true gain, percentage points", ylabel="power, %")
         return finish(drawing, "power", title, axis="y")

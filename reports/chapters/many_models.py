@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 
 from reports.case import Case
+from reports.chapters._assumed import assumed
 from reports.chapters._chapter import Chapter, Rows
 from reports.comparisons import STRATEGIES
 from reports.errors import StatisticsError
 from reports.measures import Measures
 from reports.metrics import PAPER_METRICS
-from reports.one_test_set import Spread, find_one_test_set, spread
+from reports.one_test_set import NO_ONE_SET, Spread, find_one_test_set, spread
 from reports.results import Results
-from reports.statistics._statistic import Assumption, ColumnPair
+from reports.statistics._statistic import ColumnPair
 from reports.statistics.cochran_q import CochranQ, CochranResult
 from reports.statistics.holm import Holm
 from reports.statistics.repeated_anova import RepeatedAnova, RepeatedResult
 from reports.statistics.tukey import Tukey, TukeyResult
-from reports.words import NAMES, exact, listed, points
+from reports.words import NAMES, exact, points
 
 FEWEST_MODELS = 3
-MOST_NAMED = 4  # tests that stand by name beside an assumption
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +62,7 @@ class Absent:
     why: str
 
 
-NO_TEST_SET = Absent(
-    test="Cochran Q with McNemar", why="every repeat has a test part of its own; these take one test set"
-)
+NO_TEST_SET = Absent(test="Cochran Q with McNemar", why=NO_ONE_SET)
 ONE_CORPUS = Absent(
     test="Friedman with Nemenyi, and the Bayesian signed-rank test",
     why="their blocks are independent corpora, at least five; this study has one, and its repeats are not blocks",
@@ -115,22 +113,13 @@ class ManyModels(Chapter[Analyses]):
         return {
             "exact": exact,
             "points": points,
-            "checks": checks_of((NAMES[item.metric], item.result) for item in value.analyses),
+            "checks": assumed((NAMES[item.metric], item.result) for item in value.analyses),
         }
 
 
 def scores_of(measures: Measures, metric: str, models: Iterable[str]) -> np.ndarray:
     """Return the scores (J repeats, k models) of one metric."""
     return np.stack([measures.table[name][metric].repeats for name in models], axis=1)
-
-
-def checks_of(found: Iterable[tuple[str, Any]]) -> list[tuple[str, Assumption]]:
-    """Return (of what, assumption) for every result there is; what came out alike stands together."""
-    alike: dict[Assumption, list[str]] = {}
-    for name, result in found:
-        for checked in result.assumptions if result else ():
-            alike.setdefault(checked, []).append(name)
-    return [(listed(names) if len(names) <= MOST_NAMED else f"{len(names)} tests", it) for it, names in alike.items()]
 
 
 def _analysis(measures: Measures, metric: str, models: tuple[str, ...]) -> Analysis:

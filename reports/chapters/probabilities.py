@@ -24,7 +24,7 @@ from reports.posteriors import (
 from reports.results import Results
 from reports.selection import foremost, listed
 from reports.tallies import Tallies
-from reports.words import labels_of
+from reports.words import labels_of, number, percent
 
 MOST_LINES = 4  # models whose curves one figure can show and still be read
 _STYLES: Any = (
@@ -114,7 +114,7 @@ class Probabilities(Chapter[Posteriors]):
             "ranked": [(name, [results.score(name, auc) for auc in RANKED], ranking[name]) for name in order],
             "ranked_names": RANKED,
             "bins": BINS,
-            "clip": f"{CLIP:.1e}",
+            "clip": f"{CLIP:.8f}",
             "chance": CHANCE,
         }
 
@@ -132,18 +132,16 @@ def _reliability(value: Posteriors, results: Results) -> Figure:
         ax = drawing.axes
         ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (3, 2)))
         for model, (colour, line, marker) in zip(_shown(value), _STYLES, strict=False):
-            bins = [one for one in found[model] if one.confidence is not None and one.accuracy is not None]
-            total = sum(one.count for one in bins)
-            ax.plot(
-                [one.confidence or 0 for one in bins], [one.accuracy or 0 for one in bins], color=colour,
-                linestyle=line, linewidth=1.2, label=names[model],
-            )  # fmt: skip
-            for one in bins:
-                size = 2.5 + 9 * (one.count / total) ** 0.5
-                ax.plot([one.confidence or 0], [one.accuracy or 0], marker, color=colour, markersize=size)
+            bins = [(one.confidence, one.accuracy, one.count) for one in found[model] if one.count]
+            x, y, counts = zip(*bins, strict=True)
+            sizes = [(2.5 + 9 * (count / sum(counts)) ** 0.5) ** 2 for count in counts]
+            ax.plot(x, y, color=colour, linestyle=line, linewidth=1.2, label=names[model])
+            ax.scatter(x, y, s=sizes, marker=marker, color=colour, linewidths=0)
         ax.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="mean confidence of a bin", ylabel="share right")
         ax.legend(loc="upper left")
-        return _framed(drawing, "reliability", title)
+        error = {own.model: number(own.ece.estimate, 3) for own in value.calibration}
+        told = ", ".join(f"{names[model]} {error[model]}" for model in _shown(value))
+        return _framed(drawing, "reliability", title, f"Expected calibration error: {told}.")
 
 
 def _class(value: Posteriors, results: Results, label: str, index: int) -> Figure | None:
@@ -167,11 +165,17 @@ def _class(value: Posteriors, results: Results, label: str, index: int) -> Figur
         for ax in drawing.panels:
             ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         drawing.figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=2)
-        return _framed(drawing, "thresholds", title)
+        areas = {own.model: own for own in value.ranking if own.label == label}
+        told = "; ".join(
+            f"{names[model]} AUC {percent(areas[model].auc.estimate)} %, "
+            f"average precision {percent(areas[model].average_precision.estimate)} %"
+            for model in _shown(value)
+        )
+        return _framed(drawing, "thresholds", title, f"{told}.")
 
 
-def _framed(drawing: Drawing, group: str, title: str) -> Figure:
+def _framed(drawing: Drawing, group: str, title: str, told: str) -> Figure:
     for ax in drawing.panels:
         ax.grid(color=LINE)
         ax.tick_params(length=0)
-    return Figure(name=drawing.name, group=group, title=title, svg=drawing.svg(title))
+    return Figure(name=drawing.name, group=group, title=title, svg=drawing.svg(title, told))

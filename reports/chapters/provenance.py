@@ -1,11 +1,16 @@
-"""Where everything came from: corpus, features, runs, and what extraction cost."""
+"""Where everything came from: corpus, features, runs, and what it took, on which hardware.
 
-from collections.abc import Mapping, Sequence
+Seconds and devices are those sealed with rows, encoders and runs when they were made, never of this machine now.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from reports.case import Case
-from reports.chapters._chapter import Chapter
+from reports.chapters._chapter import Chapter, Rows
+from reports.chapters.costs import Costs
+from reports.chapters.workflow import Workflow
 from reports.results import Results
 from reports.searches import opened
 
@@ -13,9 +18,21 @@ COST_STAGES = ("read", "decode", "embed", "write", "waiting")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Took:
+    """What one kind of work took in all, and where: `wall_s` None where no seconds are stored, `on` empty likewise."""
+
+    work: str
+    count: int
+    unit: str
+    wall_s: float | None
+    on: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Origins:
     """The facts of a study as text: `study` by name; `features` and `extraction` as one row of cells each."""
 
+    took: tuple[Took, ...]
     study: tuple[tuple[str, str], ...]
     features: tuple[tuple[str, tuple[str, ...]], ...]
     extraction: tuple[tuple[str, tuple[str, ...]], ...]
@@ -30,13 +47,43 @@ class Provenance(Chapter[Origins]):
         facts = case.evidence.facts
         costs = sorted(facts.get("extraction", {}).items())
         return Origins(
+            took=tuple(_took(case)),
             study=tuple(_provenance(facts)),
             features=tuple((name, tuple(_feature(feature))) for name, feature in sorted(facts["features"].items())),
             extraction=tuple((name, tuple(_cost(cost))) for name, cost in costs),
         )
 
+    def tables(self, value: Origins, results: Results) -> Mapping[str, Rows]:
+        return {"took": [vars(row) for row in value.took]}
+
     def context(self, value: Origins, results: Results) -> Mapping[str, Any]:
         return {"stages": COST_STAGES, "opened": opened(results.openings)}
+
+
+def _took(case: Case) -> Iterable[Took]:
+    """Yield extraction, training of encoders and of heads, and the timing of calls, as far as they are stored."""
+    facts, making, timed = case.evidence.facts, case.value(Workflow), case.value(Costs)
+    for name, cost in sorted(facts.get("extraction", {}).items()):
+        on = "; ".join(sorted(facts["features"].get(name, {}).get("computed_on") or {}))
+        seconds = cost["seconds"] or None
+        yield Took(work=f"extraction of {name}", count=cost["rows"], unit="rows", wall_s=seconds, on=on)
+    for encoder in making.encoders if making else ():
+        if encoder.trained:
+            work = f"training of {encoder.modality} encoders"
+            yield Took(
+                work=work,
+                count=encoder.trained,
+                unit="encoder" if encoder.trained == 1 else "encoders",
+                wall_s=encoder.training_s,
+                on="",
+            )
+    if making:
+        total = sum(model.total_s for model in making.models)
+        count = sum(model.runs for model in making.models)
+        yield Took(work="training of heads", count=count, unit="runs", wall_s=total, on="")
+    if timed:
+        devices = " and ".join(dict.fromkeys(cost.device for cost in timed.costs))
+        yield Took(work="timing of calls", count=len(timed.costs), unit="timings", wall_s=None, on=devices)
 
 
 def _provenance(facts: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -56,7 +56,7 @@ def _scores(results: Results) -> Figure:
     names, metric, shown = labels_of(results), results.method.primary_metric, listed(results)
     ranking = [score for score in results.ranking() if score.model in shown]
     title = f"{NAMES[metric]} of models in percent, with {_level(results)} intervals"
-    with Drawing("scores", height=0.8 + ROW * len(ranking)) as drawing:
+    with Drawing("scores", width=4.7, height=0.8 + ROW * len(ranking)) as drawing:
         ax = drawing.axes
         for y, score in enumerate(reversed(ranking)):
             colour = INK if score.model == results.reference else MUTED if score.model == CHANCE else BLUE

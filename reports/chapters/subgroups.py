@@ -8,7 +8,7 @@ import numpy as np
 
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
-from reports.chapters._traits import BANDS, FEWEST_SAMPLES, Tests, Trait, bands, divide
+from reports.chapters._traits import BANDS, FEWEST_SAMPLES, PooledTests, Trait, bands, divide
 from reports.comparisons import ABOVE, BELOW, UNTOLD, judge
 from reports.drawing import BLUE, MUTED, ROW, Drawing, Figure, finish, whisker
 from reports.errors import StatisticsError
@@ -69,7 +69,7 @@ class Subgroups(Chapter[Division]):
         known = [trait for trait in TRAITS if len({row[trait] for row in rows} - {None, ""}) > 1]
         if not known:
             return None
-        tests, models = Tests(case), _models(case)
+        tests, models = PooledTests(case), _models(case)
         traits, scores, gaps = [], [], []
         for name in known:
             of = {row["sample_id"]: row[name] or "" for row in rows}
@@ -142,7 +142,7 @@ def _figure(value: Division, trait: Trait, results: Results) -> Figure:
         return finish(drawing, "by_trait", title)
 
 
-def _score(trait: str, value: str, model: str, own: Measured, tests: Tests) -> SubgroupScore:
+def _score(trait: str, value: str, model: str, own: Measured, tests: PooledTests) -> SubgroupScore:
     assert own.draws is not None
     alpha, draws = tests.case.config.alpha, own.draws[np.isfinite(own.draws)]
     low, high = np.quantile(draws, [alpha / 2, 1 - alpha / 2]).tolist() if len(draws) else (None, None)
@@ -154,7 +154,7 @@ def _gaps(
     models: Sequence[str],
     measured: Mapping[tuple[str, str], Measured],
     told: Mapping[str, np.ndarray],
-    tests: Tests,
+    tests: PooledTests,
 ) -> list[Gap]:
     """Return the gaps of a trait: between two subgroups, or of each of several against all others that are told of."""
     values, design = list(told), tests.case.measures.design

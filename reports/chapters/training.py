@@ -141,7 +141,8 @@ def _losses(curve: Curve, index: int, names: Mapping[str, str], top: float) -> F
         _pair(drawing, curve, curve.train_loss, curve.val_loss, name)
         highest = top if curve.kind == "head" else max(curve.train_loss.high + curve.val_loss.high)
         drawing.axes.set(ylabel="loss", ylim=(0, 1.05 * highest))
-        return finish(drawing, "curves", f"Training of {name}", axis="y")
+        told = _told(curve, curve.train_loss, curve.val_loss, "loss")
+        return finish(drawing, "curves", f"Training of {name}", axis="y", told=told)
 
 
 def _accuracies(curve: Curve, index: int) -> Figure:
@@ -151,7 +152,16 @@ def _accuracies(curve: Curve, index: int) -> Figure:
         _pair(drawing, curve, curve.train_accuracy, curve.val_accuracy, curve.name)
         drawing.axes.set(ylabel="accuracy", ylim=(0, 1.05))
         title = f"Accuracy of the {curve.name} while it was trained; validation is its own held-back groups"
-        return finish(drawing, "curves", title, axis="y")
+        told = _told(curve, curve.train_accuracy, curve.val_accuracy, "accuracy")
+        return finish(drawing, "curves", title, axis="y", told=told)
+
+
+def _told(curve: Curve, training: Band, validation: Band, what: str) -> str:
+    kept = "" if curve.best_epoch is None else f"; epoch {curve.best_epoch:g} was kept, the median of {curve.n}"
+    return (
+        f"Median {what} from epoch {curve.epochs[0]} to {curve.epochs[-1]}: training {training.median[0]:.2f} to "
+        f"{training.median[-1]:.2f}, validation {validation.median[0]:.2f} to {validation.median[-1]:.2f}{kept}."
+    )
 
 
 def _pair(drawing: Drawing, curve: Curve, training: Band, validation: Band, name: str) -> None:

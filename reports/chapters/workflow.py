@@ -1,4 +1,4 @@
-"""How it was made: the paper's Figs. 1 and 2 and its tables of data, models, optimisers, settings, strategies, symbols."""
+"""How it was made: counterparts of the paper's Figs. 1 and 2, and of its tables that hold no result."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -74,14 +74,16 @@ def _workflow(value: Making, results: Results) -> Figure:
     corpus, models = value.corpus, value.models
     heads = list(dict.fromkeys(model.head for model in models))
     by = f"kept apart: {in_words(corpus.groups)}" if corpus.groups else "no groups are kept apart"
+    sizes = f"{corpus.train:.0f} training, {corpus.val:.0f} validation, {corpus.test:.0f} test samples"
+    who = f"{corpus.samples:,} samples, {corpus.used:,} take part"
     levels = [
-        [Box(title=f"Corpus {corpus.name} ({corpus.pairing})", lines=(f"{corpus.samples:,} samples, {corpus.used:,} take part",))],
-        [_box(it, f"extractor {it.extractor}", *([f"version {it.version}"] if it.version else []), it.weights) for it in value.encoders],
+        [Box(title=f"Corpus {corpus.name} ({corpus.pairing})", lines=(who,))],
+        [_box(it, it.extractor, "extractor", _origin(it) if it.trained else it.weights) for it in value.encoders],
         [_box(it, f"{it.modality} features", it.feature_id, f"{it.rows:,} rows") for it in value.encoders],
         [
             Box(
                 title=f"{corpus.repeats} repeats",
-                lines=(f"{corpus.train:.0f} training, {corpus.val:.0f} validation, {corpus.test:.0f} test samples; {by}",),
+                lines=(f"{sizes}; {by}",),
             )
         ],
         [Box(title=f"{len(heads)} head{'s' * (len(heads) > 1)}, {len(models)} models", lines=(", ".join(heads),))],

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from reports import words
 from reports.chapters._chapter import chapters
+from reports.chapters.hypotheses import Hypotheses
 from reports.drawing import Figure, palette_css
 from reports.metrics import METRICS, PAPER_METRICS
 from reports.results import Results
@@ -47,7 +48,7 @@ def _environment() -> Environment:
 
 def render_page(results: Results, figures: Mapping[str, Sequence[Figure]]) -> str:
     """Return `index.html`. Every text from data is escaped; only our own style, script and SVG are not."""
-    common, script = _common(results), _own("sort.js")
+    common, script, asked = _common(results), _own("sort.js"), results.value(Hypotheses)
     return (
         _environment()
         .get_template("page.html.j2")
@@ -59,6 +60,7 @@ def render_page(results: Results, figures: Mapping[str, Sequence[Figure]]) -> st
             script=Markup(script),  # noqa: S704
             script_digest=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
             summary=summary(results),
+            answers=asked.answers if asked else (),
             shape=words.shape_of(results),
         )
     )

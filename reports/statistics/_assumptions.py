@@ -16,7 +16,7 @@ def normal(d: np.ndarray, design: Design) -> Assumption:
     return Assumption(
         name="normal differences",
         checked_on=_checked_on(d, design, "Shapiro-Wilk"),
-        outcome=_told(float(p), design),
+        outcome=told(float(p), design),
         statistic=float(w),
         p=float(p),
     )
@@ -30,7 +30,7 @@ def symmetric(d: np.ndarray, design: Design) -> Assumption:
     return Assumption(
         name="symmetric differences",
         checked_on=_checked_on(d, design, "skewness, D'Agostino"),
-        outcome=_told(p, design)
+        outcome=told(p, design)
         if enough
         else f"cannot be told: this takes {FEWEST_FOR_SKEWNESS} differences that differ",
         statistic=0.0 if constant else float(stats.skew(d)),
@@ -67,5 +67,6 @@ def _checked_on(d: np.ndarray, design: Design, test: str) -> str:
     return f"{len(d)} differences ({test}{overlap})"
 
 
-def _told(p: float, design: Design) -> str:
+def told(p: float, design: Design) -> str:
+    """Return the outcome of a check; that nothing was found does not show that nothing is there."""
     return "not contradicted" if p >= design.alpha else "contradicted"

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import stats
 
+from reports.statistics._assumptions import told
 from reports.statistics._statistic import Assumption, Design
 
 MOST_FOR_SHAPIRO = 5000  # Royston's p holds up to here
@@ -32,8 +33,3 @@ def equal_spread(x: np.ndarray, design: Design) -> Assumption:
         return Assumption(name=name, checked_on=checked_on, outcome="cannot be told: within a model all are the same")
     f, p = stats.levene(*x.T, center="median")
     return Assumption(name=name, checked_on=checked_on, outcome=told(float(p), design), statistic=float(f), p=float(p))
-
-
-def told(p: float, design: Design) -> str:
-    """Return the outcome of a check; that nothing was found does not show that nothing is there."""
-    return "not contradicted" if p >= design.alpha else "contradicted"

@@ -72,6 +72,12 @@ def test_a_masked_study_scores_who_has_something_and_a_complete_one_who_has_ever
     assert left_out(masked) == reserved | {"5_anger": "absent: image, speech, text"}
 
 
+def test_samples_name_the_modalities_they_lack(masked: Any) -> None:
+    rows = masked[1].samples().to_pylist()
+    lacks = {row["sample_id"].split("/")[1]: row["lacks"] for row in rows if row["lacks"]}
+    assert lacks == {"4_joy": "image", "5_anger": "image+speech+text", "6_joy": "speech", "7_anger": "image"}
+
+
 def test_a_head_that_sees_nothing_predicts_the_class_shares_of_its_training_part(masked: Any) -> None:
     store = masked[1]
     label = {row["sample_id"]: row["label"] for row in store.samples().to_pylist()}

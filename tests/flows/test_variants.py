@@ -68,7 +68,7 @@ def test_the_report_compares_each_variant_with_the_same_model_and_keeps_it_out_o
     }
     for name in (STRATEGIES, DROPPED, CHANCES):
         assert not [pair for pair in pairs[name] for model in pair if model.endswith((" slow", " drawn"))]
-    assert len({row["model"] for row in results["class_scores"]}) == 1 + 3 * 11
+    assert len({row["model"] for row in results["chapters"]["emotions"]["class_scores"]}) == 1 + 3 * 11
     page = Path(said["report"]).read_text(encoding="utf-8")
     assert "weighted slow − weighted" in page
 

@@ -315,6 +315,8 @@ def test_fitted_weights_favour_the_modality_that_tells(block: FeatureBlock, spli
     for fitted in _train(block, splits, replace(FAST, learning_rate=1e-2, epochs=25)):
         assert fitted.weights["text"] > 0.5
         assert sum(fitted.weights.values()) == pytest.approx(1)
+        kept = fitted.curves[fitted.best_epoch - 1]
+        assert {m: kept[f"weight of {m}"] for m in fitted.weights} == pytest.approx(fitted.weights)
 
 
 @pytest.mark.filterwarnings("ignore:overflow")

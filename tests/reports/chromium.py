@@ -86,9 +86,7 @@ class Chromium:
 
     def look(self, page: Path, *, width: int, scheme: str = "light", medium: str = "screen") -> None:
         """Open a page in a window `width` CSS px wide, in a colour scheme, on screen or as in print."""
-        self.ask(
-            "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 600
-        )
+        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 600)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.ask("Emulation.setEmulatedMedia", media=medium, features=features)
         self.ask("Page.navigate", url=page.as_uri())

@@ -1,7 +1,7 @@
 """A small study, written with the stores alone: posteriors drawn from a seed, with effects planted in them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,8 @@ import pyarrow as pa
 import pytest
 
 from reports.config import ReportConfig
+from reports.drawing import Figure
+from reports.page.render import render_page
 from reports.report import ReportPaths, write_report
 from stores.encoders import EncoderRecipe, EncoderStore, Epoch, Trainee
 from stores.root import Root
@@ -225,6 +227,19 @@ def report_of(write_study: Write, tmp_path_factory: pytest.TempPathFactory) -> C
         return written[key]
 
     return report_of
+
+
+@pytest.fixture
+def section_of(report_of: Callable[..., Written]) -> Callable[..., str]:
+    """Return a function that shows one chapter, given its name and value, on a page that has no other."""
+
+    def section_of(name: str, value: Any, figures: Sequence[Figure] = (), **changed: Any) -> str:
+        alone = replace(report_of().paths.content, chapters={name: value}, **changed)
+        text = render_page(alone, {"summary": (), name: figures})
+        start = text.index(f'<section id="{name}">')
+        return text[start : text.index("</section>", start)]
+
+    return section_of
 
 
 @pytest.fixture

@@ -11,11 +11,14 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import cochrans_q, mcnemar
 from statsmodels.stats.multitest import multipletests
 
+from reports.chapters._assumed import assumed
 from reports.chapters.as_in_the_paper import AsInThePaper, PaperTests
 from reports.chapters.many_models import Analyses, ManyModels
 from reports.comparisons import STRATEGIES, UNTOLD
 from reports.metrics import PAPER_METRICS
 from reports.results import Results
+from reports.statistics._statistic import Design
+from reports.statistics.one_way_anova import OneWayAnova
 
 
 def analyses(results: Results) -> Analyses:
@@ -77,6 +80,9 @@ def test_each_paper_metric_counts_what_the_paired_t_calls_and_what_is_left(repor
         assert (called.n, called.paired_t) == (len(compared), sum(value < 0.05 for value in p))
         assert called.corrected == sum(c.verdict != UNTOLD for c in compared)
         assert called.paired_t > called.corrected
+    assert "of 5 differences the paired t calls 4 significant; corrected, 3 hold" in section(
+        report_of(), "as_in_the_paper"
+    )
 
 
 def test_the_papers_tests_stand_open_with_the_corrected_result_in_the_next_columns(report_of: Any) -> None:
@@ -91,6 +97,25 @@ def test_the_papers_tests_stand_open_with_the_corrected_result_in_the_next_colum
     first = written.paths.content.compared(STRATEGIES, "accuracy")[0]
     assert f"{first.naive.p:.3g} ⚑" in tables
     assert f"{first.holm_p:.3g}" in tables
+
+
+def test_what_a_corrected_test_finds_is_counted_though_pairs_made_by_label_have_no_verdict(report_of: Any) -> None:
+    written = report_of(pairing="composed", protocol="fixed")
+    compared = written.paths.content.compared(STRATEGIES, "accuracy")
+    assert {c.verdict for c in compared} == {UNTOLD}
+    called = paper_tests(written.paths.content).called[0]
+    assert called.corrected == sum(c.holm_p < 0.05 and c.primary.low * c.primary.high > 0 for c in compared) > 0
+
+
+def test_assumptions_that_came_out_alike_stand_together() -> None:
+    a, b = (OneWayAnova().compare(np.random.default_rng(i).normal(size=(8, 3)), Design(overlap=False)) for i in (0, 1))
+    rows = {it.name: it for it in assumed([("first", a), ("second", b), ("refused", None)])}
+    assert set(rows) == {"independent models", "independent repeats", "equal spread", "normal residuals"}
+    assert rows["normal residuals"].who == "first and second"
+    p = sorted(it.p for result in (a, b) for it in result.assumptions if it.name == "normal residuals")
+    assert rows["normal residuals"].p == f"{p[0]:.3g} to {p[1]:.3g}"
+    assert (rows["independent models"].figure, rows["independent models"].p) == ("", "")
+    assert assumed([(f"test {i}", a) for i in range(5)])[0].who == "5 tests"
 
 
 def test_every_assumption_of_the_papers_tests_is_on_the_page(report_of: Any) -> None:
@@ -112,7 +137,7 @@ def test_overlapping_repeats_have_no_tukey_and_no_cochran_and_the_page_says_why(
 
 
 def test_a_fixed_split_has_tukey_over_all_pairs(report_of: Any) -> None:
-    written = report_of(protocol="fixed")
+    written = report_of(pairing="composed", protocol="fixed")
     results = written.paths.content
     value, x = analyses(results), scores(results, "macro_f1")
     assert value.tukey is not None
@@ -123,7 +148,9 @@ def test_a_fixed_split_has_tukey_over_all_pairs(report_of: Any) -> None:
     q = abs(x[0].mean() - x[1].mean()) / np.sqrt((residuals**2).sum() / ((k - 1) * (n - 1)) / n)
     assert pair.result.p == pytest.approx(stats.studentized_range.sf(q, k, (k - 1) * (n - 1)), rel=1e-7)
     assert len(rows(written, "tukey")) == len(value.tukey.pairs)
-    assert "F, overlap" not in section(written, "many_models")
+    text = section(written, "many_models")
+    assert "F, overlap" not in text
+    assert "Pairs were made by label" in text
 
 
 def hits(written: Any, repeat: int, names: list[str]) -> np.ndarray:
@@ -137,7 +164,7 @@ def hits(written: Any, repeat: int, names: list[str]) -> np.ndarray:
 def test_a_fixed_split_has_cochran_for_every_seed_and_mcnemar_corrected_over_all_pairs_of_a_seed(
     report_of: Any,
 ) -> None:
-    written = report_of(protocol="fixed")
+    written = report_of(pairing="composed", protocol="fixed")
     value, names = analyses(written.paths.content).one_test_set, list(analyses(written.paths.content).models)
     assert value is not None
     right = [hits(written, repeat, names) for repeat in range(6)]

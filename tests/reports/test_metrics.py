@@ -4,9 +4,26 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    cohen_kappa_score,
+    f1_score,
+    matthews_corrcoef,
+    precision_recall_fscore_support,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
-from reports.metrics import class_scores, confusion, counted_scores, ranked_scores
+from reports.metrics import (
+    chance_corrected,
+    class_scores,
+    confusion,
+    counted_scores,
+    f1_of_macro_means,
+    ranked_scores,
+    weighted_modality_recall,
+)
 
 # audit example 4, rows actual: table 8 of the paper, transposed as its header reads "predicted / actual"
 TABLE_8 = np.array(
@@ -102,3 +119,61 @@ def test_accuracy_is_trace_over_total_micro_f1_and_the_mean_of_share_times_recal
     assert [float(scores[f"macro_{n}"]) for n in ("precision", "recall", "f1")] == pytest.approx(expected[:3])
     weighted = precision_recall_fscore_support(actual, predicted, labels=present, average="weighted", zero_division=0)
     assert [float(scores[f"weighted_{n}"]) for n in ("precision", "recall", "f1")] == pytest.approx(weighted[:3])
+
+
+@pytest.mark.parametrize("matrix", [TABLE_8, TABLE_8.T], ids=["rows actual", "rows predicted"])
+def test_kappa_and_mcc_of_table_8_agree_with_the_audit_whatever_its_orientation(matrix: np.ndarray) -> None:
+    expected = {"kappa": 0.7726854076, "mcc": 0.7727834649}
+    assert {name: float(value) for name, value in chance_corrected(matrix).items()} == pytest.approx(expected, rel=1e-9)
+    assert f1_of_macro_means(matrix) == pytest.approx(0.8189260678, rel=1e-9)
+    assert counted_scores(matrix)["macro_f1"] == pytest.approx(0.8187273952, rel=1e-9)
+
+
+def test_what_is_constant_agrees_with_nothing() -> None:
+    one_prediction, one_class = np.array([[3, 0], [5, 0]]), np.array([[8, 0], [0, 0]])
+    assert {name: float(value) for name, value in chance_corrected(one_prediction).items()} == {"kappa": 0, "mcc": 0}
+    both = chance_corrected(one_class)
+    assert np.isnan(both["kappa"])
+    assert both["mcc"] == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=60))
+def test_kappa_and_mcc_agree_with_scikit_learn(pairs: list[tuple[int, int]]) -> None:
+    actual, predicted = (np.array(column) for column in zip(*pairs, strict=True))
+    found = chance_corrected(confusion(actual, np.eye(4)[predicted]))
+    if len({*actual, *predicted}) > 1:
+        assert found["mcc"] == pytest.approx(matthews_corrcoef(actual, predicted), abs=1e-12)
+        assert found["kappa"] == pytest.approx(cohen_kappa_score(actual, predicted), abs=1e-12)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60))
+def test_micro_precision_recall_and_f1_are_accuracy(pairs: list[tuple[int, int]]) -> None:
+    actual, predicted = (np.array(column) for column in zip(*pairs, strict=True))
+    accuracy = counted_scores(confusion(actual, np.eye(4)[predicted]))["accuracy"]
+    for score in (precision_score, recall_score, f1_score):
+        assert accuracy == pytest.approx(score(actual, predicted, average="micro"))
+
+
+def test_eq_11_agrees_with_example_6_of_the_audit() -> None:
+    value = weighted_modality_recall(np.array([0.5, 0.3, 0.2]), np.array([80, 70, 60]), np.array([20, 30, 40]))
+    assert value == pytest.approx(0.73, rel=1e-9)
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 1), st.integers(0, 50), st.integers(0, 50)).filter(lambda m: m[1] + m[2] > 0),
+        min_size=1, max_size=5,
+    ).filter(lambda rows: sum(row[0] for row in rows) > 1e-6)
+)  # fmt: skip
+def test_eq_11_lies_between_the_least_and_the_largest_recall(rows: list[tuple[float, int, int]]) -> None:
+    weights, hits, misses = (np.array(column) for column in zip(*rows, strict=True))
+    recalls = hits / (hits + misses)
+    assert recalls.min() - 1e-12 <= weighted_modality_recall(weights, hits, misses) <= recalls.max() + 1e-12
+
+
+def test_eq_11_of_all_emotions_is_the_weighted_accuracy_of_single_modalities() -> None:
+    matrices = np.stack([TABLE_8, TABLE_8[::-1]])
+    hits, n = np.diagonal(matrices, axis1=1, axis2=2).sum(axis=1), matrices.sum(axis=(1, 2))
+    accuracy = counted_scores(matrices)["accuracy"]
+    weights = np.array([0.25, 0.75])
+    assert weighted_modality_recall(weights, hits, n - hits) == pytest.approx(weights @ accuracy)

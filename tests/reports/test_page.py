@@ -1,5 +1,8 @@
 """The page: complete, self-contained, well-formed, and unmoved by hostile names."""
 
+import base64
+import hashlib
+import html
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
@@ -12,6 +15,8 @@ import pytest
 from reports.figures import draw_figures
 from reports.page.render import render_page
 from reports.searches import Searched
+from reports.summary import summary
+from reports.words import points
 
 SECTIONS = (
     "summary", "scores", "differences", "confusions", "emotions", "weights", "training", "data",
@@ -19,6 +24,7 @@ SECTIONS = (
 )  # fmt: skip
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 HOSTILE = ("<script>alert(1)</script>", 'joy" onload="x', "$\\frac{x$ & ~", "غضب", "{{ 7*7 }}")
+POLICY = re.compile(r'http-equiv="Content-Security-Policy" content="([^"]+)"')
 
 
 class Checker(HTMLParser):
@@ -73,7 +79,8 @@ def test_the_page_is_whole_well_formed_and_needs_no_network(report_of: Any, stud
     assert len(found.ids) == len(set(found.ids))
     assert all(link.startswith("#") for link in found.links)
     assert all(link[1:] in found.ids for link in found.links)
-    assert not {"script", "link", "iframe", "img"} & set(found.tags)
+    assert not {"link", "iframe", "img", "form", "object"} & set(found.tags)
+    assert found.tags.count("script") == 1
     assert not re.search(r"url\((?!#)|@import", text)
     assert "None" not in re.sub(r"<[^>]*>", " ", text)
 
@@ -82,28 +89,63 @@ def test_names_from_the_data_are_escaped_everywhere(report_of: Any) -> None:
     facts = {"name": "<b>study</b>", "warnings": ["<img src=x onerror=alert(1)>"], "excluded": {"<i>why</i>": 1}}
     text, folder = page(report_of, classes=HOSTILE, facts=facts)
     found = check(text)
-    assert not {"script", "img", "b", "i"} & set(found.tags)
+    assert not {"img", "b", "i"} & set(found.tags)
+    assert found.tags.count("script") == 1
     assert found.handlers == []
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "{{ 7*7 }}" in text
     for figure in (folder / "figures").iterdir():
         ElementTree.parse(figure)
     latex = (folder / "tables" / "scores.tex").read_text(encoding="utf-8")
-    assert latex.startswith("% needs \\usepackage{booktabs}\n\\begin{tabular}{lrrrrc}\n\\toprule\n")
+    assert latex.startswith("% needs \\usepackage{booktabs}")
+    assert "\n\\begin{tabular}{lrrrrc}\n\\toprule\n" in latex
+
+
+def test_the_only_script_that_runs_is_the_one_the_page_names(report_of: Any) -> None:
+    text, _ = page(report_of)
+    (script,) = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = POLICY.findall(text)
+    assert policy.startswith("default-src 'none'; ")
+    assert f"script-src 'sha256-{digest}';" in html.unescape(policy)
+
+
+def test_a_name_written_from_right_to_left_moves_nothing_beside_it(report_of: Any) -> None:
+    text, _ = page(report_of, classes=HOSTILE)
+    assert "<bdi>غضب</bdi>" in text
+    content = report_of().paths.content
+    emotions = content.chapters["emotions"]
+    winners = tuple(replace(winner, label="غضب", told=True) for winner in emotions.winners)
+    told = summary(replace(content, chapters={"emotions": replace(emotions, winners=winners)}))[2]
+    assert told.count("غضب") == told.count("\u2068غضب\u2069") == len(winners)
 
 
 def test_figures_have_a_text_alternative_and_take_their_colours_from_the_page(report_of: Any) -> None:
     text, folder = page(report_of)
     drawings = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
     names = {file.stem for file in (folder / "figures").iterdir()}
-    assert {"scores", "gains", "classes", "recalls", "weights", "dropped", "confusion-1", "curve-1"} <= names
+    assert {"scores", "joined", "gains", "classes", "recalls", "weights", "dropped", "confusion-1", "curve-1"} <= names
     assert len(drawings) == len(names)
     for drawing in drawings:
         assert 'role="img"' in drawing
         assert re.search(r"<title id=[^>]+>[^<]{10,}</title>", drawing)
         assert "currentColor" in drawing
         assert not re.search(r"#[0-9a-fA-F]{6}\b", drawing)
-    assert "prefers-color-scheme: dark" in text
+    assert "screen and (prefers-color-scheme: dark)" in text  # paper is light
+
+
+def test_figures_tell_their_numbers_to_those_who_do_not_see_them(report_of: Any) -> None:
+    text, _ = page(report_of)
+    described = dict(
+        re.findall(
+            r'aria-describedby="(?P<name>[^"]+)-desc".*?<desc id="(?P=name)-desc">([^<]+)</desc>', text, flags=re.DOTALL
+        )
+    )
+    gain = next(c for c in report_of().paths.content.compared() if c.b == "unimodal[text]").primary
+    assert f"minus text: {points(gain.difference)} ({points(gain.low)} to {points(gain.high)}), " in described["gains"]
+    assert "image, joy: 48 used, 2 left out, 1 lack it" in described["classes"]
+    for name in ("scores", "joined"):
+        assert "majority class" in described[name] or "weighted" in described[name]
 
 
 def test_the_papers_scores_are_shown_as_printed_and_never_as_a_target(report_of: Any) -> None:
@@ -119,7 +161,7 @@ def test_methods_and_tables_lie_beside_the_page(report_of: Any) -> None:
     assert "Nadeau & Bengio 2003" in methods
     assert "6 repeats" in methods
     comparisons = (folder / "tables" / "comparisons.csv").read_text(encoding="utf-8").splitlines()
-    assert comparisons[0].startswith("family,metric,a,b,verdict,reason,holm_p,primary_test")
+    assert comparisons[0].startswith("family,metric,a,b,verdict,reason,holm_p,")
     assert sum(line.startswith("strategies,macro_f1,") for line in comparisons) == 5
 
 

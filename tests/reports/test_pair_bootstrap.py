@@ -69,7 +69,7 @@ def test_bootstrap_says_how_many_groups_it_has_and_where_its_draws_lie() -> None
     groups, centred = few.assumptions
     assert groups.outcome == "too few: the interval is likely too narrow (20 asked for)"
     assert groups.statistic == 9
-    assert centred.statistic == pytest.approx(0.5, abs=0.05)
+    assert (centred.statistic, centred.outcome) == (pytest.approx(0.5, abs=0.05), "not contradicted")
     many = ClusteredBootstrap(30).interval(_bernoulli(20, 30, group_weights(30, 1000, seed=4)), Design(overlap=True))
     assert many.assumptions[0].outcome == "enough (20 asked for)"
 
@@ -81,6 +81,13 @@ def test_draws_in_which_the_score_is_undefined_are_counted_not_hidden() -> None:
     )
     assert result.assumptions[2].outcome == "violated: 10 draws lack a class and are left out"
     assert result.low == pytest.approx(np.quantile(draws[10:], 0.025))
+
+
+def test_draws_that_lie_to_one_side_of_the_gain_are_told() -> None:
+    aside = Measured(repeats=np.ones(3), pooled=0.7, draws=np.linspace(0.1, 0.9, 1000))
+    (_, centred) = ClusteredBootstrap(30).interval(aside, Design(overlap=True)).assumptions
+    assert centred.statistic == pytest.approx(0.75, abs=0.001)
+    assert centred.outcome.startswith("contradicted")
 
 
 def test_bootstrap_of_equal_models_has_no_p_and_says_why() -> None:

@@ -4,7 +4,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar
 
@@ -32,6 +32,7 @@ def test_mcnemar_agrees_with_the_audit() -> None:
     assert (result.odds_ratio, result.cohen_g) == pytest.approx((2.571428571, 0.22), rel=REL)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(1, 50))
 def test_p_and_chi_squared_are_those_of_statsmodels(only_a: int, only_b: int, both: int) -> None:
     result, table = _compare(both, only_a, only_b, 3), [[both, only_a], [only_b, 3]]
@@ -48,6 +49,7 @@ def test_p_and_chi_squared_are_those_of_statsmodels(only_a: int, only_b: int, bo
         assert got == pytest.approx((expected.statistic, expected.pvalue), rel=REL)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 25), st.integers(0, 25))
 def test_mid_p_counts_half_of_what_is_just_as_far_from_the_middle(only_a: int, only_b: int) -> None:
     n = only_a + only_b

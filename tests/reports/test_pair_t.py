@@ -6,7 +6,7 @@ import baycomp
 import numpy as np
 import pingouin
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -122,6 +122,7 @@ def test_what_a_t_of_4_37_says_depends_on_the_pairs(n: int, p: float) -> None:
     assert (result.statistic, result.p) == pytest.approx((4.37, p), rel=REL)
 
 
+@settings(deadline=None)
 @given(_two_models())
 def test_naive_paired_t_is_scipys(models: tuple[Measured, Measured, int, int]) -> None:
     a, b, *_ = models
@@ -130,6 +131,7 @@ def test_naive_paired_t_is_scipys(models: tuple[Measured, Measured, int, int]) -
     assert (result.low, result.high) == pytest.approx(tuple(expected.confidence_interval()), rel=REL, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(_two_models())
 def test_corrected_k_fold_t_and_the_posterior_are_baycomps(models: tuple[Measured, Measured, int, int]) -> None:
     a, b, rounds, folds = models
@@ -144,6 +146,7 @@ def test_corrected_k_fold_t_and_the_posterior_are_baycomps(models: tuple[Measure
     assert three == pytest.approx(baycomp.two_on_single(b.repeats, a.repeats, rope=0.01, runs=rounds), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(_two_models(), st.floats(0.01, 1))
 def test_any_ratio_widens_the_naive_interval_by_the_root_of_the_variance_factor(
     models: tuple[Measured, Measured, int, int], ratio: float

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -32,6 +32,7 @@ def test_wilcoxon_agrees_with_the_audit_and_is_flagged() -> None:
     assert not Wilcoxon().compare(A, B, Design(overlap=False)).independence_violated
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-4, 4), min_size=3, max_size=9))
 def test_p_with_ties_and_zeros_is_the_share_of_sign_patterns_at_least_as_extreme(tenths: list[int]) -> None:
     kept = np.array([v for v in tenths if v])
@@ -44,6 +45,7 @@ def test_p_with_ties_and_zeros_is_the_share_of_sign_patterns_at_least_as_extreme
     assert result.n == len(kept)
 
 
+@settings(deadline=None)
 @given(st.integers(3, EXACT_UP_TO), st.integers(0, 10**6))
 def test_p_without_ties_is_scipys_exact_one(n: int, seed: int) -> None:
     d = np.random.default_rng(seed).normal(0.2, 1, size=n)

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import t as student_t
 
 from reports.config import ReportConfig
 from reports.report import ReportPaths, write_report
+from reports.results import Results
+from reports.words import span
 from stores.root import Root
 from stores.studies import StudyStore
 
@@ -67,6 +70,10 @@ def _rows(paths: ReportPaths, table: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def _removed(content: Results) -> Any:
+    return next(d for d in content.chapters["robustness"].scores if (d.model, d.condition) == (REFERENCE, "removed"))
+
+
 def _section(paths: ReportPaths, name: str) -> str:
     text = Path(paths.index).read_text(encoding="utf-8")
     start = text.index(f'<section id="{name}">')
@@ -87,6 +94,26 @@ def test_robustness_is_mean_and_deviation_over_the_repeats_of_a_model(written: W
     assert float(own["undisturbed"]) == pytest.approx(np.mean(paths.content.score(REFERENCE, "macro_f1").repeats))
 
 
+def test_the_interval_of_a_disturbed_score_allows_for_the_samples_repeats_share(written: Written) -> None:
+    content = written[2].content
+    own = _removed(content)
+    error = 0.1 * np.sqrt(1 / 3 + content.method.ratio)
+    reach = student_t(df=2).ppf(0.975) * error
+    assert content.chapters["robustness"].spread == "intervals"
+    assert own.low == pytest.approx(max(0, 0.6 - reach))
+    assert own.high == pytest.approx(min(1, 0.6 + reach))
+
+
+def test_where_groups_are_resampled_the_quartiles_of_the_repeats_are_shown(
+    write_study: Callable[..., Any], root: Root
+) -> None:
+    store, runs = write_study(root, repeats=3, protocol="fixed")
+    _disturb(store)
+    content = write_report(root, store.id, runs, ReportConfig()).content
+    assert content.chapters["robustness"].spread == "quartiles"
+    assert (_removed(content).low, _removed(content).high) == (pytest.approx(0.55), pytest.approx(0.65))
+
+
 def test_only_runs_of_the_report_count(written: Written) -> None:
     store, _, whole = written
     paths = write_report(store.root, store.id, [r["run_id"] for r in _runs(store) if r["repeat"] > 0], ReportConfig())
@@ -95,13 +122,13 @@ def test_only_runs_of_the_report_count(written: Written) -> None:
     assert float(own["mean"]) == pytest.approx(0.65)
     repeats = whole.content.score(REFERENCE, "macro_f1").repeats
     assert float(own["undisturbed"]) == pytest.approx(np.mean(repeats[1:]))
-    assert "costs" not in paths.content.chapters  # what was timed is the first repeat
+    assert paths.content.chapters["costs"].costs == ()  # what was timed is the first repeat
 
 
 def test_the_page_shows_noise_as_a_curve_and_each_modality_taken_away(written: Written) -> None:
-    section = _section(written[2], "robustness")
+    section, own = _section(written[2], "robustness"), _removed(written[2].content)
     assert 'id="figure-noise"' in section
-    assert _own_row(section).endswith("<td>–</td><td>–</td><td>60.0 ± 10.0</td>")
+    assert _own_row(section).endswith(f"<td>–</td><td>–</td><td>60.0 ({span(own.low, own.high)})</td>")
     assert "described, not tested" in section
 
 
@@ -133,9 +160,24 @@ def test_the_same_study_makes_the_same_bytes(written: Written, write_study: Call
         assert Path(one).read_bytes() == Path(other).read_bytes()
 
 
-def test_a_study_without_these_logs_has_neither_section_nor_table(report_of: Any) -> None:
-    index = Path(report_of().paths.index)
-    text = index.read_text(encoding="utf-8")
-    assert 'id="robustness"' not in text
-    assert 'id="costs"' not in text
-    assert not {"robustness.csv", "latency.csv"} & {file.name for file in (index.parent / "tables").iterdir()}
+def test_a_study_without_these_logs_shows_what_is_stored_with_its_runs_alone(report_of: Any) -> None:
+    paths = report_of().paths
+    assert 'id="robustness"' not in Path(paths.index).read_text(encoding="utf-8")
+    assert "median µs" not in _section(paths, "costs")
+    assert "robustness.csv" not in {file.name for file in (Path(paths.index).parent / "tables").iterdir()}
+
+
+def test_what_training_and_extraction_took_is_told_by_model(write_study: Callable[..., Any], root: Root) -> None:
+    receipts = {
+        "text": {"rows": 100, "seconds": 2.0, "stages": {}},
+        "image": {"rows": 50, "seconds": 0.5, "stages": {}},
+        "speech": {"rows": 0, "seconds": 0.0, "stages": {}},
+    }
+    store, runs = write_study(root, repeats=3, facts={"extraction": receipts})
+    content = write_report(root, store.id, runs, ReportConfig()).content
+    spent = {it.model: it for it in content.chapters["costs"].spent}
+    assert spent["concat[image+text]"].extraction_ms == pytest.approx(30.0)
+    assert spent["concat[speech+text]"].extraction_ms is None  # speech has no receipt
+    assert spent["vote[image+text]"].training_s is None  # it trains nothing
+    own = [r["seconds"] for r in store.runs().to_pylist() if r["model"] == "concat[image+text]"]
+    assert spent["concat[image+text]"].training_s == pytest.approx(sorted(own)[1])

@@ -1,36 +1,41 @@
 """A modality in which nothing was planted: whether a fusion gains by it is said, and a gain is not passed over."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from reports.chapters._planted import MISSED, RECOVERED, check_silent
 
+from reports.chapters._planted import MISSED, RECOVERED, check_planted, check_silent
+from reports.chapters.emotions import Emotions
+from reports.compute import read_case
+from reports.config import ReportConfig
 from reports.evidence import read_evidence
 from reports.measures import measure
+from reports.methods import methods_text
 
 HELPS = "image, which tells nothing, is not found to help {} fusion"
 
 
-def corpus(**planted: list[str]) -> dict[str, Any]:
-    notes = {"planted": planted}
-    return {"name": "c", "pairing": "synthetic", "source": "s", "licence": "l", "notes": notes, "dropped": {}}
-
-
 def test_a_gain_by_what_is_said_to_tell_nothing_is_a_null_that_was_missed(report_of: Any) -> None:
-    told = corpus(image=[], speech=["anger", "fear"], text=["neutral"])  # and yet the image tells joy and sadness
-    written = report_of(facts={"corpus": told})
-    nulls = {p.effect: p for p in written.paths.content.chapters["emotions"].planted if "tells nothing" in p.effect}
-    assert {effect: null.verdict for effect, null in nulls.items()} == {
-        HELPS.format("weighted"): MISSED,
-        HELPS.format("concat"): MISSED,
-    }
-    methods = written.root.read("reports", written.paths.id, "methods.md").decode()
+    written, told = report_of(), {"image": [], "speech": ["anger", "fear"], "text": ["neutral"]}
+    case = read_case(written.store, written.runs, ReportConfig())  # in which the image tells joy and sadness
+    case.evidence.facts["corpus"]["notes"]["planted"] = told
+    found = case.value(Emotions)
+    assert found is not None
+    nulls = {p.effect: p.verdict for p in found.planted if "tells nothing" in p.effect}
+    assert nulls == {HELPS.format("weighted"): MISSED, HELPS.format("concat"): MISSED}
+    methods = methods_text(replace(written.paths.content, facts=case.evidence.facts))
     assert "image tells nothing, speech tells anger and fear and text tells neutral" in methods
 
 
 def test_a_corpus_that_plants_in_every_modality_or_in_none_has_no_null(report_of: Any) -> None:
-    assert not any("tells nothing" in planted.effect for planted in report_of().paths.content.chapters["emotions"].planted)
-    assert report_of(facts={"corpus": corpus()}).paths.content.chapters["emotions"].planted == ()
+    assert not any(
+        "tells nothing" in planted.effect for planted in report_of().paths.content.chapters["emotions"].planted
+    )
+    evidence = read_evidence(report_of().store, report_of().runs)
+    evidence.facts["corpus"]["notes"]["planted"] = {}
+    assert check_silent(evidence, measure(evidence, alpha=0.05, draws=100, seed=0), "accuracy") == ()
+    assert check_planted(evidence, (), ()) == ()
 
 
 @pytest.mark.parametrize(("gain", "verdict"), [(0.05, MISSED), (-0.05, RECOVERED), (0.0, RECOVERED)])

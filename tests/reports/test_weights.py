@@ -1,5 +1,6 @@
 """Modality weights in a report: which are learned, which are given, and what each emotion's samples say."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,9 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from reports.chapters.weights import FittedWeight, SampleWeight, fitted_weights, sample_weights
+from scipy import stats
 
+from reports.chapters._fitted_weights import FittedWeight, fitted_weights
+from reports.chapters._sample_weights import SampleWeight, by_group, sample_weights
+from reports.chapters._weights_in_training import weight_paths
+from reports.chapters.weights import UNIDENTIFIED
+from reports.compute import compute_results
 from reports.config import ReportConfig
 from reports.drawing import Figure
 from reports.evidence import Evidence, HeldOut, Model
@@ -17,6 +24,9 @@ from reports.metrics import METRICS
 from reports.page.render import render_page
 from reports.report import write_report
 from reports.selection import MOST, RIVALS, listed, worth_a_matrix
+from reports.statistics._statistic import Design
+from reports.statistics.clustered_bootstrap import group_weights
+from stores.identity import canonical
 from stores.root import Root
 from stores.studies import Predicted, Run, RunSpec, StudyStore
 
@@ -46,30 +56,88 @@ def old() -> StudyStore:
     return StudyStore.open(Root(STORED), "study-1")
 
 
-def test_weights_of_samples_are_averaged_by_emotion_within_a_repeat_and_then_over_repeats(old: StudyStore) -> None:
+SETTINGS = {"alpha": 0.05, "draws": 1000, "seed": 0}
+RESAMPLED = Design(overlap=True, ratio=0.2)
+
+
+def test_weights_of_samples_are_averaged_over_all_test_predictions_and_by_emotion(old: StudyStore) -> None:
     first = np.array([[0.25, 0.75], [0.75, 0.25], [1.0, 0.0]], dtype=np.float32)
     second = np.array([[0.125, 0.875]], dtype=np.float32)
-    found = sample_weights(evidence(old, {"gated[speech+text]": (first, second)}, part(0, [0, 0, 1]), part(1, [0])))
-    sd = 0.25 * 2**0.5  # of 0.25 and 0.75; one sample has none
-    own = {"model": "gated[speech+text]"}
+    found = sample_weights(
+        evidence(old, {"gated[speech+text]": (first, second)}, part(0, [0, 0, 1]), part(1, [0])), **SETTINGS
+    )
+    own = {"model": "gated[speech+text]", "low": None, "high": None}  # three groups are too few to draw from
+    sd = pytest.approx(np.std([0.25, 0.75, 0.125], ddof=1))
+    total = pytest.approx(np.std([0.25, 0.75, 1.0, 0.125], ddof=1))
     assert found == (
-        SampleWeight(**own, modality="speech", label="joy", mean=0.3125, sd=pytest.approx(sd), n=3, repeats=2),
-        SampleWeight(**own, modality="speech", label="anger", mean=1.0, sd=None, n=1, repeats=1),
-        SampleWeight(**own, modality="text", label="joy", mean=0.6875, sd=pytest.approx(sd), n=3, repeats=2),
-        SampleWeight(**own, modality="text", label="anger", mean=0.0, sd=None, n=1, repeats=1),
+        SampleWeight(**own, modality="speech", label=None, mean=0.53125, sd=total, n=4),
+        SampleWeight(**own, modality="speech", label="joy", mean=0.375, sd=sd, n=3),
+        SampleWeight(**own, modality="speech", label="anger", mean=1.0, sd=None, n=1),
+        SampleWeight(**own, modality="text", label=None, mean=0.46875, sd=total, n=4),
+        SampleWeight(**own, modality="text", label="joy", mean=0.625, sd=sd, n=3),
+        SampleWeight(**own, modality="text", label="anger", mean=0.0, sd=None, n=1),
     )
 
 
 def test_samples_a_model_sees_nothing_of_weigh_in_no_mean(old: StudyStore) -> None:
     rows = np.array([[0.5, 0.5], [0.0, 0.0], [0.0, 0.0]], dtype=np.float32)
-    found = sample_weights(evidence(old, {"gated[speech+text]": (rows,)}, part(0, [0, 0, 1])))
-    assert [(w.modality, w.label, w.mean, w.n) for w in found] == [("speech", "joy", 0.5, 1), ("text", "joy", 0.5, 1)]
+    found = sample_weights(evidence(old, {"gated[speech+text]": (rows,)}, part(0, [0, 0, 1])), **SETTINGS)
+    assert [(w.modality, w.label, w.mean, w.n) for w in found if w.label] == [
+        ("speech", "joy", 0.5, 1),
+        ("text", "joy", 0.5, 1),
+    ]
+
+
+def test_the_interval_of_a_mean_weight_draws_whole_groups_the_same_in_all_repeats(old: StudyStore) -> None:
+    rng, repeats = np.random.default_rng(4), 3
+    groups = np.array([f"g{i}" for i in rng.integers(0, 8, 30)])
+    parts = [replace(part(j, list(rng.integers(0, 2, 30))), groups=groups) for j in range(repeats)]
+    speech = [rng.random(30) for _ in range(repeats)]
+    rows = tuple(np.stack([own, 1 - own], axis=1).astype(np.float32) for own in speech)
+    found = sample_weights(evidence(old, {"gated[speech+text]": rows}, *parts), **SETTINGS)
+    drawn = []
+    for times in group_weights(8, 1000, 0):  # the slow way: every draw written out, sample by sample
+        counts = dict(zip(sorted(set(groups)), times, strict=True))
+        weigh = np.array([counts[g] for g in groups])
+        joy = [weigh * (p.labels == 0) for p in parts]
+        drawn.append(sum((w * s).sum() for w, s in zip(joy, speech, strict=True)) / sum(w.sum() for w in joy))
+    [own] = [w for w in found if (w.modality, w.label) == ("speech", "joy")]
+    assert (own.low, own.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=1e-6)
+    assert by_group(evidence(old, {"gated[speech+text]": rows}, *parts), "gated[speech+text]").counts.sum() == 90
 
 
 def test_the_weights_of_a_store_of_version_1_are_read(old: StudyStore) -> None:
-    assert fitted_weights(evidence(old, {}), old) == (
-        FittedWeight(model="weighted[text]", modality="text", label=None, given=False, mean=1.0, sd=None, n=1),
+    assert fitted_weights(evidence(old, {}), old, RESAMPLED) == (
+        FittedWeight(
+            model="weighted[text]",
+            modality="text",
+            label=None,
+            given=False,
+            mean=1.0,
+            low=None,
+            high=None,
+            sd=None,
+            n=1,
+        ),
     )
+
+
+def test_weights_over_training_are_told_by_epoch_over_the_repeats_that_reached_it(old: StudyStore) -> None:
+    def curve(*speech: float) -> str:
+        return json.dumps([{"epoch": e, "weight of speech": w, "weight of text": 1 - w} for e, w in enumerate(speech)])
+
+    runs = pa.table(
+        {
+            "model": ["weighted[speech+text]"] * 3 + ["fixed[speech+text]", "concat[speech+text]"],
+            "head": ["weighted"] * 3 + ["fixed", "concat"],
+            "curves": [curve(0.5, 0.6, 0.9), curve(0.5, 0.4), curve(0.5, 0.8), curve(0.5), "[]"],
+        }
+    )
+    speech, text = weight_paths(replace(evidence(old, {}), runs=runs), given=("fixed",))
+    assert (speech.model, speech.modality, speech.n) == ("weighted[speech+text]", "speech", 3)
+    assert speech.median == pytest.approx((0.5, 0.6, 0.9))
+    assert (speech.low[1], speech.high[1]) == pytest.approx((0.5, 0.7))
+    assert text.median == pytest.approx((0.5, 0.4, 0.1))
 
 
 def run_like(
@@ -131,9 +199,13 @@ def test_weights_by_emotion_stay_apart_and_given_ones_are_told_from_learned_ones
     leans = [0.5 + 0.125 * repeat / 5 for repeat in range(6)]
     neutral = by_head["class_weighted"][-1]
     assert (neutral.mean, neutral.sd) == pytest.approx((np.mean(leans), np.std(leans, ddof=1)))
+    ratio = paths.content.method.ratio  # the repeats share samples
+    reach = stats.t.ppf(0.975, 5) * np.std(leans, ddof=1) * np.sqrt(1 / 6 + ratio)
+    assert (neutral.low, neutral.high) == pytest.approx((np.mean(leans) - reach, np.mean(leans) + reach))
+    assert (fixed.low, fixed.high) == (None, None)
 
 
-def test_the_page_shows_weights_by_emotion_with_their_spread_and_n(weighing: Any) -> None:
+def test_the_page_shows_weights_by_emotion_with_their_intervals_and_n(weighing: Any) -> None:
     root, paths = weighing
     page = root.read("reports", paths.id, "index.html").decode()
     assert {"weights", "weights-by-emotion"} <= {Path(name).stem for name in root.names("reports", paths.id, "figures")}
@@ -143,10 +215,14 @@ def test_the_page_shows_weights_by_emotion_with_their_spread_and_n(weighing: Any
     rows = [re.sub(r"<[^>]*>", "|", row).split("||") for row in re.findall(r"<tr>(.*?)</tr>", table)]
     told = [[cell.strip("|") for cell in row] for row in rows]
     n = next(row for row in told if row[1] == "n, test predictions")
-    assert ["gated", "speech", *["0.75 ± 0.00"] * 4, "0.25 ± 0.00"] in told
-    assert ["", "text", *["0.25 ± 0.00"] * 4, "0.75 ± 0.00"] in told
+    high, low = "0.75 (0.75 to 0.75)", "0.25 (0.25 to 0.25)"  # every sample of an emotion weighs alike
+    assert ["gated", "speech", *[high] * 4, low] in told
+    assert ["", "text", *[low] * 4, high] in told
+    assert UNIDENTIFIED in page
     assert ["", "n, repeats", *["6"] * 5] in told
-    support = {s.label: s.support for s in paths.content.chapters["emotions"].class_scores if s.model == "concat[speech+text]"}
+    support = {
+        s.label: s.support for s in paths.content.chapters["emotions"].class_scores if s.model == "concat[speech+text]"
+    }
     assert n[2:] == [str(support[label]) for label in ("joy", "sadness", "anger", "fear", "neutral")]
 
 
@@ -157,8 +233,8 @@ def test_a_study_without_weighing_heads_says_so(write_study: Any, root: Root) ->
     assert 'id="weights-by-emotion"' not in page
 
 
-def test_a_study_of_before_the_later_columns_gives_the_same_report(write_study: Any, tmp_path: Path) -> None:
-    pages = []
+def test_a_study_of_before_the_later_columns_gives_the_same_results(write_study: Any, tmp_path: Path) -> None:
+    found = []
     for name in ("new", "old"):
         root = Root(tmp_path / name)
         store, runs = write_study(root, modalities=PAIR)
@@ -166,9 +242,8 @@ def test_a_study_of_before_the_later_columns_gives_the_same_report(write_study: 
             for part_name in root.names(store.folder, kind):
                 table = root.read_table(store.folder, kind, part_name)
                 root.put_table(table.drop_columns(columns), store.folder, kind, part_name)
-        paths = write_report(root, store.id, runs, ReportConfig())
-        pages.append([root.read("reports", paths.id, file) for file in ("index.html", "results.json")])
-    assert pages[0] == pages[1]
+        found.append(canonical(compute_results(store, runs, ReportConfig(), report_id="report-1")))
+    assert found[0] == found[1]
 
 
 def test_many_models_are_shown_by_those_on_one_or_all_modalities(report_of: Any) -> None:
@@ -186,9 +261,12 @@ def test_scores_of_models_that_are_not_shown_first_are_folded_away_and_none_is_l
     everything = results.model(results.reference).modalities
     more = [Model(name=f"h{i}[x]", head=f"h{i}", modalities=everything[: 2 + i % 2]) for i in range(MOST)]
     scores = [replace(results.score(results.reference, metric), model=m.name) for m in more for metric in METRICS]
-    crowded = replace(results, models=(*results.models, *more), scores=(*results.scores, *scores))
-    drawn = {name: () for name in ("summary", *results.chapters)}
-    drawn |= {"scores": (Figure(name="scores", group="scores", title="scores", svg="<svg></svg>"),)}
+    own = {"scores": results.chapters["scores"]}
+    crowded = replace(results, models=(*results.models, *more), scores=(*results.scores, *scores), chapters=own)
+    drawn: dict[str, Any] = {
+        "summary": (),
+        "scores": (Figure(name="scores", group="scores", title="scores", svg="<svg></svg>"),),
+    }
     page = render_page(crowded, drawn)
     section = page[page.index('id="scores"') :].partition("</section>")[0]
     shown, fold, folded = section.partition("<details>")
