@@ -56,7 +56,7 @@ CASES = (
     Case(samples=400, repeats=20, folds=True),
     *(Case(samples=samples, repeats=20, gain=gain) for samples in (400, 2000) for gain in (0.01, 0.02, 0.04)),
 )
-GROUPS = (10, 20, 50)
+GROUPS = (6, 10, 20, 50)
 
 
 def main() -> None:

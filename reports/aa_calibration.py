@@ -17,10 +17,10 @@ from reports.group_counts import Counts, GroupCounts, count_by_group
 from reports.measures import Measures
 from reports.metrics import Margins, counted_score
 from reports.statistics._statistic import FEWEST_REPEATS
-from reports.statistics.clustered_bootstrap import ClusteredBootstrap
+from reports.statistics.clustered_bootstrap import ClusteredBootstrap, tail_share
 
 FEWEST_COINS = 6  # groups; fewer make at most 16 different exchanges
-DRAWS = 120  # of the bootstrap within a repetition: 2 x 3 / 121 is just below 0.05
+BEYOND = 3  # draws beyond 0, one added, of the last bootstrap that rejects within a repetition
 FLAT = 1e-12  # a smaller spread is rounding, and no test is possible
 _CELLS = 1 << 24  # coins held at once
 
@@ -82,7 +82,7 @@ def calibrate(
         nominal=design.alpha,
         repetitions=repetitions,
         groups=rows.n_groups,
-        draws=DRAWS if clustered else None,
+        draws=draws_within(design.alpha, rows.n_groups) if clustered and rows.n_groups > 1 else None,
         pairs=(),
         reason=_refusal(rows.n_groups, len(evidence.held_out), tested or clustered),
     )
@@ -95,7 +95,7 @@ def calibrate(
         if tested:
             naive += _rejected(d, 0.0, design.alpha).sum(axis=0)
         if clustered:
-            primary += _rejected_by_bootstrap(rows, pairs, metric, coins, design.alpha, generator).sum(axis=0)
+            primary += _rejected_by_bootstrap(rows, pairs, metric, coins, found.draws or 0, generator).sum(axis=0)
         else:
             primary += _rejected(d, design.ratio, design.alpha).sum(axis=0)
     return replace(
@@ -164,21 +164,21 @@ def _rejected_by_bootstrap(
     pairs: Sequence[tuple[str, str]],
     metric: str,
     coins: np.ndarray,
-    alpha: float,
+    draws: int,
     generator: np.random.Generator,
 ) -> np.ndarray:
-    """Return which percentile bootstraps over groups reject, (repetitions, pairs), each with draws of its own."""
+    """Return which bootstraps over groups reject, (repetitions, pairs), each with draws of its own."""
     support, models, (first, second) = _all_rounds(rows, pairs)
     gap = models[:, :, second] - models[:, :, first]
     rejected = np.empty((len(coins), len(pairs)), dtype=bool)
     for i, own in enumerate(coins):
-        weights = _draw_groups(rows.n_groups, generator)
+        weights = _draw_groups(draws, rows.n_groups, generator)
         moved, total = _total(weights * own, gap), _total(weights, models)
         drawn = _total(weights, support)
         a, b = total[:, :, first] + moved, total[:, :, second] - moved
         d = (_score(metric, drawn, a) - _score(metric, drawn, b)).mean(axis=1)
         tail = 1 + np.minimum((d <= 0).sum(axis=0), (d >= 0).sum(axis=0))
-        rejected[i] = (2 * tail / (DRAWS + 1) < alpha) & (d.std(axis=0, ddof=1) > FLAT)
+        rejected[i] = (tail <= BEYOND) & (d.std(axis=0, ddof=1) > FLAT)
     return rejected
 
 
@@ -200,7 +200,12 @@ def _total(weights: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return total.reshape(len(weights), *counts.shape[1:])
 
 
-def _draw_groups(n_groups: int, generator: np.random.Generator) -> np.ndarray:
-    """Return (DRAWS, groups) float32: how often each group is drawn when all are drawn with replacement."""
-    drawn = generator.integers(0, n_groups, size=(DRAWS, n_groups)) + n_groups * np.arange(DRAWS)[:, None]
-    return np.bincount(drawn.ravel(), minlength=DRAWS * n_groups).reshape(DRAWS, -1).astype(np.float32)
+def draws_within(alpha: float, n_groups: int) -> int:
+    """Return how many draws a repetition makes: as many as let BEYOND of them be the last that rejects at alpha."""
+    return int(BEYOND / tail_share(alpha, n_groups))
+
+
+def _draw_groups(draws: int, n_groups: int, generator: np.random.Generator) -> np.ndarray:
+    """Return (draws, groups) float32: how often each group is drawn when all are drawn with replacement."""
+    drawn = generator.integers(0, n_groups, size=(draws, n_groups)) + n_groups * np.arange(draws)[:, None]
+    return np.bincount(drawn.ravel(), minlength=draws * n_groups).reshape(draws, -1).astype(np.float32)

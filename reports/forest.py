@@ -20,7 +20,9 @@ def gains_figure(results: Results) -> Figure | None:
         return None
     metric = NAMES[results.method.primary_metric]
     title = f"{labels_of(results)[results.reference]} minus each other model, {metric}, in points"
-    lines: list[str | Comparison] = [line for name, own in groups.items() for line in (name, *own)]
+    lines: list[str | Comparison] = []
+    for name, own in groups.items():
+        lines += [name, *own]
     with Drawing("gains", width=4.5, height=0.75 + (ROW if len(lines) <= FEW else CLOSER) * len(lines)) as drawing:
         ax = drawing.axes
         ax.axvline(0, color=MUTED, linewidth=1)

@@ -18,7 +18,7 @@ from reports.errors import StatisticsError
 from reports.evidence import Evidence
 from reports.measures import Measures
 from reports.statistics._statistic import FEWEST_REPEATS, differences, is_constant
-from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, ClusteredBootstrap
+from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, ClusteredBootstrap, two_sided
 
 POWER = 0.8
 GAINS = (0.01, 0.02, 0.04)  # true gains the power is told for
@@ -212,7 +212,8 @@ def _smallest(
     if isinstance(primary, ClusteredBootstrap):
         draws = next((m[metric].draws for m in measures.table.values() if metric in m), None)
         n_draws = 0 if draws is None else len(draws)
-        own = replace(own, law=f"2 / (B + 1), B = {n_draws} draws", p=2 / (n_draws + 1) if n_draws else None)
+        least = two_sided(1 / (n_draws + 1), primary.n_groups) if n_draws else None
+        own = replace(own, law=f"no draw of B = {n_draws} beyond 0, with {primary.n_groups} groups", p=least)
     law = f"2 / 2^J, J = {repeats} repeats"
     rows = [own, SmallestP(test="Wilcoxon, sign flips", law=law, p=min(1.0, 2.0 ** (1 - repeats)))]
     if pairs:

@@ -69,7 +69,7 @@ def _words(hint: Any) -> str:
         return f"list of {_words(inner)}" if inner else f"list of ({', '.join(map(_words, parts))})"
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
         return f"object of {_words(parts[1])} by name"
-    return _PLAIN.get(hint) or getattr(hint, "__name__", str(hint))
+    return _PLAIN.get(hint) or str(getattr(hint, "__name__", hint))
 
 
 def main() -> None:

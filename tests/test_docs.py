@@ -68,7 +68,7 @@ def test_every_command_and_option_that_is_named_exists(command: list[str]) -> No
     found: click.Command = cli
     words = iter(command[1:])
     while isinstance(found, click.Group):
-        found = found.commands.get(next(words, "study")) or found.commands["study"]  # what `affuse report STUDY.toml` means
+        found = found.commands.get(next(words, "")) or found.commands["study"]  # `affuse report STUDY.toml`
     options = {name for parameter in found.params for name in parameter.opts} | {"--help"}
     assert {word for word in command[2:] if word.startswith("--")} <= options
 

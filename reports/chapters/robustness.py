@@ -9,20 +9,20 @@ import numpy as np
 
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
-from reports.drawing import BLUE, GREEN, INK, MARKERS, MUTED, ORANGE, PURPLE, WARM, Drawing, Figure, finish
+from reports.chapters._noise_figure import Point, noise_figure
+from reports.drawing import Figure
 from reports.errors import StatisticsError
-from reports.evidence import CHANCE, Evidence
+from reports.evidence import Evidence
 from reports.measures import RESAMPLED, Measures
 from reports.results import Results
 from reports.selection import worth_a_matrix
 from reports.statistics._statistic import Measured
-from reports.words import NAMES, NONE, labels_of, listed, percent, span
+from reports.words import NONE, percent, span
 from stores.studies import StudyStore
 
 REMOVED, NOISE = "removed", "noise"
 INTERVALS, QUARTILES = "intervals", "quartiles"
 METRIC = "macro_f1"
-_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, WARM)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,8 @@ class Robustness(Chapter[Disturbances]):
         return Disturbances(spread=spread, scores=found) if found else None
 
     def figures(self, value: Disturbances, results: Results) -> Iterable[Figure]:
-        return _noise(value, results)
+        curves = _noise_curves(value, results)
+        return [noise_figure(results, curves, METRIC)] if curves else []
 
     def tables(self, value: Disturbances, results: Results) -> Mapping[str, Rows]:
         return {"robustness": [vars(score) for score in value.scores]}
@@ -132,41 +133,6 @@ def _interval(values: np.ndarray, measures: Measures) -> tuple[float | None, flo
 def _quartiles(values: np.ndarray) -> tuple[float, float]:
     low, high = np.quantile(values, [0.25, 0.75])
     return float(low), float(high)
-
-
-Point = tuple[float, float, float | None, float | None]  # level, mean, low, high
-
-
-def _noise(found: Disturbances, results: Results) -> list[Figure]:
-    names, curves = labels_of(results), _noise_curves(found, results)
-    if not curves:
-        return []
-    title = f"{NAMES[METRIC]} in percent against noise on all features: the reference, the best strategies, one alone"
-    looks = zip((INK, *_COLOURS), MARKERS, strict=False)
-    with Drawing("noise", height=3.4) as drawing:
-        ax = drawing.axes
-        for (model, points), (colour, marker) in zip(curves.items(), looks, strict=False):
-            _curve(drawing, points, colour, marker, names[model], fused=results.model(model).fused)
-        chance = results.score(CHANCE, METRIC).repeats
-        if chance:
-            ax.axhline(100 * sum(chance) / len(chance), color=MUTED, linewidth=1, linestyle=":", label=CHANCE)
-        ax.set(xlabel="standard deviation of the noise", ylabel=f"{NAMES[METRIC]}, %")
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderpad=0)
-        told = listed(
-            f"{names[model]} falls from {percent(points[0][1])} at {points[0][0]:g} to {percent(points[-1][1])} "
-            f"at {points[-1][0]:g}"
-            for model, points in curves.items()
-        )
-        return [finish(drawing, "noise", title, axis="y", told=f"{told}.")]
-
-
-def _curve(drawing: Drawing, points: list[Point], colour: str, marker: str, label: str, *, fused: bool) -> None:
-    levels, means = [point[0] for point in points], [100 * point[1] for point in points]
-    style = "-" if fused else "--"
-    drawing.axes.plot(levels, means, marker=marker, markersize=4.5, color=colour, linestyle=style, label=label)
-    known = [(level, 100 * low, 100 * high) for level, _, low, high in points if low is not None and high is not None]
-    if known:
-        drawing.axes.fill_between(*np.transpose(known), color=colour, alpha=0.13, linewidth=0)
 
 
 def _noise_curves(found: Disturbances, results: Results) -> dict[str, list[Point]]:

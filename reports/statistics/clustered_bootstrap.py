@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
+from scipy import stats
 
 from reports.errors import StatisticsError
 from reports.statistics._statistic import (
@@ -17,18 +18,20 @@ from reports.statistics._statistic import (
 )
 
 FEWEST_GROUPS = 5
-FEW_GROUPS = 20
+FEW_GROUPS = 10  # fewer can hardly show what their law is like, and the interval takes it as smooth
 OFF_CENTRE = 0.05  # share of draws; half of them lie on either side of an unbiased estimate
 
 
 class ClusteredBootstrap(PairTest):
-    """Percentile interval and p of a - b over draws that resample whole groups, the same for both models.
+    """Expanded percentile interval and p of a - b over draws that resample whole groups, the same for both models.
 
-    p = 2 min(share <= 0, share >= 0), with one draw added to each count, so it is never below 2 / (B + 1).
+    Draws of few groups vary too little, by sqrt((n - 1) / n), and have the tails of a normal law; so the interval ends
+    at the shares `tail_share` names, beyond alpha / 2, and p reads the share beyond 0 the same way. One draw is added
+    to the count, so p has a least value.
     """
 
     title = "paired bootstrap over groups"
-    source = "Efron & Tibshirani 1993; clusters as in Field & Welsh 2007, JRSS B 69"
+    source = "Hesterberg 2015, The American Statistician 69; clusters as in Field & Welsh 2007, JRSS B 69"
 
     def __init__(self, n_groups: int) -> None:
         self.n_groups = n_groups
@@ -41,24 +44,25 @@ class ClusteredBootstrap(PairTest):
             difference=gain,
             n=self.n_groups,
             unit="groups",
-            smallest_p=2 / (len(d) + 1),
+            smallest_p=two_sided(1 / (len(d) + 1), self.n_groups),
             assumptions=(self._many_groups(), *_draws(d, gain, asked=asked)),
         )
         if is_constant(spread, gain):
             return replace(result, note=CONSTANT)
-        low, high = np.quantile(d, [design.alpha / 2, 1 - design.alpha / 2])
+        share = tail_share(design.alpha, self.n_groups)
+        low, high = np.quantile(d, [share, 1 - share])
         tail = 1 + min(int((d <= 0).sum()), int((d >= 0).sum()))
-        few = f"only {self.n_groups} groups: the interval is likely too narrow"
+        few = f"only {self.n_groups} groups: the interval may be too narrow"
         return replace(
             result,
             low=float(low),
             high=float(high),
-            p=min(1.0, 2 * tail / (len(d) + 1)),
+            p=two_sided(tail / (len(d) + 1), self.n_groups),
             note=few if self.n_groups < FEW_GROUPS else "",
         )
 
     def _many_groups(self) -> Assumption:
-        told = "enough" if self.n_groups >= FEW_GROUPS else "too few: the interval is likely too narrow"
+        told = "enough" if self.n_groups >= FEW_GROUPS else "too few: the interval may be too narrow"
         return Assumption(
             name="many independent groups",
             checked_on=f"{self.n_groups} groups; whether one tells of another is not checked",
@@ -80,6 +84,18 @@ class ClusteredBootstrap(PairTest):
         if len(d) < 2 or not np.isfinite([a.estimate, b.estimate]).all():
             raise StatisticsError("expected finite scores, got NaN: a class or group is missing from the test parts")
         return d, len(every)
+
+
+def tail_share(alpha: float, n_groups: int) -> float:
+    """Return the share of draws to leave out at either end for an interval of level 1 - alpha over so many groups."""
+    reach = stats.t.ppf(1 - alpha / 2, n_groups - 1) * (n_groups / (n_groups - 1)) ** 0.5
+    return float(stats.norm.sf(reach))
+
+
+def two_sided(share: float, n_groups: int) -> float:
+    """Return the p that a share of draws beyond 0 stands for; alpha of `tail_share`."""
+    reach = float(stats.norm.isf(min(share, 0.5))) * ((n_groups - 1) / n_groups) ** 0.5
+    return float(2 * stats.t.sf(reach, n_groups - 1))
 
 
 def _draws(d: np.ndarray, gain: float, *, asked: int) -> Iterable[Assumption]:

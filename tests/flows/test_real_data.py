@@ -35,6 +35,11 @@ class Outcome:
         assert len(found) == 1, f"{model} {metric}"
         return found[0]
 
+    def leaks(self) -> dict[tuple[str, str], int]:
+        """Return how many test samples the radar flags, by what they share with training and how."""
+        findings = self.results["chapters"]["leakage"]["findings"]
+        return {(found["kind"], found["reason"]): found["samples"] for found in findings}
+
     def gains_over(self, model: str) -> dict[str, dict[str, Any]]:
         """Return the comparison of every fusion with a model, on the primary metric, by the name of the fusion."""
         metric = self.results["method"]["primary_metric"]
@@ -71,6 +76,10 @@ def test_text_of_meld_beats_the_majority_class(tmp_path: Path, options: Options)
     emotion = run("meld-emotion", tmp_path, options, repeats=3)
     assert emotion.said["features"]["text"]["samples"] == 11098
     assert emotion.score("unimodal[text]")["low"] > emotion.score("majority class")["high"] + 0.05
+    leaks = emotion.leaks()
+    assert set(leaks) == {("text", "identical"), ("text", "near")}  # and no dialogue is in two parts
+    assert leaks["text", "identical"] == 132  # “Okay.”, “Yeah.”
+    assert 5 <= leaks["text", "near"] <= 40  # “Oh my God!!” beside “Oh my God!”
     sentiment = run("meld-sentiment", tmp_path, options, repeats=3)
     assert sentiment.said["features"]["text"]["extracted"] == 0
     assert sentiment.score("unimodal[text]")["low"] > sentiment.score("majority class")["high"] + 0.1
@@ -100,6 +109,9 @@ def test_speech_of_nemo_knows_its_speakers_and_not_strangers(known_speakers: Out
     assert stranger["low"] < stranger["estimate"] < stranger["high"]
     assert stranger["estimate"] < known["estimate"] - 0.1
     assert strangers.results["method"]["repeats"] == 6
+    leaks = strangers.leaks()  # everybody speaks the same sentences: told, and no speaker is in two parts
+    assert leaks["sentence", "group"] == leaks["text", "identical"] > 0
+    assert ("speaker", "group") not in leaks
 
 
 @pytest.mark.parametrize("grouped", ["known_speakers", "strangers"])

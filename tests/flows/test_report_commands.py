@@ -1,6 +1,7 @@
 """`affuse report STUDY`, `--check`, `--open`, `--pdf` and `affuse report compare A B`, as they are typed."""
 
 import json
+import shutil
 import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -140,6 +141,15 @@ def test_what_cannot_be_meant_is_said_with_what_there_is(affuse: Callable[..., A
     unwritten = affuse("report", str(one), "--check", "--root", str(tmp_path))
     assert unwritten.returncode == 1
     assert "has not run" in unwritten.stderr
+
+
+def test_a_study_with_several_reports_is_not_guessed_at(affuse: Callable[..., Any], ran: Ran) -> None:
+    twin = ran.root / "reports" / "report-twin"
+    shutil.copytree(ran.pages[0].parent, twin)
+    done = affuse("report", "compare", "faces", "other", "--root", str(ran.root))
+    shutil.rmtree(twin)
+    assert done.returncode == 2
+    assert "faces has 2 reports: name one of report-" in done.stderr.replace("\n", " ")
 
 
 def test_help_teaches_both_forms(affuse: Callable[..., Any]) -> None:

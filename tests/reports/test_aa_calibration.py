@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from reports.aa_calibration import DRAWS, Calibration, calibrate
+from reports.aa_calibration import BEYOND, Calibration, calibrate
 from reports.evidence import CHANCE, Evidence, read_evidence
 from reports.measures import measure
 from reports.metrics import confusion, counted_scores
 from reports.statistics._statistic import Design, Measured
+from reports.statistics.clustered_bootstrap import tail_share, two_sided
 from reports.statistics.corrected_resampled_t import CorrectedResampledT
 from reports.statistics.paired_t import PairedT
 from stores.root import Root
@@ -78,16 +79,17 @@ def test_the_rates_of_a_fixed_split_are_those_of_the_bootstrap_written_out(write
     groups = np.array(list(every[0]))
     [names] = {tuple(part.groups) for part in evidence.held_out}
     rows_of = [np.flatnonzero(np.array(names) == group) for group in groups]
-    rejected = 0
+    rejected, draws = 0, int(BEYOND / tail_share(0.05, len(groups)))
     for coins in every:
-        drawn = generator.integers(0, len(groups), size=(DRAWS, len(groups)))
+        drawn = generator.integers(0, len(groups), size=(draws, len(groups)))
         rows = [np.concatenate([rows_of[group] for group in row]) for row in drawn]
         a, b = (bootstrapped(evidence, side, rows) for side in exchanged(evidence, PAIRS[0], coins))
         d = a - b
         tail = 1 + min((d <= 0).sum(), (d >= 0).sum())
-        rejected += bool(2 * tail / (DRAWS + 1) < 0.05)
+        rejected += two_sided(tail / (draws + 1), len(groups)) < 0.05
     [pair] = found.pairs
-    assert (found.draws, pair.naive) == (DRAWS, None)
+    assert (found.draws, pair.naive) == (draws, None)
+    assert two_sided(BEYOND / (draws + 1), len(groups)) < 0.05 < two_sided((BEYOND + 1) / (draws + 1), len(groups))
     assert pair.primary.count == rejected > 0
 
 

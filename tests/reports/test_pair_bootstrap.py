@@ -8,7 +8,7 @@ from scipy import stats
 
 from reports.errors import StatisticsError
 from reports.statistics._statistic import CONSTANT, Design, Measured
-from reports.statistics.clustered_bootstrap import ClusteredBootstrap, group_weights
+from reports.statistics.clustered_bootstrap import ClusteredBootstrap, group_weights, tail_share, two_sided
 
 
 def _bernoulli(right: int, n: int, weights: np.ndarray) -> Measured:
@@ -34,14 +34,14 @@ def test_bootstrap_pairs_models_so_that_a_shared_difficulty_cancels() -> None:
     assert result.high is not None
     expected = stats.t.interval(0.95, 39, gain.mean(), gain.std(ddof=1) / np.sqrt(40))
     assert (result.low, result.high) == pytest.approx(expected, abs=0.001)
-    assert result.p == pytest.approx(2 / 2001)
+    assert result.p == result.smallest_p == two_sided(1 / 2001, 40)
 
 
 def test_bootstrap_is_the_same_for_the_same_seed_and_says_when_groups_are_few() -> None:
     assert np.array_equal(group_weights(9, 50, seed=4), group_weights(9, 50, seed=4))
     assert group_weights(9, 50, seed=4).sum(axis=1).tolist() == [9.0] * 50
     few = ClusteredBootstrap(9).interval(_bernoulli(5, 9, group_weights(9, 1000, seed=4)), Design(overlap=True))
-    assert few.note == "only 9 groups: the interval is likely too narrow"
+    assert few.note == "only 9 groups: the interval may be too narrow"
     with pytest.raises(StatisticsError, match=r"at least 5 groups to resample, got 4"):
         ClusteredBootstrap(4).interval(_bernoulli(2, 4, group_weights(4, 10, seed=4)), Design(overlap=True))
 
@@ -51,27 +51,47 @@ def test_p_and_interval_over_every_possible_draw_are_those_of_the_enumeration() 
     draws = np.array([gains[list(drawn)].mean() for drawn in product(range(5), repeat=5)])
     a = Measured(repeats=gains[:3], pooled=float(gains.mean()), draws=draws)
     result = ClusteredBootstrap(5).compare(a, a.zero(), Design(overlap=True))
-    assert result.p == pytest.approx(2 * (1 + (draws <= 0).sum()) / (5**5 + 1))
-    assert (result.low, result.high) == pytest.approx(tuple(np.percentile(draws, [2.5, 97.5])))
-    assert result.smallest_p == 2 / (5**5 + 1)
+    share = stats.norm.cdf(-np.sqrt(5 / 4) * stats.t.ppf(0.975, 4))  # Hesterberg 2015, section 4.3
+    assert (result.low, result.high) == pytest.approx(tuple(np.quantile(draws, [share, 1 - share])))
+    beyond = stats.norm.ppf((1 + (draws <= 0).sum()) / (5**5 + 1))
+    assert result.p == pytest.approx(2 * stats.t.cdf(np.sqrt(4 / 5) * beyond, 4))
+    assert result.smallest_p == two_sided(1 / (5**5 + 1), 5)
 
 
-def test_interval_is_that_of_scipys_percentile_bootstrap() -> None:
-    gains = np.random.default_rng(6).normal(0.02, 0.05, size=30)
-    a = Measured(repeats=gains, pooled=float(gains.mean()), draws=group_weights(30, 20_000, seed=7) @ gains / 30)
-    result = ClusteredBootstrap(30).compare(a, a.zero(), Design(overlap=True))
+def test_interval_of_a_mean_over_normal_draws_is_the_t_interval() -> None:
+    n, mean, sd = 8, 0.03, 0.05
+    wide = sd * np.sqrt((n - 1) / n) / np.sqrt(n)  # the bootstrap's own standard error, of a sample deviation `sd`
+    draws = stats.norm.ppf((np.arange(400_000) + 0.5) / 400_000, mean, wide)
+    result = ClusteredBootstrap(n).interval(
+        Measured(repeats=np.ones(3), pooled=mean, draws=draws), Design(overlap=True)
+    )
+    expected = stats.t.interval(0.95, n - 1, mean, sd / np.sqrt(n))
+    assert (result.low, result.high) == pytest.approx(expected, abs=1e-5)
+    assert result.p == pytest.approx(2 * stats.t.sf(mean / (sd / np.sqrt(n)), n - 1), rel=1e-3)
+
+
+@pytest.mark.parametrize("n", [5, 9, 20, 200])
+@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.2])
+def test_p_at_the_end_of_the_interval_is_alpha(n: int, alpha: float) -> None:
+    assert two_sided(tail_share(alpha, n), n) == pytest.approx(alpha, rel=1e-9)
+
+
+def test_interval_of_many_groups_is_close_to_scipys_percentile_bootstrap() -> None:
+    gains = np.random.default_rng(6).normal(0.02, 0.05, size=400)
+    a = Measured(repeats=gains, pooled=float(gains.mean()), draws=group_weights(400, 20_000, seed=7) @ gains / 400)
+    result = ClusteredBootstrap(400).compare(a, a.zero(), Design(overlap=True))
     scipys = stats.bootstrap((gains,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(8))
-    assert (result.low, result.high) == pytest.approx(tuple(scipys.confidence_interval), abs=0.001)
+    assert (result.low, result.high) == pytest.approx(tuple(scipys.confidence_interval), abs=0.0003)
 
 
 def test_bootstrap_says_how_many_groups_it_has_and_where_its_draws_lie() -> None:
     few = ClusteredBootstrap(9).interval(_bernoulli(5, 9, group_weights(9, 1000, seed=4)), Design(overlap=True))
     groups, centred = few.assumptions
-    assert groups.outcome == "too few: the interval is likely too narrow (20 asked for)"
+    assert groups.outcome == "too few: the interval may be too narrow (10 asked for)"
     assert groups.statistic == 9
     assert (centred.statistic, centred.outcome) == (pytest.approx(0.5, abs=0.05), "not contradicted")
     many = ClusteredBootstrap(30).interval(_bernoulli(20, 30, group_weights(30, 1000, seed=4)), Design(overlap=True))
-    assert many.assumptions[0].outcome == "enough (20 asked for)"
+    assert many.assumptions[0].outcome == "enough (10 asked for)"
 
 
 def test_draws_in_which_the_score_is_undefined_are_counted_not_hidden() -> None:
@@ -80,7 +100,7 @@ def test_draws_in_which_the_score_is_undefined_are_counted_not_hidden() -> None:
         Measured(repeats=np.ones(3), pooled=0.5, draws=draws), Design(overlap=True)
     )
     assert result.assumptions[2].outcome == "violated: 10 draws lack a class and are left out"
-    assert result.low == pytest.approx(np.quantile(draws[10:], 0.025))
+    assert result.low == pytest.approx(np.quantile(draws[10:], tail_share(0.05, 30)))
 
 
 def test_draws_that_lie_to_one_side_of_the_gain_are_told() -> None:

@@ -103,7 +103,7 @@ def test_equal_subgroups_have_no_gap_and_one_that_is_always_wrong_has(told: Told
     changed = {**case.evidence.posteriors, REFERENCE: spoilt}
     case = replace(case, evidence=replace(case.evidence, posteriors=changed))
     gap = next(gap for gap in found(case).gaps if gap.model == REFERENCE)
-    assert (gap.value, gap.other, gap.verdict) == ("female", "male", "above")
+    assert (gap.value, gap.other, gap.verdict) == ("female", "male", "above"), gap
 
 
 def test_too_few_groups_or_samples_are_not_judged_and_the_rest_still_is(told: Told) -> None:
