@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
-from stores.differences import listed
 from flows.pipeline import cast_study
 from flows.progress import console
 from flows.study_config import load_study
 from flows.verdicts import judge, seen_before, wanted, wanted_views
 from flows.whereabouts import find_sample, locate
+from stores.differences import listed
 from stores.digests import load_digests
 from stores.root import Root
 

@@ -11,13 +11,13 @@ import pyarrow as pa
 from extractors.extractor import Extractor
 from extractors.plan import Plan, plan
 from flows.candidates import Cast
-from stores.differences import Differences, counted, in_words, short
 from flows.encoder_plans import Alternatives, best, extractor_of, plan_encoders
 from flows.feature_plan import FeaturePlan
 from flows.features import read_by
 from flows.neighbours import Neighbours
 from flows.study_config import StudyConfig
 from flows.views import viewed_by_heads
+from stores.differences import Differences, counted, in_words, short
 from stores.digests import Remembered, content_digest, remembered
 from stores.encoders import EncoderRecipe, EncoderStore
 from stores.features import FeatureStore

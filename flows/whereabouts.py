@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stores.differences import short
 from flows.verdicts import Seen, Verdict, Wanted, judge
+from stores.differences import short
 from stores.digests import content_digest
 from stores.errors import MediaError, NotFound
 from stores.manifest import Manifest

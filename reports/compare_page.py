@@ -10,7 +10,7 @@ from reports.compare import Compared, ScorePair
 from reports.drawing import BLUE, LINE, ORANGE, ROW, Drawing, Figure, finish
 from reports.page.compare import render_comparison
 from reports.report import report_folder
-from reports.words import NAMES, number, percent, points
+from reports.words import NAMES, percent, points
 from stores.identity import canonical
 from stores.root import Root
 
@@ -77,7 +77,6 @@ def _context(found: Compared) -> Mapping[str, Any]:
         ],
         "metric": NAMES[found.first.primary_metric],
         "answer": _answer(found),
-        "number": number,
     }
 
 

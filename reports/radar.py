@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NEIGHBOURS = 10  # K; a recording with more copies than this that are near but not equal may be missed
+NEIGHBOURS = 10  # K; of a recording with K or more copies that are near but not equal, none is found
 ALPHA = 0.05  # the chance of one false alarm or more in a whole modality
 FLOOR = 0.95  # cosine of centred rows below which nothing is called near, however lonely the two are
 FEWEST_ROWS = 30

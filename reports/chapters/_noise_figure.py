@@ -27,7 +27,7 @@ def noise_figure(results: Results, curves: Mapping[str, list[Point]], metric: st
         ax.set(xlabel="standard deviation of the noise", ylabel=f"{NAMES[metric]}, %")
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderpad=0)
         told = listed(
-            f"{names[model]} falls from {percent(points[0][1])} at {points[0][0]:g} to {percent(points[-1][1])} "
+            f"{names[model]} goes from {percent(points[0][1])} at {points[0][0]:g} to {percent(points[-1][1])} "
             f"at {points[-1][0]:g}"
             for model, points in curves.items()
         )

@@ -52,6 +52,10 @@ class PooledTests:
         self.weights = group_weights(len(self.group_names), case.config.draws, case.config.seed)
         self.classes = len(case.evidence.classes)
 
+    def n_groups(self, mask: np.ndarray) -> int:
+        """Return how many groups the tests in `mask` (N,) come from."""
+        return len(np.unique(self.groups[mask]))
+
     def measure(self, model: str, mask: np.ndarray) -> Measured:
         """Return the primary metric on the tests in `mask` (N,), and after resampling whole groups."""
         k, metric = self.classes, self.case.primary_metric
@@ -89,7 +93,7 @@ def divide(name: str, values: np.ndarray, tests: PooledTests) -> tuple[Trait, di
 
 
 def _subgroup(trait: str, value: str, mask: np.ndarray, tests: PooledTests) -> Subgroup:
-    samples, groups = int((mask & tests.first).sum()), len(np.unique(tests.groups[mask]))
+    samples, groups = int((mask & tests.first).sum()), tests.n_groups(mask)
     lacking = sorted(set(range(tests.classes)) - set(tests.labels[mask].tolist()))
     reason = ""
     if samples < FEWEST_SAMPLES or groups < FEWEST_GROUPS:

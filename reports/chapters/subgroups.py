@@ -1,6 +1,6 @@
 """Scores by gender, age and culture, and the gaps between them, where the corpus says who is what."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from reports.comparisons import ABOVE, BELOW, UNTOLD, judge
 from reports.drawing import BLUE, MUTED, ROW, Drawing, Figure, finish, whisker
 from reports.errors import StatisticsError
 from reports.results import Results
-from reports.statistics._statistic import Measured, PairResult
+from reports.statistics._statistic import PairResult
 from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, ClusteredBootstrap
 from reports.statistics.holm import Holm
 from reports.words import NAMES, labels_of
@@ -37,7 +37,7 @@ class SubgroupScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """The score of one model in a subgroup less that in `other`; Holm over all gaps of the trait."""
+    """The score of one model in a subgroup less that in `other`; Holm over its gaps in the trait."""
 
     trait: str
     value: str
@@ -77,9 +77,9 @@ class Subgroups(Chapter[Division]):
                 of = bands(of)
             trait, told = divide(name, np.array([of[sample] for sample in tests.sample_ids]), tests)
             traits.append(trait)
-            measured = {(value, model): tests.measure(model, mask) for value, mask in told.items() for model in models}
-            scores += [_score(name, value, model, own, tests) for (value, model), own in measured.items()]
-            gaps += _gaps(trait, models, measured, told, tests)
+            for model in models:
+                scores += [_score(name, value, model, mask, tests) for value, mask in told.items()]
+                gaps += _gaps(name, model, told, tests)
         return Division(models=models, traits=tuple(traits), scores=tuple(scores), gaps=tuple(gaps))
 
     def figures(self, value: Division, results: Results) -> Iterable[Figure]:
@@ -142,50 +142,38 @@ def _figure(value: Division, trait: Trait, results: Results) -> Figure:
         return finish(drawing, "by_trait", title)
 
 
-def _score(trait: str, value: str, model: str, own: Measured, tests: PooledTests) -> SubgroupScore:
-    assert own.draws is not None
-    alpha, draws = tests.case.config.alpha, own.draws[np.isfinite(own.draws)]
-    low, high = np.quantile(draws, [alpha / 2, 1 - alpha / 2]).tolist() if len(draws) else (None, None)
+def _score(trait: str, value: str, model: str, mask: np.ndarray, tests: PooledTests) -> SubgroupScore:
+    own = tests.measure(model, mask)
+    try:
+        found = ClusteredBootstrap(tests.n_groups(mask)).interval(own, tests.case.measures.design)
+    except StatisticsError:  # no draw has all emotions
+        found = None
+    low, high = (None, None) if found is None or found.low is None or found.high is None else (found.low, found.high)
     return SubgroupScore(trait=trait, value=value, model=model, score=own.estimate, low=low, high=high)
 
 
-def _gaps(
-    trait: Trait,
-    models: Sequence[str],
-    measured: Mapping[tuple[str, str], Measured],
-    told: Mapping[str, np.ndarray],
-    tests: PooledTests,
-) -> list[Gap]:
-    """Return the gaps of a trait: between two subgroups, or of each of several against all others that are told of."""
+def _gaps(trait: str, model: str, told: Mapping[str, np.ndarray], tests: PooledTests) -> list[Gap]:
+    """Return the gaps of a model: between two subgroups, or of each of several against all others that are told of."""
     values, design = list(told), tests.case.measures.design
+    found: list[tuple[str, PairResult | None, str]] = []
     if len(values) < 2:
         return []
-    found: list[tuple[str, str, str, PairResult | None, str]] = []
     for value in values[:1] if len(values) == 2 else values:
         rest = np.any([mask for other, mask in told.items() if other != value], axis=0)
-        other = values[1] if len(values) == 2 else OTHERS
-        n_groups = min(len(np.unique(tests.groups[mask])) for mask in (told[value], rest))
-        for model in models:
-            against = measured[other, model] if len(values) == 2 else tests.measure(model, rest)
-            try:
-                gap = ClusteredBootstrap(n_groups).compare(measured[value, model], against, design)
-                found.append((value, other, model, gap, ""))
-            except StatisticsError as error:
-                found.append((value, other, model, None, str(error)))
-    adjusted = Holm().adjust([result.p if result else None for *_, result, _ in found])
+        test = ClusteredBootstrap(min(tests.n_groups(told[value]), tests.n_groups(rest)))
+        try:
+            gap = test.compare(tests.measure(model, told[value]), tests.measure(model, rest), design)
+            found.append((value, gap, ""))
+        except StatisticsError as error:
+            found.append((value, None, str(error)))
+    adjusted = Holm().adjust([result.p if result else None for _, result, _ in found])
     gaps = []
-    for (value, other, model, result, why), holm_p in zip(found, adjusted, strict=True):
-        verdict, reason = judge(result, holm_p, tests.case.config.alpha)
-        gaps.append(
-            Gap(
-                trait=trait.name,
-                value=value,
-                other=other,
-                model=model,
-                result=result,
-                holm_p=holm_p,
-                verdict=verdict,
-                reason=why or reason,
-            )
-        )
+    for (value, result, why), holm_p in zip(found, adjusted, strict=True):
+        verdict, reason = judge(result, holm_p, design.alpha)
+        other = values[1] if len(values) == 2 else OTHERS
+        own = Gap(
+            trait=trait, value=value, other=other, model=model, result=result, holm_p=holm_p, verdict=verdict,
+            reason=why or reason,
+        )  # fmt: skip
+        gaps.append(own)
     return gaps

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from stores.differences import differences, in_words
 from flows.explain import explain_study
 from flows.jobs import Options, extract_job
+from stores.differences import differences, in_words
 from stores.errors import NotFound
 
 HEX = re.compile(r"[0-9a-f]{12}\b|\b[0-9a-f]{4}\.\.|\b[0-9a-f]{32}\b")

@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reports.chapters._planted import RECOVERED
 from sklearn.metrics import f1_score
 
+from reports.chapters._planted import RECOVERED
 from reports.comparisons import ABOVE, BY_LABEL, UNTOLD
+from reports.compute import compute_results
 from reports.config import ReportConfig
 from reports.errors import EvidenceError
 from reports.evidence import CHANCE
 from reports.report import write_report
-from reports.compute import compute_results
 from reports.results import SCHEMA_VERSION, Results
 from reports.summary import summary
 from reports.words import shape_of
@@ -171,7 +171,7 @@ def test_two_repeats_are_reported_without_a_test(report_of: Any) -> None:
     assert results.score(WEIGHTED, "accuracy").low is None
     assert results.chapters["many_models"].analyses[0].reason.startswith("expected at least 3 repeats")
     assert summary(results)[1].startswith(
-        "Weighted cannot be compared with image, speech and text: expected at least 3"
+        "Weighted cannot be compared with 8 models: expected at least 3"
     )
 
 
