@@ -16,7 +16,7 @@ from scipy import optimize
 from scipy.special import ndtr, ndtri
 
 from benchmarks._measure import tell
-from reports.limits import Spread
+from reports.findings.limits import Spread
 from reports.statistics._statistic import Design, Measured, PairTest
 from reports.statistics.clustered_bootstrap import ClusteredBootstrap, group_weights
 from reports.statistics.corrected_repeated_kfold_t import CorrectedRepeatedKFoldT

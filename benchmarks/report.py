@@ -20,8 +20,8 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks._measure import tell
-from reports.aa_calibration import calibrate
 from reports.evidence import read_evidence
+from reports.findings.false_alarms import calibrate
 from reports.measures import measure
 from reports.report import ReportConfig, write_report
 from stores.root import Root

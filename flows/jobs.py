@@ -25,8 +25,8 @@ from flows.pipeline import (
 from flows.progress import console, progress
 from flows.study_config import StudyConfig, load_study
 from flows.terminal import show_books, show_receipts, show_robustness, show_scores
+from reports.findings.searches import opened
 from reports.report import ReportPaths
-from reports.searches import opened
 from stores.digests import forget, load_digests, save_digests
 from stores.errors import ConfigError
 from stores.manifest import Manifest

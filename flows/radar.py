@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from fusion.splits import Split
-from reports.radar import Near, find_near
+from reports.findings.near_duplicates import Near, find_near
 from stores.block import FeatureBlock
 from stores.errors import DamagedError
 from stores.identity import fingerprint

@@ -11,8 +11,8 @@ from flows.report_sides import side_of
 from flows.study_config import load_study
 from flows.terminal import printable, show_table
 from reports.check import Checked
-from reports.compare import Compared, compare_sides
-from reports.compare_page import write_comparison
+from reports.side_by_side.flips import Compared, compare_sides
+from reports.side_by_side.page import write_comparison
 from stores.root import Root
 
 JSON = dict[str, Any]

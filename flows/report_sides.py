@@ -7,10 +7,10 @@ from typing import Any
 
 from flows.pipeline import latest_runs
 from flows.study_config import load_study
-from reports.compare import Side, read_side
 from reports.config import ReportConfig
 from reports.report import evaluate, report_folder, report_id
 from reports.results import SCHEMA_VERSION
+from reports.side_by_side.flips import Side, read_side
 from stores.errors import ConfigError, DamagedError, NotFound
 from stores.identity import canonical
 from stores.root import Root

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reports.evidence import Evidence
-from reports.searches import read_searches, seen_by_choice
+from reports.findings.searches import read_searches, seen_by_choice
 
 
 @dataclass(frozen=True, kw_only=True)

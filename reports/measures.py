@@ -103,9 +103,7 @@ def _by_repeat(evidence: Evidence, model: str, matrices: np.ndarray) -> dict[str
     return scores
 
 
-def pool(
-    evidence: Evidence, model: str, by_repeat: Mapping[str, Measured], weights: np.ndarray
-) -> dict[str, Measured]:
+def pool(evidence: Evidence, model: str, by_repeat: Mapping[str, Measured], weights: np.ndarray) -> dict[str, Measured]:
     """Add the score of all test parts together; a sample tested in several repeats counts once a round."""
     counts = _counts_by_group(evidence, model)
     rounds, groups, classes, _ = counts.shape

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from reports.chapters._planted import planted_in
 from reports.chapters.training import Training
 from reports.chapters.workflow import Workflow
-from reports.making import Optimised
+from reports.findings.making import Optimised
+from reports.findings.planted import planted_in
+from reports.findings.searches import in_words, opened
 from reports.results import Results
-from reports.searches import in_words, opened
 from reports.words import NAMES, banner_lines, labels_of, listed, sentence, shape_of
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from reports.chapters._chapter import Chapter, chapters
-from reports.compare import Compared
 from reports.results import Results
+from reports.side_by_side.flips import Compared
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "report.md"
 START, END = "<!-- fields: python -m reports.schema -->", "<!-- end of fields -->"

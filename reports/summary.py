@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from reports.chapters._planted import RECOVERED
 from reports.chapters.emotions import ByEmotion, Emotions
 from reports.comparisons import ABOVE, BELOW, BY_LABEL, UNTOLD, VARIANTS, Comparison
 from reports.evidence import CHANCE
+from reports.findings.planted import RECOVERED
 from reports.results import Results
 from reports.selection import SINGLE, gains
 from reports.words import NAMES, isolated, labels_of, listed, percent, points, rival_of, sentence, span

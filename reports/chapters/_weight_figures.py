@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from matplotlib.ticker import MaxNLocator
 
-from reports.chapters._fitted_weights import FittedWeight
-from reports.chapters._sample_weights import SampleWeight
-from reports.chapters._weights_in_training import WeightPath
 from reports.drawing import HEAT, INK, MODALITY, MUTED, PURPLE, Drawing, Figure, beside, finish, grid
+from reports.findings.fitted_weights import FittedWeight
+from reports.findings.sample_weights import SampleWeight
+from reports.findings.weights_in_training import WeightPath
 from reports.results import Results
 from reports.selection import listed
 from reports.words import labels_of

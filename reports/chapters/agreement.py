@@ -7,10 +7,10 @@ from typing import Any
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
 from reports.drawing import BLUE, GREEN, INK, MARKERS, MUTED, ORANGE, PURPLE, Drawing, Figure, finish, whisker
+from reports.findings.tallies import Rate
+from reports.findings.votes import ALL, ORACLE, Overlap, Pattern, Stratified, Votes, single_heads
 from reports.results import Results
 from reports.selection import listed, worth_a_matrix
-from reports.tallies import Rate
-from reports.votes import ALL, ORACLE, Overlap, Pattern, Stratified, Votes, single_heads
 from reports.words import labels_of, percent
 
 _COLOURS = (INK, BLUE, ORANGE, GREEN, PURPLE, MUTED)

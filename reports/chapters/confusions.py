@@ -10,11 +10,11 @@ from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
 from reports.drawing import HEAT, WARM, Cell, Figure, grid
 from reports.evidence import CHANCE, Evidence
+from reports.findings.modality_recall import ModalityRecall, modality_recalls
+from reports.findings.tallies import SIGNED, Rate, Tallies
 from reports.metrics import chance_corrected, f1_of_macro_means, ratio
-from reports.modality_recall import ModalityRecall, modality_recalls
 from reports.results import Results
 from reports.selection import foremost, listed, worth_a_matrix
-from reports.tallies import SIGNED, Rate, Tallies
 from reports.words import isolated, labels_of, points
 
 _ROW = 0.5  # inches a row of percent and count takes

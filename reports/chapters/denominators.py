@@ -9,7 +9,7 @@ import numpy as np
 
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
-from reports.rescoring import FEWEST_SAMPLES, Rescored, in_words, rescore
+from reports.findings.rescoring import FEWEST_SAMPLES, Rescored, in_words, rescore
 from reports.results import Results
 from reports.words import NONE, labels_of, percent, points
 

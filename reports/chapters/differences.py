@@ -9,8 +9,8 @@ from reports.chapters._assumed import Alike, assumed
 from reports.chapters._chapter import Chapter, Rows
 from reports.comparisons import Comparison
 from reports.errors import StatisticsError
+from reports.findings.one_test_set import NO_ONE_SET, OneTestSet, SampleBySample, find_one_test_set
 from reports.measures import RESAMPLED
-from reports.one_test_set import NO_ONE_SET, OneTestSet, SampleBySample, find_one_test_set
 from reports.results import Results
 from reports.statistics._statistic import PairResult
 from reports.statistics.bayesian_correlated_t import BayesianCorrelatedT, PosteriorResult

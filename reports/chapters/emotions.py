@@ -6,11 +6,11 @@ from typing import Any
 
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
-from reports.chapters._gains import DropOne, Lead, Winner, drop_one, find_leads, find_winners
-from reports.chapters._planted import Planted, check_planted, check_silent
 from reports.comparisons import UNTOLD
 from reports.drawing import HEAT, LINE, MARKERS, MODALITY, MUTED, PURPLE, Drawing, Figure, finish, grid
 from reports.evidence import CHANCE, Evidence
+from reports.findings.gains import DropOne, Lead, Winner, drop_one, find_leads, find_winners
+from reports.findings.planted import Planted, check_planted, check_silent
 from reports.measures import Measures, interval_of, recall_of
 from reports.metrics import class_scores
 from reports.results import Results

@@ -7,15 +7,15 @@ from importlib.resources import files
 from typing import Any
 
 from reports.case import Case
-from reports.chapters._answers import SUPPORTED, Finding, Judge, Line
 from reports.chapters._chapter import Chapter, Rows
-from reports.chapters._fitted_weights import FittedWeight
-from reports.chapters._interaction import Cell, Interaction, find_interaction
-from reports.chapters._planted import MISSED, RECOVERED, planted_in
-from reports.chapters._sample_weights import SampleWeight
 from reports.chapters.weights import Weights
 from reports.comparisons import UNTOLD
 from reports.drawing import HEAT, WARM, Figure, grid
+from reports.findings.answers import SUPPORTED, Finding, Judge, Line
+from reports.findings.fitted_weights import FittedWeight
+from reports.findings.interaction import Cell, Interaction, find_interaction
+from reports.findings.planted import MISSED, RECOVERED, planted_in
+from reports.findings.sample_weights import SampleWeight
 from reports.results import Results
 from reports.words import NONE, labels_of, points
 

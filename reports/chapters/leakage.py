@@ -10,9 +10,9 @@ import pandas as pd
 
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
-from reports.rescoring import Rescored, in_words, rescore
+from reports.findings.rescoring import Rescored, in_words, rescore
+from reports.findings.searches import opened
 from reports.results import Results
-from reports.searches import opened
 from reports.words import labels_of
 
 EXAMPLES = 5  # samples named of each finding

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from reports.aa_calibration import Calibration, FalsePositives, calibrate
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
 from reports.comparisons import FURTHER, STRATEGIES
 from reports.drawing import BLUE, INK, MUTED, Drawing, Figure, finish
-from reports.limits import GAINS, POWER, Limit, Limits, PowerCurve, find_limits
+from reports.findings.false_alarms import Calibration, FalsePositives, calibrate
+from reports.findings.limits import GAINS, POWER, Limit, Limits, PowerCurve, find_limits
 from reports.results import Results
 from reports.words import NAMES, NONE, labels_of, number, percent
 

@@ -12,9 +12,9 @@ from reports.chapters._assumed import assumed
 from reports.chapters._chapter import Chapter, Rows
 from reports.comparisons import STRATEGIES
 from reports.errors import StatisticsError
+from reports.findings.one_test_set import NO_ONE_SET, Spread, find_one_test_set, spread
 from reports.measures import Measures
 from reports.metrics import PAPER_METRICS
-from reports.one_test_set import NO_ONE_SET, Spread, find_one_test_set, spread
 from reports.results import Results
 from reports.statistics._statistic import ColumnPair
 from reports.statistics.cochran_q import CochranQ, CochranResult

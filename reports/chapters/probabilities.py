@@ -8,8 +8,7 @@ from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
 from reports.drawing import BLUE, INK, LINE, MARKERS, MUTED, ORANGE, PURPLE, Drawing, Figure
 from reports.evidence import CHANCE
-from reports.metrics import BINS, CLIP, RANKED
-from reports.posteriors import (
+from reports.findings.posteriors import (
     GRID,
     POOLED,
     Calibration,
@@ -21,9 +20,10 @@ from reports.posteriors import (
     rank_classes,
     sweeps_of,
 )
+from reports.findings.tallies import Tallies
+from reports.metrics import BINS, CLIP, RANKED
 from reports.results import Results
 from reports.selection import foremost, listed
-from reports.tallies import Tallies
 from reports.words import labels_of, number, percent
 
 MOST_LINES = 4  # models whose curves one figure can show and still be read

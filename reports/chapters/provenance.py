@@ -11,8 +11,8 @@ from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
 from reports.chapters.costs import Costs
 from reports.chapters.workflow import Workflow
+from reports.findings.searches import opened
 from reports.results import Results
-from reports.searches import opened
 
 COST_STAGES = ("read", "decode", "embed", "write", "waiting")
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
-from reports.chapters._traits import BANDS, FEWEST_SAMPLES, PooledTests, Trait, bands, divide
 from reports.comparisons import ABOVE, BELOW, UNTOLD, judge
 from reports.drawing import BLUE, MUTED, ROW, Drawing, Figure, finish, whisker
 from reports.errors import StatisticsError
+from reports.findings.traits import BANDS, FEWEST_SAMPLES, PooledTests, Trait, bands, divide
 from reports.results import Results
 from reports.statistics._statistic import PairResult
 from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, ClusteredBootstrap

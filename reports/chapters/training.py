@@ -12,10 +12,10 @@ from reports.case import Case
 from reports.chapters._chapter import Chapter
 from reports.drawing import BLUE, INK, LINE, ORANGE, Drawing, Figure, finish
 from reports.evidence import Evidence
+from reports.findings.searches import Searched, in_words, read_searches
+from reports.findings.tried import Tried, tried_settings
 from reports.results import Results
-from reports.searches import Searched, in_words, read_searches
 from reports.selection import listed, on_one_or_all
-from reports.tried import Tried, tried_settings
 from reports.words import labels_of, sentence
 from stores.encoders import EncoderStore
 from stores.root import Root

@@ -7,10 +7,10 @@ from typing import Any
 from reports.case import Case
 from reports.chapters import _weight_figures as drawn
 from reports.chapters._chapter import Chapter, Rows
-from reports.chapters._fitted_weights import GIVEN, FittedWeight, fitted_weights
-from reports.chapters._sample_weights import SampleWeight, sample_weights
-from reports.chapters._weights_in_training import WeightPath, weight_paths
 from reports.drawing import Figure
+from reports.findings.fitted_weights import GIVEN, FittedWeight, fitted_weights
+from reports.findings.sample_weights import SampleWeight, sample_weights
+from reports.findings.weights_in_training import WeightPath, weight_paths
 from reports.results import Results
 from reports.words import NONE
 

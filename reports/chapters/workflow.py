@@ -7,8 +7,8 @@ from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
 from reports.diagrams import Box, stack
 from reports.drawing import BLUE, INK, MODALITY, Figure
-from reports.making import FUSES, Encoder, Making
-from reports.read_making import read_making
+from reports.findings.making import FUSES, Encoder, Making
+from reports.findings.read_making import read_making
 from reports.results import Results
 from reports.selection import listed
 from reports.words import NONE, percent, span

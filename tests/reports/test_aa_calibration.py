@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from reports.aa_calibration import BEYOND, Calibration, calibrate
 from reports.evidence import CHANCE, Evidence, read_evidence
+from reports.findings.false_alarms import BEYOND, Calibration, calibrate
 from reports.measures import measure
 from reports.metrics import confusion, counted_scores
 from reports.statistics._statistic import Design, Measured

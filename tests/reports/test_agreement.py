@@ -15,9 +15,9 @@ from sklearn.metrics import accuracy_score
 from reports.chapters.agreement import Agreement
 from reports.compute import read_case
 from reports.config import ReportConfig
+from reports.findings.tallies import Tallies, rate_of
+from reports.findings.votes import ALL, ORACLE, camp_sizes, error_overlap, sees
 from reports.statistics._statistic import Measured
-from reports.tallies import Tallies, rate_of
-from reports.votes import ALL, ORACLE, camp_sizes, error_overlap, sees
 from stores.root import Root
 from stores.studies import Predicted, Run, RunSpec
 

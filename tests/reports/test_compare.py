@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from reports.compare import Side, compare_sides, read_side
-from reports.compare_page import write_comparison
 from reports.comparisons import ABOVE, UNTOLD
 from reports.errors import EvidenceError
+from reports.side_by_side.flips import Side, compare_sides, read_side
+from reports.side_by_side.page import write_comparison
 from stores.identity import canonical
 from stores.root import Root
 

@@ -9,7 +9,7 @@ from sklearn.metrics import cohen_kappa_score, matthews_corrcoef
 
 from reports.compute import read_case
 from reports.config import ReportConfig
-from reports.modality_recall import EVERY
+from reports.findings.modality_recall import EVERY
 from reports.selection import worth_a_matrix
 
 FULL = "image+speech+text"

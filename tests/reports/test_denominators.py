@@ -11,7 +11,7 @@ from reports.case import Case
 from reports.chapters.denominators import Denominator, Denominators
 from reports.compute import read_case
 from reports.config import ReportConfig
-from reports.rescoring import rescore
+from reports.findings.rescoring import rescore
 from stores.root import Root
 
 Made = Callable[..., Case]

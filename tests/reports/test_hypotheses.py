@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from reports.case import Case
-from reports.chapters._answers import CANNOT, CONTRADICTED, SUPPORTED
-from reports.chapters._planted import MISSED, RECOVERED
 from reports.chapters.hypotheses import NOT_LOOKED_FOR, Answer, Answers, Hypotheses
 from reports.comparisons import (
     BY_LABEL,
@@ -25,6 +23,8 @@ from reports.comparisons import (
 )
 from reports.config import ReportConfig
 from reports.evidence import Evidence, HeldOut, Model
+from reports.findings.answers import CANNOT, CONTRADICTED, SUPPORTED
+from reports.findings.planted import MISSED, RECOVERED
 from reports.measures import Measures, recall_of
 from reports.metrics import PAPER_METRICS
 from reports.statistics._statistic import Design, Measured

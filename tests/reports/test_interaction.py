@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from reports.chapters._interaction import centred, combined, contrast_of
 from reports.errors import StatisticsError
+from reports.findings.interaction import centred, combined, contrast_of
 from reports.statistics._statistic import Design, Measured
 from reports.statistics.corrected_resampled_t import CorrectedResampledT
 from reports.statistics.paired_t import PairedT

@@ -14,7 +14,7 @@ from reports.case import Case
 from reports.chapters.leakage import Leakage, Leaks
 from reports.compute import read_case
 from reports.config import ReportConfig
-from reports.rescoring import rescore
+from reports.findings.rescoring import rescore
 from stores.openings import Openings
 from stores.root import Root
 from stores.studies import RADAR, StudyStore

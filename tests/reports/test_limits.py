@@ -15,7 +15,7 @@ from reports.chapters.limits import DesignLimits
 from reports.comparisons import STRATEGIES
 from reports.compute import read_case
 from reports.config import ReportConfig
-from reports.limits import GroupSpread, Limits, Spread, find_limits, spread_of
+from reports.findings.limits import GroupSpread, Limits, Spread, find_limits, spread_of
 from reports.statistics.clustered_bootstrap import two_sided
 from stores.root import Root
 from tests.reports.conftest import REPEATS, Write, Written

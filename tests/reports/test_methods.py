@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from reports.chapters.workflow import Workflow
-from reports.making import Optimised
+from reports.findings.making import Optimised
 from reports.methods import methods_text
 
 

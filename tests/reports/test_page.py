@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from reports.figures import draw_figures
+from reports.findings.searches import Searched
 from reports.page.render import render_page
-from reports.searches import Searched
 from reports.summary import summary
 from reports.words import points
 

@@ -9,7 +9,7 @@ import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 
 from reports.evidence import Evidence, HeldOut
-from reports.one_test_set import OneTestSet, find_one_test_set
+from reports.findings.one_test_set import OneTestSet, find_one_test_set
 
 CLASSES = ("joy", "anger")
 

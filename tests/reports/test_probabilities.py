@@ -20,9 +20,9 @@ from sklearn.metrics import (
 
 from reports.compute import read_case
 from reports.config import ReportConfig
+from reports.findings.posteriors import GRID
+from reports.findings.thresholds import areas, curves, sweep
 from reports.metrics import BINS, CLIP, brier_scores, calibration_error, confidence_bins, log_losses
-from reports.posteriors import GRID
-from reports.sweeps import areas, curves, sweep
 
 FULL = "image+speech+text"
 WEIGHTED = f"weighted[{FULL}]"

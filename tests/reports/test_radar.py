@@ -5,8 +5,8 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.stats import beta
 
-from reports import radar
-from reports.radar import ALPHA, NEIGHBOURS, find_near
+from reports.findings import near_duplicates as radar
+from reports.findings.near_duplicates import ALPHA, NEIGHBOURS, find_near
 
 
 def draw(seed: int, n: int = 300, filled: int = 12, width: int = 64) -> np.ndarray:

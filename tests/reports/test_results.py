@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from reports.chapters._planted import RECOVERED
 from reports.comparisons import ABOVE, BY_LABEL, UNTOLD
 from reports.compute import compute_results
 from reports.config import ReportConfig
 from reports.errors import EvidenceError
 from reports.evidence import CHANCE
+from reports.findings.planted import RECOVERED
 from reports.report import write_report
 from reports.results import SCHEMA_VERSION, Results
 from reports.summary import summary
@@ -170,9 +170,7 @@ def test_two_repeats_are_reported_without_a_test(report_of: Any) -> None:
     assert "at least 3 repeats, got 2" in results.compared()[0].reason
     assert results.score(WEIGHTED, "accuracy").low is None
     assert results.chapters["many_models"].analyses[0].reason.startswith("expected at least 3 repeats")
-    assert summary(results)[1].startswith(
-        "Weighted cannot be compared with 8 models: expected at least 3"
-    )
+    assert summary(results)[1].startswith("Weighted cannot be compared with 8 models: expected at least 3")
 
 
 def test_a_class_absent_from_a_test_part_is_flagged_and_its_auc_left_out(report_of: Any) -> None:
@@ -286,4 +284,6 @@ def test_results_json_is_what_the_value_says(report_of: Any) -> None:
     assert content["schema_version"] == SCHEMA_VERSION
     assert content["reference"] == WEIGHTED
     assert len(content["scores"]) == len(paths.content.scores)
-    assert content["chapters"]["confusions"]["matrices"][0]["rows"] == [list(row) for row in paths.content.chapters["confusions"].matrices[0].rows]
+    assert content["chapters"]["confusions"]["matrices"][0]["rows"] == [
+        list(row) for row in paths.content.chapters["confusions"].matrices[0].rows
+    ]

@@ -3,7 +3,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from reports.searches import in_words, opened, read_searches, seen_by_choice
+from reports.findings.searches import in_words, opened, read_searches, seen_by_choice
 from stores.openings import Openings
 
 SEARCH = {

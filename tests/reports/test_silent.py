@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from reports.chapters._planted import MISSED, RECOVERED, check_planted, check_silent
 from reports.chapters.emotions import Emotions
 from reports.compute import read_case
 from reports.config import ReportConfig
 from reports.evidence import read_evidence
+from reports.findings.planted import MISSED, RECOVERED, check_planted, check_silent
 from reports.measures import measure
 from reports.methods import methods_text
 

@@ -11,10 +11,10 @@ from sklearn.metrics import f1_score
 from statsmodels.stats.multitest import multipletests
 
 from reports.case import Case
-from reports.chapters._traits import PooledTests
 from reports.chapters.subgroups import Division, Subgroups
 from reports.compute import read_case
 from reports.config import ReportConfig
+from reports.findings.traits import PooledTests
 from stores.root import Root
 
 REFERENCE = "weighted[image+speech+text]"

@@ -1,5 +1,5 @@
+from reports.findings.tried import tried_settings
 from reports.methods import _feature
-from reports.tried import tried_settings
 
 
 def point(rate: float, loss: float, chosen: bool) -> dict:

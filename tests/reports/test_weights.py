@@ -12,14 +12,14 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from reports.chapters._fitted_weights import FittedWeight, fitted_weights
-from reports.chapters._sample_weights import SampleWeight, by_group, sample_weights
-from reports.chapters._weights_in_training import weight_paths
 from reports.chapters.weights import UNIDENTIFIED
 from reports.compute import compute_results
 from reports.config import ReportConfig
 from reports.drawing import Figure
 from reports.evidence import Evidence, HeldOut, Model
+from reports.findings.fitted_weights import FittedWeight, fitted_weights
+from reports.findings.sample_weights import SampleWeight, by_group, sample_weights
+from reports.findings.weights_in_training import weight_paths
 from reports.metrics import METRICS
 from reports.page.render import render_page
 from reports.report import write_report

@@ -13,8 +13,8 @@ from reports.chapters.workflow import Workflow
 from reports.compute import read_case
 from reports.config import ReportConfig
 from reports.diagrams import Box, stack
-from reports.making import FUSES, Making
-from reports.read_making import _of_heads
+from reports.findings.making import FUSES, Making
+from reports.findings.read_making import _of_heads
 from stores.plugins import plugin_names
 from stores.root import Root
 

@@ -8,7 +8,7 @@ from typing import Any
 from reports.case import Case
 from reports.chapters.costs import Costs
 from reports.evidence import CHANCE
-from reports.making import FUSES, Built, Corpus, Encoder, Making, Optimised, Setting, Strategy, Symbol
+from reports.findings.making import FUSES, Built, Corpus, Encoder, Making, Optimised, Setting, Strategy, Symbol
 from stores.encoders import EncoderStore
 from stores.root import Root
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from reports.compare import Compared
 from reports.drawing import Figure, palette_css
 from reports.page.render import _environment, _own
+from reports.side_by_side.flips import Compared
 
 
 def render_comparison(found: Compared, figure: Figure | None, context: Mapping[str, Any]) -> str:

@@ -7,10 +7,10 @@ import numpy as np
 
 from reports.case import Case
 from reports.evidence import Evidence
+from reports.findings.tallies import SHARE, Rate, Tallies, rate_of
+from reports.findings.thresholds import Sweep, areas, curves, sweep
 from reports.metrics import BINS, CLIP, brier_scores, calibration_error, confidence_bins, log_losses, ratio
 from reports.statistics._statistic import Measured
-from reports.sweeps import Sweep, areas, curves, sweep
-from reports.tallies import SHARE, Rate, Tallies, rate_of
 
 GRID = tuple(i / 50 for i in range(51))
 DIGITS = 5  # of curves, so that results.json stays small

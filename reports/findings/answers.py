@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from reports.case import Case
-from reports.chapters._interaction import Contrast, Interaction
 from reports.comparisons import (
     ABOVE,
     BELOW,
@@ -21,6 +20,7 @@ from reports.comparisons import (
     Comparison,
     weighings,
 )
+from reports.findings.interaction import Contrast, Interaction
 from reports.metrics import PAPER_METRICS
 from reports.words import label_of, listed, points
 

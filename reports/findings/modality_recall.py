@@ -9,8 +9,8 @@ import numpy as np
 from reports.case import Case
 from reports.chapters.weights import Weights
 from reports.evidence import Model
+from reports.findings.votes import single_heads
 from reports.metrics import weighted_modality_recall
-from reports.votes import single_heads
 
 EVERY = "all emotions"
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from reports.case import Case
-from reports.chapters._fitted_weights import weights_by_repeat
-from reports.chapters._gains import models_without, single_models
-from reports.chapters._sample_weights import by_group, by_repeat
 from reports.comparisons import BY_LABEL, UNTOLD, judge
 from reports.errors import StatisticsError
 from reports.evidence import Model
+from reports.findings.fitted_weights import weights_by_repeat
+from reports.findings.gains import models_without, single_models
+from reports.findings.sample_weights import by_group, by_repeat
 from reports.measures import recall_of
 from reports.statistics._statistic import Measured, PairResult
 from reports.statistics.clustered_bootstrap import ClusteredBootstrap, group_weights

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.chapters._gains import Winner
 from reports.comparisons import ABOVE, OTHERS, STRATEGIES, UNTOLD, Comparison, compare_pair, judge
 from reports.evidence import Evidence
+from reports.findings.gains import Winner
 from reports.measures import Measures
 from reports.statistics.holm import Holm
 

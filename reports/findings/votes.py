@@ -8,8 +8,8 @@ import numpy as np
 
 from reports.case import Case
 from reports.evidence import CHANCE, Evidence, Model
+from reports.findings.tallies import SHARE, SIGNED, Rate, Tallies
 from reports.metrics import ratio
-from reports.tallies import SHARE, SIGNED, Rate, Tallies
 
 ALL, ORACLE = "all", "at least one modality right"
 _ALIKE = 1e-6  # a head that sees nothing predicts the prior of its training part, through a softmax in float32

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 from reports.evidence import Evidence
-from reports.group_counts import Counts, GroupCounts, count_by_group
+from reports.findings.group_counts import Counts, GroupCounts, count_by_group
 from reports.measures import Measures
 from reports.metrics import Margins, counted_score
 from reports.statistics._statistic import FEWEST_REPEATS

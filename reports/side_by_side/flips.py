@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reports.changes import Change, find_changes
 from reports.comparisons import ABOVE, BELOW, UNTOLD
 from reports.errors import EvidenceError
 from reports.results import SCHEMA_VERSION
+from reports.side_by_side.changes import Change, find_changes
 from reports.words import NAMES, exact, listed, number, points
 from stores.identity import short_id
 from stores.root import Root

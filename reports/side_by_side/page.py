@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from reports.compare import Compared, ScorePair
 from reports.drawing import BLUE, LINE, ORANGE, ROW, Drawing, Figure, finish
-from reports.page.compare import render_comparison
 from reports.report import report_folder
+from reports.side_by_side.flips import Compared, ScorePair
+from reports.side_by_side.render import render_comparison
 from reports.words import NAMES, percent, points
 from stores.identity import canonical
 from stores.root import Root
