@@ -16,9 +16,9 @@ from scipy import optimize
 from scipy.special import ndtr, ndtri
 
 from benchmarks._measure import tell
-from reports.findings.limits import Spread
+from reports.findings.limits import GroupSpread, Spread
 from reports.statistics._statistic import Design, Measured, PairTest
-from reports.statistics.clustered_bootstrap import ClusteredBootstrap, group_weights
+from reports.statistics.clustered_bootstrap import ClusteredBootstrap, group_weights, noise_of
 from reports.statistics.corrected_repeated_kfold_t import CorrectedRepeatedKFoldT
 from reports.statistics.corrected_resampled_t import CorrectedResampledT
 from reports.statistics.paired_t import PairedT
@@ -56,7 +56,25 @@ CASES = (
     Case(samples=400, repeats=20, folds=True),
     *(Case(samples=samples, repeats=20, gain=gain) for samples in (400, 2000) for gain in (0.01, 0.02, 0.04)),
 )
-GROUPS = (6, 10, 20, 50)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouped:
+    """One line of the bootstrap over `groups`: one split, `seeds` whose accuracy varies by `noise`, a true `gain`."""
+
+    groups: int
+    gain: float = 0.0
+    seeds: int = 1
+    noise: float = 0.0
+
+
+GROUPED = (
+    *(Grouped(groups=groups) for groups in (6, 10, 20, 50)),
+    *(Grouped(groups=groups, gain=gain) for groups, gain in ((10, 0.1), (50, 0.04))),
+    *(Grouped(groups=40, seeds=seeds, noise=noise) for noise in (0.015, 0.0) for seeds in (3, 5, 10)),
+    *(Grouped(groups=40, seeds=seeds, noise=0.015, gain=gain) for seeds, gain in ((3, 0.04), (10, 0.02))),
+)
+SAMPLES = 20  # of a group
 
 
 def main() -> None:
@@ -69,21 +87,29 @@ def main() -> None:
         return
     started = time.perf_counter()
     cases = [{"design": words(case), "gain": case.gain, **vars(rates(case))} for case in CASES]
-    found: dict[str, Any] = {"cases": cases, "groups": {str(n): group_rate(n) for n in GROUPS}}
-    tell("false_positives", {"seconds": round(time.perf_counter() - started, 1), **found}, options.json)
+    cases += [{"design": words_of_groups(case), "gain": case.gain, **vars(group_rates(case))} for case in GROUPED]
+    tell("false_positives", {"seconds": round(time.perf_counter() - started, 1), "cases": cases}, options.json)
 
 
 def table() -> Iterator[str]:
     """Yield the lines of the table, rates in percent."""
     yield "| design | true gain | primary test | naive paired t | power foreseen |"
     yield "|---|---|---|---|---|"
-    for case in CASES:
-        found = rates(case)
-        shares = (found.primary, found.naive, found.foreseen)
-        cells = ("" if share is None else f"{100 * share:.1f}" for share in shares)
-        yield f"| {words(case)} | {100 * case.gain:.0f} | {' | '.join(cells)} |"
-    for n in GROUPS:
-        yield f"| one split, bootstrap over {n} groups | 0 | {100 * group_rate(n):.1f} |  |  |"
+    yield from (_line(words(case), case.gain, rates(case)) for case in CASES)
+    yield from (_line(words_of_groups(case), case.gain, group_rates(case)) for case in GROUPED)
+
+
+def _line(design: str, gain: float, found: Rates) -> str:
+    shares = (found.primary, found.naive, found.foreseen)
+    cells = ("" if share is None else f"{100 * share:.1f}" for share in shares)
+    return f"| {design} | {100 * gain:.0f} | {' | '.join(cells)} |"
+
+
+def words_of_groups(case: Grouped) -> str:
+    """Return what the design is called in the table."""
+    if case.seeds == 1:
+        return f"one split, bootstrap over {case.groups} groups"
+    return f"one split, {case.seeds} seeds that vary by {100 * case.noise:g} points, {case.groups} groups"
 
 
 def words(case: Case) -> str:
@@ -174,23 +200,52 @@ def _shift(accuracy: float, trained: int) -> float:
     return float(optimize.brentq(short, guess - 0.2, guess + 0.5, xtol=1e-6))
 
 
-def group_rate(n_groups: int) -> float:
-    """Return the share of data sets in which the bootstrap over groups rejects, between models that are equal.
-
-    A group has 20 samples; each model has a chance of its own in it to be right, 0.8 in the mean with a spread of 0.1.
-    """
-    rng, design, test = np.random.default_rng(SEED), Design(overlap=False), ClusteredBootstrap(n_groups)
-    weights = group_weights(n_groups, DRAWS, SEED)
-    rejected = 0
+def group_rates(case: Grouped) -> Rates:
+    """Return the share of data sets in which the bootstrap over groups rejects, and the power foreseen for a gain."""
+    rng, design, test = np.random.default_rng(SEED), Design(overlap=False), ClusteredBootstrap(case.groups)
+    weights = group_weights(case.groups, DRAWS, SEED)
+    rejected, spreads = 0, []
     for _ in range(SETS):
-        chance = rng.beta(12.0, 3.0, size=(n_groups, 2))
-        right = rng.binomial(20, chance) / (20 * n_groups)
+        right = (_by_group if case.seeds == 1 else _by_seed)(case, rng) / (SAMPLES * case.groups)
         a, b = (
-            Measured(repeats=np.array([own.sum()]), pooled=float(own.sum()), draws=weights @ own) for own in right.T
+            Measured(repeats=own.sum(axis=1), pooled=float(own.sum() / case.seeds), draws=weights @ own.mean(axis=0))
+            for own in right
         )
         p = test.compare(a, b, design).p
         rejected += p is not None and p < design.alpha
-    return rejected / SETS
+        if case.gain and a.draws is not None and b.draws is not None:
+            noise = noise_of(a, b, a.draws - b.draws, case.groups, design)
+            spreads.append((noise.groups, noise.seeds))
+    foreseen = None
+    if spreads:
+        groups, seeds = (float(own) for own in np.mean(spreads, axis=0))
+        sd = (groups * case.groups) ** 0.5
+        spread = GroupSpread(sd=sd, n=case.groups, seeds=seeds, n_seeds=case.seeds)
+        foreseen = spread.power(case.gain, design.alpha)
+    return Rates(primary=rejected / SETS, foreseen=foreseen)
+
+
+def _by_group(case: Grouped, rng: np.random.Generator) -> np.ndarray:
+    """Return how many samples are right, (models, 1, groups): each model has a chance of its own in every group.
+
+    It is 0.8 in the mean, with a spread of 0.1.
+    """
+    chance = rng.beta(12.0, 3.0, size=(2, 1, case.groups))
+    chance[0] += case.gain * (1 - chance[0]) / (1 - BASE)
+    return rng.binomial(SAMPLES, chance)
+
+
+def _by_seed(case: Grouped, rng: np.random.Generator) -> np.ndarray:
+    """Return how many samples are right, (models, seeds, groups): a sample is hard for both models and all seeds.
+
+    What a model finds hard beyond that is drawn anew by each seed, and so is how good the seed is.
+    """
+    shape, slope = (2, case.seeds, case.groups * SAMPLES), np.exp(-(ndtri(BASE) ** 2) / 2) / np.sqrt(2 * np.pi)
+    hard = np.sqrt(0.8) * rng.standard_normal(shape[2:], dtype=np.float32)
+    hard = hard + np.sqrt(0.2) * rng.standard_normal(shape, dtype=np.float32)
+    level = ndtri(np.array([BASE + case.gain, BASE]))[:, None] + rng.normal(0, case.noise / slope, shape[:2])
+    right: np.ndarray = (hard < level[:, :, None]).reshape(*shape[:2], case.groups, SAMPLES).sum(axis=3)
+    return right
 
 
 if __name__ == "__main__":

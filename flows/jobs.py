@@ -23,6 +23,7 @@ from flows.pipeline import (
     train,
 )
 from flows.progress import console, progress
+from flows.report_sides import latest_of
 from flows.study_config import StudyConfig, load_study
 from flows.terminal import show_books, show_receipts, show_robustness, show_scores
 from reports.findings.searches import opened
@@ -133,10 +134,10 @@ def study_job(study: str, options: Options, mapper: Mapper = dask_mapper) -> JSO
 
 def report_job(study: str, options: Options) -> JSON:
     """Write the report of a study that has run."""
-    config, root = load_study(study), Root(options.root)
+    root = Root(options.root)
     started = time.monotonic()
-    paths = report_latest(config, root, pdf=options.pdf)
-    _say(config, paths, options)
+    paths = report_latest(latest_of(study, root), root, pdf=options.pdf)
+    _say(paths, options)
     return {**_paths(paths), "seconds": round(time.monotonic() - started, 2)}
 
 
@@ -204,7 +205,7 @@ def _paths(paths: ReportPaths) -> JSON:
     return {"report": paths.index, "results": paths.results}
 
 
-def _say(config: StudyConfig, paths: ReportPaths, options: Options) -> None:
+def _say(paths: ReportPaths, options: Options) -> None:
     if not options.quiet:
-        show_scores(config.name, paths.content)
+        show_scores(paths.content.name, paths.content)
         console.print(f"Report: {paths.index}", highlight=False, style="bold")

@@ -23,12 +23,15 @@ from fusion.plans import HeadPlan, check_plans, subsets
 from fusion.robustness import RobustnessBooks, run_robustness
 from fusion.study import RunBooks, study_of
 from reports.check import Checked, check_report
+from reports.config import ReportConfig
 from reports.report import ReportPaths, write_report
 from stores.errors import ConfigError, DamagedError, NotFound
+from stores.identity import canonical
 from stores.manifest import Manifest
 from stores.openings import Openings, count_openings
 from stores.plugins import find_plugin, nearest
 from stores.root import Root
+from stores.settings import build
 from stores.studies import StudyStore
 
 
@@ -56,10 +59,12 @@ class StudyRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Latest:
-    """The study and the runs that a study's name means."""
+    """The study and the runs that a study's name means, and the report that is asked for."""
 
+    name: str
     study: str
     runs: tuple[str, ...]
+    report: ReportConfig
 
 
 def make_manifest(config: StudyConfig, root: Root) -> Manifest:
@@ -122,7 +127,7 @@ def run_study(config: StudyConfig, extracted: Extracted, cast: Cast, bench: Work
         report=bench.report,
     )
     runs = study.run()
-    latest = {"study": snapshot.store.id, "runs": list(runs.run_ids)}
+    latest = {"study": snapshot.store.id, "runs": list(runs.run_ids), "report": canonical(config.report)}
     bench.root.put_json(latest, "studies", f"{config.name}.latest.json")
     measure_latency(study)
     robustness = None if config.robustness is None else run_robustness(study, config.robustness)
@@ -182,29 +187,38 @@ def head_plans(config: StudyConfig) -> list[HeadPlan]:
     return plans
 
 
-def report_latest(config: StudyConfig, root: Root, *, pdf: bool = False) -> ReportPaths:
-    """Write the report of what a study's name means now. Raises NotFound if it has not run."""
-    latest = latest_runs(config, root)
-    return write_report(root, latest.study, latest.runs, config.report, pdf=pdf)
+def report_latest(latest: Latest, root: Root, *, pdf: bool = False) -> ReportPaths:
+    """Write the report of what a study's name means now."""
+    return write_report(root, latest.study, latest.runs, latest.report, name=latest.name, pdf=pdf)
 
 
-def check_latest(config: StudyConfig, root: Root) -> Checked:
+def check_latest(latest: Latest, root: Root) -> Checked:
     """Compare the written report of what a study's name means now with what its predictions say; nothing is written.
 
-    Raises NotFound if it has not run or has no report.
+    Raises NotFound if it has no report.
     """
-    latest = latest_runs(config, root)
-    return check_report(root, latest.study, latest.runs, config.report)
+    return check_report(root, latest.study, latest.runs, latest.report, name=latest.name)
 
 
 def latest_runs(config: StudyConfig, root: Root) -> Latest:
-    """Return what a study's name means now. Raises NotFound if it has not run."""
-    if not root.exists("studies", f"{config.name}.latest.json"):
-        raise NotFound(
-            f"study {config.name!r} has not run under {root.address}: run `affuse run` or `affuse study` first"
-        )
+    """Return what a study's name means now, with the report its file asks for. Raises NotFound if it has not run."""
+    return replace(latest_named(config.name, root), report=config.report)
+
+
+def latest_named(name: str, root: Root) -> Latest:
+    """Return what a study's name means now, with the report its file asked for when it ran.
+
+    Raises NotFound if it has not run.
+    """
+    if not root.exists("studies", f"{name}.latest.json"):
+        raise NotFound(f"study {name!r} has not run under {root.address}: run `affuse run` or `affuse study` first")
     try:
-        latest = root.read_json("studies", f"{config.name}.latest.json")
+        latest = root.read_json("studies", f"{name}.latest.json")
     except DamagedError as error:
         raise DamagedError(f"{error}: `affuse study` writes it anew") from None
-    return Latest(study=StudyStore.open(root, latest["study"]).id, runs=tuple(latest["runs"]))
+    return Latest(
+        name=name,
+        study=StudyStore.open(root, latest["study"]).id,
+        runs=tuple(latest["runs"]),
+        report=build(ReportConfig, latest.get("report", {}), where="report"),
+    )

@@ -10,14 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from fusion.splits import Split
-from reports.findings.near_duplicates import Near, find_near
+from reports.findings.near_duplicates import EQUAL, GROUP, IDENTICAL, NEAR, Near, find_near
 from stores.block import FeatureBlock
 from stores.errors import DamagedError
 from stores.identity import fingerprint
 from stores.samples import Sample
 from stores.studies import RADAR, StudyStore
 
-IDENTICAL, EQUAL, NEAR, GROUP = "identical", "equal rows", "near", "group"
 VERSION = 1  # of what is looked for, and by which rule
 _NOBODY = -1
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from flows.command_options import common, do, study_argument
+from flows.command_options import common, do
 
 STUDY = "study"  # the command that is meant where none is named
 
@@ -28,9 +28,23 @@ class StudyFirst(click.Group):
         self.format_commands(ctx, formatter)
 
 
+class Unnamed(click.Context):
+    """Where the command that nobody names runs: messages call it what was typed."""
+
+    @property
+    def command_path(self) -> str:
+        return self.parent.command_path if self.parent else super().command_path
+
+
+class StudyCommand(click.Command):
+    context_class = Unnamed
+
+
 @click.group(cls=StudyFirst)
 def report() -> None:
     """Write the report of a STUDY that has run, check it, or compare two.
+
+    STUDY is a study file, or the name of a study: then its [report] settings are those of its last run.
 
     \b
     affuse report my-study.toml                 page, results, methods, tables, figures
@@ -42,8 +56,8 @@ def report() -> None:
     """
 
 
-@report.command(STUDY, hidden=True)
-@study_argument
+@report.command(STUDY, cls=StudyCommand, hidden=True)
+@click.argument("study")
 @click.option("--open", "open_page", is_flag=True, help="Show the page in the browser.")
 @click.option(
     "--check",
@@ -74,7 +88,8 @@ def report_study(study: str, open_page: bool, check: bool, pdf: bool, **options:
 def report_compare(a: str, b: str, **options: Any) -> dict[str, Any]:
     """Set two studies side by side: which verdicts flip, and what differs between A and B.
 
-    A and B are study files, names or ids of studies, or ids of reports, of one root. Writes a page of its own.
+    A and B are study files, names of studies, ids of reports, or ids of studies that have one report, of one root.
+    Writes a page of its own.
     """
     from flows import report_jobs
 

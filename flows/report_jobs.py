@@ -7,11 +7,10 @@ from typing import Any
 
 from flows.pipeline import check_latest
 from flows.progress import console
-from flows.report_sides import side_of
-from flows.study_config import load_study
+from flows.report_sides import latest_of, side_of
 from flows.terminal import printable, show_table
 from reports.check import Checked
-from reports.side_by_side.flips import Compared, compare_sides
+from reports.side_by_side.flips import SideBySide, compare_sides
 from reports.side_by_side.page import write_comparison
 from stores.root import Root
 
@@ -21,7 +20,8 @@ _MOST = 20  # mismatches, and flips, that a terminal is shown
 
 def check_job(study: str, *, root: str | None, quiet: bool) -> JSON:
     """Return what of a study's report does not follow from its predictions; `ok` if nothing."""
-    found = check_latest(load_study(study), Root(root))
+    store = Root(root)
+    found = check_latest(latest_of(study, store), store)
     if not quiet:
         _show_check(found)
     return {"ok": found.ok, **asdict(found)}
@@ -67,23 +67,38 @@ def compare_job(a: str, b: str, *, root: str | None, quiet: bool) -> JSON:
     }
 
 
-def _show_comparison(found: Compared) -> None:
+def _show_comparison(found: SideBySide) -> None:
     for remark in found.remarks:
         console.print(printable(remark), highlight=False, markup=False)
+    if found.flips:
+        _show_flips(found)
+    elif found.kept:
+        console.print(f"None of {found.kept:,} verdicts flips.", highlight=False)
+    if found.changes:
+        _show_changes(found)
+    else:
+        console.print("Nothing that is written down differs between A and B.", highlight=False)
+
+
+def _show_flips(found: SideBySide) -> None:
+    label = found.labels
     rows = [
-        (f"{flip.a} v {flip.b}", flip.metric, flip.first.verdict, flip.second.verdict, flip.how)
+        (f"{label[flip.a]} v {label[flip.b]}", flip.metric, flip.first.verdict, flip.second.verdict, flip.how)
         for flip in found.flips[:_MOST]
     ]
     more = len(found.flips) - len(rows)
     caption = f"A: {found.first.title}; B: {found.second.title}; {found.kept:,} verdicts are the same in both"
     caption += f"; {more:,} more flips on the page" if more > 0 else ""
     show_table("Verdicts that flip", ("pair", "metric", "A", "B", "how"), rows, caption=caption, optional_last=True)
+
+
+def _show_changes(found: SideBySide) -> None:
     changes = [(change.kind, change.words) for change in found.changes[:_MOST]]
     unshown = len(found.changes) - len(changes)
     show_table(
         "What differs between A and B",
         ("kind", "what"),
-        changes or [("nothing", "")],
+        changes,
         caption=f"{unshown:,} more on the page" if unshown > 0 else "",
         optional_last=False,
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.pipeline import latest_runs
+from flows.pipeline import Latest, latest_named, latest_runs
 from flows.study_config import load_study
 from reports.config import ReportConfig
 from reports.report import evaluate, report_folder, report_id
@@ -19,46 +19,56 @@ from stores.studies import StudyStore
 JSON = dict[str, Any]
 
 
+def latest_of(study: str, root: Root) -> Latest:
+    """Return what a study file or the name of a study means now.
+
+    A name has the [report] settings its file had when the study ran. Raises ConfigError, NotFound.
+    """
+    named = not _is_file(study) and root.exists("studies", f"{study}.latest.json")
+    return latest_named(study, root) if named else latest_runs(load_study(study), root)
+
+
 def side_of(root: Root, wanted: str) -> Side:
     """Return the report that is meant: the one that is written, else it is computed and not written.
 
     Raises NotFound if there is nothing of that name, ConfigError if several reports could be meant.
     """
     root.demand()
-    if wanted.endswith(".toml") or Path(wanted).is_file():
-        config = load_study(wanted)
-        latest = latest_runs(config, root)
-        name = report_id(latest.study, latest.runs, config.report)
-        written = _current(_read(root, name))
-        return read_side(root, config.name, written or _computed(root, latest.study, latest.runs, config.report))
+    if _is_file(wanted):
+        latest = latest_runs(load_study(wanted), root)
+        written = _current(_read(root, report_id(latest.study, latest.runs, latest.report, latest.name)))
+        return read_side(root, written or _of_latest(root, latest))
     if found := _read(root, wanted):
-        return read_side(root, wanted, found)
+        return read_side(root, found)
     if root.exists("studies", f"{wanted}.latest.json"):
-        latest_json = root.read_json("studies", f"{wanted}.latest.json")
-        return _only(root, wanted, latest_json["study"], latest_json["runs"])
+        latest = latest_named(wanted, root)
+        return read_side(root, _only(root, wanted, latest.study, latest) or _of_latest(root, latest))
     if root.exists("studies", wanted, "study.json"):
-        return _only(root, wanted, wanted, None)
+        every = StudyStore.open(root, wanted).run_ids()
+        found = _only(root, wanted, wanted, None) or _computed(root, wanted, sorted(every), ReportConfig(), None)
+        return read_side(root, found)
     raise NotFound(
         f"{wanted!r} is no study file, no study and no report under {root.address}; `affuse store ls --json` lists them"
     )
 
 
-def _only(root: Root, wanted: str, study: str, runs: Sequence[str] | None) -> Side:
-    """Return the one report of a study, of these runs if given; computed as by default if none is written."""
+def _is_file(wanted: str) -> bool:
+    return wanted.endswith(".toml") or Path(wanted).is_file()
+
+
+def _only(root: Root, wanted: str, study: str, latest: Latest | None) -> JSON | None:
+    """Return the one report of a study that is written, of the runs and the name of `latest` if given."""
     own = [
         results
         for name in root.names("reports")
         if (results := _current(_read(root, name)))
         and results["study"] == study
-        and (runs is None or results["runs"] == sorted(runs))
+        and (latest is None or (results["name"], results["runs"]) == (latest.name, sorted(latest.runs)))
     ]
     if len(own) > 1:
         names = ", ".join(results["id"] for results in own)
         raise ConfigError(f"{wanted} has {len(own)} reports: name one of {names}, or the study file")
-    if own:
-        return read_side(root, wanted, own[0])
-    every = sorted(StudyStore.open(root, study).run_ids()) if runs is None else runs
-    return read_side(root, wanted, _computed(root, study, every, ReportConfig()))
+    return own[0] if own else None
 
 
 def _read(root: Root, report: str) -> JSON | None:
@@ -77,6 +87,10 @@ def _current(results: JSON | None) -> JSON | None:
     return results if results and results["schema_version"] == SCHEMA_VERSION else None
 
 
-def _computed(root: Root, study: str, runs: Sequence[str], config: ReportConfig) -> JSON:
-    results: Any = canonical(evaluate(root, study, runs, config))
+def _of_latest(root: Root, latest: Latest) -> JSON:
+    return _computed(root, latest.study, latest.runs, latest.report, latest.name)
+
+
+def _computed(root: Root, study: str, runs: Sequence[str], config: ReportConfig, name: str | None) -> JSON:
+    results: Any = canonical(evaluate(root, study, runs, config, name=name))
     return dict(results)

@@ -10,7 +10,7 @@ from flows.features import Feature
 from flows.progress import console
 from fusion.robustness import RobustnessBooks
 from reports.results import Results
-from reports.selection import listed
+from reports.selection import shown_first
 from stores.receipt import STAGES, RunReceipt
 
 _SCORES = ("macro_f1", "accuracy", "auc_macro_ovr", "balanced_accuracy")
@@ -84,7 +84,7 @@ def show_scores(name: str, results: Results) -> None:
     """
     primary = results.method.primary_metric
     others = [metric for metric in _SCORES if metric != primary]
-    every, shown = results.score_rows(), listed(results)
+    every, shown = results.score_rows(), shown_first(results)
     rows = []
     for row in every:
         if row["model"] not in shown:

@@ -2,55 +2,100 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from reports.evidence import Evidence
+from reports.findings.false_alarms import Calibration
 from reports.findings.searches import read_searches, seen_by_choice
 
 
 @dataclass(frozen=True, kw_only=True)
 class Banner:
-    """A warning at the top of the page; `kind` is composed, synthetic, random, in_sample, searched, lacking or note."""
+    """A warning at the top of the page.
+
+    `kind` is composed, synthetic, random, in_sample, searched, alarms, lacking or note; `see` is the chapter that has
+    more, or nothing.
+    """
 
     kind: str
     title: str
     text: str
+    see: str = ""
 
 
-def find_banners(evidence: Evidence, lacking: Mapping[str, tuple[int, ...]]) -> tuple[Banner, ...]:
+def find_banners(
+    evidence: Evidence, lacking: Mapping[str, tuple[int, ...]], calibration: Calibration | None
+) -> tuple[Banner, ...]:
     """Return the warnings this study deserves, the gravest first."""
     facts = evidence.facts
-    features = facts.get("features", {})
-    random = sorted(name for name, feature in features.items() if feature.get("random"))
-    protocol = facts["protocol"]
-    own_rows = protocol.get("encoder_share") == 1 and any(
-        feature.get("encoder_samples") == "per-repeat" for feature in features.values()
+    found = (
+        PAIRING.get(evidence.pairing),
+        _random(facts),
+        _in_sample(facts),
+        _searched(evidence),
+        _alarms(calibration) if calibration else None,
+        _lacking(lacking),
     )
-    banners = [PAIRING[evidence.pairing]] if evidence.pairing in PAIRING else []
-    if random:
-        text = (
-            f"The weights behind {', '.join(random)} were drawn at random, not trained. Scores of this modality, and "
-            "what it adds to a fusion, say nothing about what a trained encoder would do."
-        )
-        banners.append(Banner(kind="random", title="Random weights", text=text))
-    if own_rows:
-        text = (
-            "The heads were trained on rows their encoder had memorised, so they trust that modality too much. "
-            "Test scores stay honest, learned weights and training curves do not."
-        )
-        banners.append(Banner(kind="in_sample", title="Encoder and heads share their training rows", text=text))
-    if seen_by_choice(read_searches(evidence.runs), evidence.protocol):
-        text = (
-            "Settings were searched once, on the training and validation samples of the first repeat. Other repeats "
-            "test on some of these, so the choice has seen labels of their test samples, and scores may flatter what "
-            'was searched. A search within each repeat (scope = "repeat") does not.'
-        )
-        banners.append(Banner(kind="searched", title="The choice of settings has seen test samples", text=text))
-    if lacking:
-        text = "; ".join(f"{label} in repeat {', '.join(map(str, where))}" for label, where in lacking.items())
-        text = f"Absent: {text}. Macro averages there run over the classes that are present."
-        banners.append(Banner(kind="lacking", title="Some test parts lack a class", text=text))
-    notes = (Banner(kind="note", title="Note", text=str(text)) for text in facts.get("warnings", ()))
-    return (*banners, *notes)
+    return (*filter(None, found), *(_note(str(text)) for text in facts.get("warnings", ())))
+
+
+def _random(facts: Mapping[str, Any]) -> Banner | None:
+    random = sorted(name for name, feature in facts.get("features", {}).items() if feature.get("random"))
+    text = (
+        f"The weights behind {', '.join(random)} were drawn at random, not trained. Scores of this modality, and "
+        "what it adds to a fusion, say nothing about what a trained encoder would do."
+    )
+    return Banner(kind="random", title="Random weights", text=text) if random else None
+
+
+def _in_sample(facts: Mapping[str, Any]) -> Banner | None:
+    trained = any(feature.get("encoder_samples") == "per-repeat" for feature in facts.get("features", {}).values())
+    if not trained or facts["protocol"].get("encoder_share") != 1:
+        return None
+    text = (
+        "The heads were trained on rows their encoder had memorised, so they trust that modality too much. "
+        "Test scores stay honest, learned weights and training curves do not."
+    )
+    return Banner(kind="in_sample", title="Encoder and heads share their training rows", text=text)
+
+
+def _searched(evidence: Evidence) -> Banner | None:
+    if not seen_by_choice(read_searches(evidence.runs), evidence.protocol):
+        return None
+    text = (
+        "Settings were searched once, on the training and validation samples of the first repeat. Other repeats "
+        "test on some of these, so the choice has seen labels of their test samples, and scores may flatter what "
+        'was searched. A search within each repeat (scope = "repeat") does not.'
+    )
+    return Banner(kind="searched", title="The choice of settings has seen test samples", text=text)
+
+
+def _lacking(lacking: Mapping[str, tuple[int, ...]]) -> Banner | None:
+    where = "; ".join(f"{label} in repeat {', '.join(map(str, repeats))}" for label, repeats in lacking.items())
+    text = f"Absent: {where}. Macro averages there run over the classes that are present."
+    return Banner(kind="lacking", title="Some test parts lack a class", text=text) if lacking else None
+
+
+def _note(warning: str) -> Banner:
+    """Return a warning of the study, `key: text`, as a sentence under a title."""
+    key, colon, text = warning.partition(": ")
+    if not colon or not key.replace("_", "").isalpha():
+        return Banner(kind="note", title="Note", text=warning)
+    title, said = key.replace("_", " ").capitalize(), f"{text[:1].upper()}{text[1:].rstrip('.')}."
+    see = "leakage" if key.startswith(("identical", "shared")) else ""
+    return Banner(kind="note", title=title, text=said, see=see)
+
+
+def _alarms(calibration: Calibration) -> Banner | None:
+    worst = max((pair.primary for pair in calibration.pairs), key=lambda rate: rate.low, default=None)
+    if worst is None or worst.low <= calibration.nominal:
+        return None
+    text = (
+        f"Between models made equal by exchange it finds a difference in {100 * worst.rate:.1f} % of "
+        f"{calibration.repetitions:,} repetitions ({100 * worst.low:.1f} to {100 * worst.high:.1f}), nominal "
+        f"{100 * calibration.nominal:g} %. Read a p close to the level with that in mind."
+    )
+    return Banner(kind="alarms", title="The primary test errs more often than it promises", text=text, see="limits")
 
 
 PAIRING = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reports.comparisons import Comparison, Family
@@ -36,6 +37,14 @@ class Case:
             self._found[chapter] = chapter().compute(self)
         found: T | None = self._found[chapter]
         return found
+
+    @cached_property
+    def sample_counts(self) -> list[dict[str, Any]]:
+        """How many samples, `n`, share a label, why they are left out, and what they lack (once that was noted)."""
+        samples = self.store.samples()
+        keys = [name for name in ("label", "excluded", "lacks") if name in samples.column_names]
+        counted = samples.group_by(keys, use_threads=False).aggregate([([], "count_all")])
+        return [row | {"n": row.pop("count_all")} for row in counted.to_pylist()]
 
     @property
     def primary_metric(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from reports.config import ReportConfig
 from reports.cross_check import cross_check
-from reports.report import evaluate, render_files, report_folder, report_id
+from reports.report import evaluate, render_files, report_folder, report_id, written_files
 from stores.errors import NotFound
 from stores.identity import canonical
 from stores.root import Root
@@ -16,7 +16,6 @@ from stores.studies import StudyStore
 
 ABSENT = "nothing"
 _LONG = 120  # characters of a value that are shown
-_FOLDERS = ("", "tables", "figures")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,25 +46,27 @@ class Checked:
         return not self.mismatches
 
 
-def check_report(root: Root, study_id: str, run_ids: Sequence[str], config: ReportConfig) -> Checked:
+def check_report(
+    root: Root, study_id: str, run_ids: Sequence[str], config: ReportConfig, *, name: str | None = None
+) -> Checked:
     """Compute and render a report again and compare; nothing is written.
 
     Raises NotFound if this report has not been written, and what `evaluate` raises if it cannot be recomputed.
     """
-    name = report_id(study_id, run_ids, config)
-    folder = report_folder(name)
-    stored = {path: root.read(folder, path) for path in _paths(root, folder)}
+    own = report_id(study_id, run_ids, config, name)
+    folder = report_folder(own)
+    stored = {path: root.read(folder, path) for path in written_files(root, folder)}
     if not stored:
         raise NotFound(
-            f"{name} has not been written under {root.address}: `affuse report` without --check writes it; runs or "
+            f"{own} has not been written under {root.address}: `affuse report` without --check writes it; runs or "
             "settings that changed since make another report"
         )
-    results = evaluate(root, study_id, run_ids, config)
+    results = evaluate(root, study_id, run_ids, config, name=name)
     rendered = render_files(results, pdf=any(path.endswith(".pdf") for path in stored))
     fields = list(_leaves(canonical(results)))
     crossed = cross_check(StudyStore.open(root, study_id), run_ids, results, stored)
     return Checked(
-        report=name,
+        report=own,
         fields=len(fields),
         files=len(rendered),
         scores=crossed.scores,
@@ -75,12 +76,6 @@ def check_report(root: Root, study_id: str, run_ids: Sequence[str], config: Repo
             *(Mismatch(where=where, stored=own, recomputed=again) for where, own, again in crossed.mismatches),
         ),
     )
-
-
-def _paths(root: Root, folder: str) -> list[str]:
-    """Return the relative paths of a report's files."""
-    names = [(f"{below}/" if below else "") + name for below in _FOLDERS for name in root.names(folder, below)]
-    return [name for name in names if name not in _FOLDERS]
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""Which models are set against which, stated before anything is seen, and what came out."""
+"""Which models are set against which, fixed by models and settings and by no score, and what came out."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from itertools import combinations
 
 from reports.errors import StatisticsError
 from reports.evidence import CHANCE, Evidence, Model
+from reports.heads import EARLY, LATE, OF_THE_PAPER, WEIGHING, WEIGHTED
 from reports.measures import Measures
 from reports.statistics._statistic import Measured, PairResult
 from reports.statistics.holm import Holm
@@ -29,8 +30,6 @@ QUESTIONS = {
     CHANCES: "Is each model above guessing the most frequent class?",
     VARIANTS: "Is a model trained otherwise above the same model with the study's own training?",
 }
-HEADS = ("weighted", "concat", "vote")
-WEIGHING = ("fixed", "weighted", "class_weighted", "gated", "attention", "confidence")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +67,9 @@ def choose_reference(models: Sequence[Model], wanted: str | None) -> Model:
     """
     real = [model for model in models if model.name != CHANCE]
     if wanted is None:
-        rank = {head: -i for i, head in enumerate(HEADS)}
+        rank = {head: -i for i, head in enumerate(OF_THE_PAPER)}
         return max(
-            real, key=lambda model: (not model.variant, len(model.modalities), rank.get(model.head, -len(HEADS)))
+            real, key=lambda model: (not model.variant, len(model.modalities), rank.get(model.head, -len(OF_THE_PAPER)))
         )
     for model in real:
         if model.name == wanted:
@@ -94,12 +93,12 @@ def plan_families(models: Sequence[Model], reference: Model) -> tuple[Family, ..
     rivals = [m for m in alike if set(m.modalities) == full and m.name != reference.name]
     alone = [m for m in alike if len(m.modalities) == 1]
     pairs = {
-        STRATEGIES: _against(reference, (*single, *(m for m in rivals if m.head in HEADS))),
-        FURTHER: _against(reference, [m for m in rivals if m.head not in HEADS]),
+        STRATEGIES: _against(reference, (*single, *(m for m in rivals if m.head in OF_THE_PAPER))),
+        FURTHER: _against(reference, [m for m in rivals if m.head not in OF_THE_PAPER]),
         OTHERS: tuple(pair for rival in rivals if rival.fused for pair in _against(rival, single)),
         DROPPED: _against(reference, _with_less(reference, alike)),
         OTHERS_DROPPED: tuple(pair for rival in rivals for pair in _against(rival, _with_less(rival, alike))),
-        EARLY_LATE: _early_late(alike) if reference.head != HEADS[0] else (),
+        EARLY_LATE: _early_late(alike) if reference.head != WEIGHTED else (),
         WEIGHTINGS: tuple((a.name, b.name) for a, b in combinations(weighings(models, reference), 2)),
         CHANCES: tuple((m.name, CHANCE) for m in dict.fromkeys((*alone, reference))),
         VARIANTS: _otherwise([m for m in models if set(m.modalities) == full]),
@@ -120,8 +119,10 @@ def _with_less(model: Model, alike: Iterable[Model]) -> list[Model]:
 
 def _early_late(alike: Sequence[Model]) -> tuple[tuple[str, str], ...]:
     """Return the weighted model on most modalities against early and late fusion of the same."""
-    own = max((m for m in alike if m.fused and m.head == HEADS[0]), key=lambda m: len(m.modalities), default=None)
-    return _against(own, [m for m in alike if m.modalities == own.modalities and m.head in HEADS[1:]]) if own else ()
+    own = max((m for m in alike if m.fused and m.head == WEIGHTED), key=lambda m: len(m.modalities), default=None)
+    if own is None:
+        return ()
+    return _against(own, [m for m in alike if m.modalities == own.modalities and m.head in (EARLY, LATE)])
 
 
 def _against(model: Model, others: Iterable[Model]) -> tuple[tuple[str, str], ...]:
@@ -181,7 +182,20 @@ def judge(result: PairResult | None, holm_p: float | None, alpha: float) -> tupl
         return UNTOLD, "" if result is None else result.note
     if holm_p < alpha and result.low * result.high > 0:
         return (ABOVE if result.difference > 0 else BELOW), ""
-    return UNTOLD, "the interval includes 0" if result.low * result.high <= 0 else "not after Holm's correction"
+    if result.low * result.high <= 0:
+        return UNTOLD, "the interval includes 0"
+    if result.p and result.smallest_p is not None and result.smallest_p * holm_p / result.p >= alpha:
+        return UNTOLD, "no p the test can give is small enough for Holm's correction"
+    return UNTOLD, "not after Holm's correction"
+
+
+def cannot_tell(compared: Sequence[Comparison], alpha: float) -> float | None:
+    """Return the smallest p the test can give if, corrected by Holm, it is below alpha in no family; else None."""
+    families = [[c for c in compared if c.family == name] for name in dict.fromkeys(c.family for c in compared)]
+    tested = [[c.primary for c in own if c.primary and c.primary.p is not None] for own in families]
+    least = [(min(r.smallest_p or 0.0 for r in own), len(own)) for own in tested if own]
+    blind = least and all(p * size >= alpha for p, size in least)
+    return min(p for p, _ in least) if blind else None
 
 
 def _naive(measures: Measures, a: Measured | None, b: Measured | None) -> PairResult | None:

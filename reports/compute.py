@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from reports.banners import find_banners
 from reports.case import Case
 from reports.chapters._chapter import chapters
+from reports.chapters.limits import DesignLimits
 from reports.comparisons import choose_reference, plan_families, run_families
 from reports.config import ReportConfig
 from reports.evidence import Evidence, read_evidence
@@ -15,13 +17,16 @@ from reports.results import SCHEMA_VERSION, ClassCount, Method, Results, Score
 from stores.openings import count_openings
 from stores.studies import StudyStore
 
+COMPUTING = ("affuse", "numpy", "scipy")  # packages behind the statistics
+
 
 def read_case(store: StudyStore, run_ids: Sequence[str], config: ReportConfig) -> Case:
     """Read, measure and compare the runs of a study. Raises NotFound, EvidenceError, ConfigError."""
     evidence = read_evidence(store, run_ids)
-    measures = measure(evidence, alpha=config.alpha, draws=config.draws, seed=config.seed)
     reference = choose_reference(evidence.models, config.reference)
     families = plan_families(evidence.models, reference)
+    largest = max((len(family.pairs) for family in families), default=1)
+    measures = measure(evidence, alpha=config.alpha, draws=config.draws, seed=config.seed, family=largest)
     metrics = tuple(dict.fromkeys((config.primary_metric, *PAPER_METRICS)))
     return Case(
         store=store,
@@ -34,28 +39,33 @@ def read_case(store: StudyStore, run_ids: Sequence[str], config: ReportConfig) -
     )
 
 
-def compute_results(store: StudyStore, run_ids: Sequence[str], config: ReportConfig, *, report_id: str) -> Results:
-    """Evaluate the runs of a study. Raises NotFound, EvidenceError, ConfigError."""
+def compute_results(
+    store: StudyStore, run_ids: Sequence[str], config: ReportConfig, *, report_id: str, name: str | None = None
+) -> Results:
+    """Evaluate the runs of a study, under its own name by default. Raises NotFound, EvidenceError, ConfigError."""
     case = read_case(store, run_ids, config)
     evidence, measures = case.evidence, case.measures
-    found = {name: case.value(type(chapter)) for name, chapter in chapters().items()}
+    found = {chapter: case.value(type(told)) for chapter, told in chapters().items()}
+    sight = case.value(DesignLimits)
     return Results(
         schema_version=SCHEMA_VERSION,
         id=report_id,
+        name=evidence.facts["name"] if name is None else name,
         study=store.id,
         runs=tuple(sorted(run_ids)),
         reference=case.reference.name,
         method=_method(evidence, measures, config),
         facts=evidence.facts,
-        banners=find_banners(evidence, measures.lacking),
+        banners=find_banners(evidence, measures.lacking, sight.calibration if sight else None),
         models=evidence.models,
         scores=tuple(_score(measures, model.name, metric) for model in evidence.models for metric in METRICS),
         families=case.families,
         comparisons=case.comparisons,
-        classes=_class_counts(store, evidence.classes),
+        classes=_class_counts(case),
         lacking=measures.lacking,
         openings=count_openings(store, {model.name for model in evidence.models}),
-        chapters={name: value for name, value in found.items() if value is not None},
+        computed_by=tuple(f"{package} {version(package)}" for package in COMPUTING),
+        chapters={chapter: value for chapter, value in found.items() if value is not None},
     )
 
 
@@ -73,7 +83,7 @@ def _method(evidence: Evidence, measures: Measures, config: ReportConfig) -> Met
         primary_metric=config.primary_metric,
         primary_test=measures.primary.title,
         primary_source=measures.primary.source,
-        draws=config.draws if clustered else None,
+        draws=measures.draws if clustered else None,
         seed=config.seed,
     )
 
@@ -94,8 +104,11 @@ def _score(measures: Measures, model: str, metric: str) -> Score:
     )
 
 
-def _class_counts(store: StudyStore, classes: Sequence[str]) -> tuple[ClassCount, ...]:
-    rows = store.samples().select(["label", "excluded"]).to_pylist()
-    used = Counter(row["label"] for row in rows if row["excluded"] is None)
-    left_out = Counter(row["label"] for row in rows if row["excluded"] is not None)
-    return tuple(ClassCount(label=label, used=used[label], excluded=left_out[label]) for label in classes)
+def _class_counts(case: Case) -> tuple[ClassCount, ...]:
+    counts: Counter[tuple[str | None, bool]] = Counter()
+    for row in case.sample_counts:
+        counts[row["label"], row["excluded"] is None] += row["n"]
+    return tuple(
+        ClassCount(label=label, used=counts[label, True], excluded=counts[label, False])
+        for label in case.evidence.classes
+    )

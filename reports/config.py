@@ -12,8 +12,9 @@ class ReportConfig:
     """What is compared and how; part of the report's id.
 
     `reference` is the name of the model the others are set against (`weighted[...]` on all modalities by default);
-    `draws` and `seed` are those of the bootstrap over groups; differences within +- `rope` (a share: 0.01 is one
-    point) count as no difference that matters; `swaps` is how often the A/A calibration is repeated.
+    `draws` (the least number; few groups and large families take more) and `seed` are those of the bootstrap over
+    groups; differences within +- `rope` (a share: 0.01 is one point) count as no difference that matters; `swaps` is
+    how often the A/A calibration is repeated.
     """
 
     primary_metric: str = "macro_f1"

@@ -58,6 +58,7 @@ _SETTINGS: Any = {
 }
 
 
+_PHONE = 400.0  # points; wider figures scroll on a narrow screen
 ROW = 0.29  # inches a line of a forest plot or heat map takes
 
 
@@ -109,7 +110,10 @@ def _inline(text: str, name: str, title: str, told: str) -> str:
         body = body.replace(drawn, "currentColor" if colour == "ink" else f"var(--{colour})")
     view = re.search(r'viewBox="0 0 ([\d.]+) [^"]+"', body)
     assert view is not None
-    width = f"max-width: {1.6 * float(view[1]):.0f}px"  # so that text has one size in all figures
+    wide = float(view[1])
+    width = f"max-width: {1.6 * wide:.0f}px"  # so that text has one size in all figures
+    if wide > _PHONE:
+        width += f"; --least: {wide:.0f}px"  # and is never smaller than 9 px: a phone scrolls
     described = f' aria-describedby="{name}-desc"' if told else ""
     opening = (
         f'<svg class="figure" style="{width}" {view[0]} role="img" aria-labelledby="{name}-title"{described} '
@@ -158,15 +162,28 @@ def finish(drawing: Drawing, group: str, title: str, axis: str = "x", told: str 
 
 
 Cell = tuple[str, float, str, bool]  # colour, strength 0..1, text, bold
+_CELL, _UPRIGHT = 0.62, 9  # inches a column takes, letters that fit above it
+
+
+def shortened(name: str, most: int = 16) -> str:
+    """Return a name of at most so many letters, the middle of a longer one left out."""
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[1 - most // 2 :]}"
 
 
 def grid(
     name: str, group: str, title: str, rows: Sequence[str], columns: Sequence[str], cells: Sequence[Sequence[Cell]],
     *, margin: float = 1.6, axis_names: tuple[str, str] | None = None, row_height: float = 0.33, told: str = "",
 ) -> Figure:  # fmt: skip
-    """Return a table of cells as a figure; the number carries the value, the colour helps."""
-    width = max(4.0, margin + 0.62 * len(columns))
-    with Drawing(name, width=width, height=0.7 + row_height * len(rows) + (0.25 if axis_names else 0)) as drawing:
+    """Return a table of cells as a figure; the number carries the value, the colour helps.
+
+    Long names are shortened in the middle, and those of columns stand aslant where they would touch.
+    """
+    rows, columns = [shortened(name, 24) for name in rows], [shortened(name) for name in columns]
+    longest = max(map(len, columns))
+    width = max(4.0, max(margin, 0.3 + 0.07 * max(map(len, rows))) + _CELL * len(columns))
+    aslant = longest > _UPRIGHT
+    above = 0.7 + (0.25 if axis_names else 0) + (0.05 * longest if aslant else 0)
+    with Drawing(name, width=width, height=above + row_height * len(rows)) as drawing:
         ax = drawing.axes
         for y, row in enumerate(cells):
             for x, (colour, strength, text, bold) in enumerate(row):
@@ -174,7 +191,8 @@ def grid(
                 weight = "bold" if bold else "normal"
                 ax.text(x + 0.485, y + 0.47, text, ha="center", va="center", fontweight=weight)
         ax.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
-        ax.set_xticks(np.arange(len(columns)) + 0.485, columns)
+        leaning: Any = {"rotation": 40, "ha": "left", "rotation_mode": "anchor"} if aslant else {}
+        ax.set_xticks(np.arange(len(columns)) + 0.485, columns, **leaning)
         ax.set_yticks(np.arange(len(rows)) + 0.47, rows)
         ax.xaxis.tick_top()
         ax.tick_params(length=0)

@@ -14,9 +14,9 @@ LOOK = {ABOVE: (BLUE, "o"), BELOW: (ORANGE, "s")}  # what cannot be told is grey
 
 
 def gains_figure(results: Results) -> Figure | None:
-    """Return the gains of the reference with their intervals; None if it is set against nothing."""
+    """Return the gains of the reference with their intervals; None where no comparison could be tested."""
     groups = gains(results)
-    if not groups:
+    if not any(c.primary for own in groups.values() for c in own):
         return None
     metric = NAMES[results.method.primary_metric]
     title = f"{labels_of(results)[results.reference]} minus each other model, {metric}, in points"
@@ -40,7 +40,7 @@ def gains_figure(results: Results) -> Figure | None:
         }
         ax.set_yticks(list(rows), list(rows.values()))
         ax.set_ylim(-0.6, len(lines) - 0.4)
-        ax.set_xlabel(f"gain in {metric}, percentage points")
+        ax.set_xlabel(f"gain in {metric}, percentage points; intervals uncorrected")
         told = _told(results, [c for own in groups.values() for c in own])
         return finish(drawing, "gains", title, told=told)
 
@@ -68,4 +68,4 @@ def _told(results: Results, compared: Iterable[Comparison]) -> str:
         + verdict_of(c)
         for c in compared
     ]
-    return f"In percentage points: {listed(parts)}."
+    return f"In percentage points, intervals uncorrected: {listed(parts)}."

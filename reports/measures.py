@@ -8,12 +8,13 @@ import pandas as pd
 
 from reports.errors import StatisticsError
 from reports.evidence import Evidence, HeldOut
-from reports.metrics import RANKED, class_scores, confusion, counted_scores, ranked_scores
+from reports.metrics import BY_CLASS, RANKED, class_scores, confusion, counted_scores, ranked_scores
 from reports.statistics._statistic import Design, Measured, PairTest
-from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, ClusteredBootstrap, group_weights
+from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, ClusteredBootstrap, draws_for, group_weights
 from reports.statistics.corrected_repeated_kfold_t import CorrectedRepeatedKFoldT
 from reports.statistics.corrected_resampled_t import CorrectedResampledT
 
+_CELLS = 1 << 23  # counts of draws held at once
 RESAMPLED = ("repeated", "k-fold")  # protocols whose repeats train on overlapping parts drawn from all samples
 
 
@@ -26,7 +27,8 @@ def recall_of(label: str) -> str:
 class Measures:
     """`table[model][score]`, the confusion matrices summed over repeats, and how the repeats came about.
 
-    A score that is undefined in some test part (an AUC where a class is absent) is not in the table.
+    A score that is undefined in some test part (an AUC where a class is absent) is not in the table. `draws` of groups
+    were made, 0 where none are.
     """
 
     table: Mapping[str, Mapping[str, Measured]]
@@ -34,13 +36,15 @@ class Measures:
     design: Design
     primary: PairTest
     lacking: Mapping[str, tuple[int, ...]]
+    draws: int = 0
 
 
-def measure(evidence: Evidence, *, alpha: float, draws: int, seed: int) -> Measures:
+def measure(evidence: Evidence, *, alpha: float, draws: int, seed: int, family: int = 1) -> Measures:
     """Measure every model; the protocol decides on the primary test and on what is resampled.
 
     Repeated splits: the corrected resampled t. Folds: its k-fold form. Leave-one-group-out, fixed split: groups are
-    resampled.
+    resampled, `draws` times at least, and as often as lets a p fall below alpha over the largest `family` of
+    comparisons that are corrected together, where that can be done.
     """
     parts, classes = evidence.held_out, evidence.classes
     ratio = sum(len(part.labels) for part in parts) / sum(int(part.trained_on.sum()) for part in parts)
@@ -53,10 +57,12 @@ def measure(evidence: Evidence, *, alpha: float, draws: int, seed: int) -> Measu
     }
     table = {name: _by_repeat(evidence, name, matrix) for name, matrix in matrices.items()}
     primary: PairTest = CorrectedRepeatedKFoldT() if evidence.protocol == "k-fold" else CorrectedResampledT()
+    drawn = 0
     if evidence.protocol not in RESAMPLED:
         n_groups = len({group for part in parts for group in part.groups})
         primary = ClusteredBootstrap(n_groups)
-        weights = group_weights(n_groups, draws if n_groups >= FEWEST_GROUPS else 0, seed)
+        drawn = draws_for(alpha, family, n_groups, draws) if n_groups >= FEWEST_GROUPS else 0
+        weights = group_weights(n_groups, drawn, seed)
         table = {name: pool(evidence, name, scores, weights) for name, scores in table.items()}
     return Measures(
         table=table,
@@ -64,6 +70,7 @@ def measure(evidence: Evidence, *, alpha: float, draws: int, seed: int) -> Measu
         design=Design(overlap=evidence.protocol != "fixed", ratio=ratio, shared=_shared(parts), alpha=alpha),
         primary=primary,
         lacking={label: repeats for label, repeats in absent.items() if repeats},
+        draws=drawn,
     )
 
 
@@ -104,15 +111,24 @@ def _by_repeat(evidence: Evidence, model: str, matrices: np.ndarray) -> dict[str
 
 
 def pool(evidence: Evidence, model: str, by_repeat: Mapping[str, Measured], weights: np.ndarray) -> dict[str, Measured]:
-    """Add the score of all test parts together; a sample tested in several repeats counts once a round."""
+    """Add the score of all test parts together; a sample tested in several repeats counts once a round.
+
+    A draw without a class that is there has no mean over classes: that of the others is another score.
+    """
     counts = _counts_by_group(evidence, model)
     rounds, groups, classes, _ = counts.shape
-    flat = counts.transpose(1, 0, 2, 3).reshape(groups, -1)
-    drawn = (weights @ flat).reshape(-1, rounds, classes, classes)
-    point, draws = _all_scores(evidence, counts.sum(axis=1)), _all_scores(evidence, drawn)
+    flat, there = counts.transpose(1, 0, 2, 3).reshape(groups, -1), counts.sum(axis=(1, 3)) > 0
+    point, blocks = _all_scores(evidence, counts.sum(axis=1)), []
+    for own in np.array_split(weights, -(-weights.shape[0] * flat.shape[1] // _CELLS) or 1):
+        drawn = (own @ flat).reshape(-1, rounds, classes, classes)
+        whole = ((drawn.sum(axis=3) > 0) | ~there).all(axis=2)
+        scores = _all_scores(evidence, drawn)
+        blocks.append(scores | {name: np.where(whole, scores[name], np.nan) for name in BY_CLASS})
     pooled = {
         name: Measured(
-            repeats=by_repeat[name].repeats, pooled=float(point[name].mean()), draws=draws[name].mean(axis=1)
+            repeats=by_repeat[name].repeats,
+            pooled=float(point[name].mean()),
+            draws=np.concatenate([block[name].mean(axis=1) for block in blocks]),
         )
         for name in point
         if name in by_repeat and np.isfinite(point[name]).all()

@@ -1,59 +1,79 @@
 """A methods paragraph, ready for a paper."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reports.chapters.training import Training
 from reports.chapters.workflow import Workflow
+from reports.evidence import CHANCE
 from reports.findings.making import Optimised
 from reports.findings.planted import planted_in
 from reports.findings.searches import in_words, opened
 from reports.results import Results
 from reports.words import NAMES, banner_lines, labels_of, listed, sentence, shape_of
 
+_FEW = 12  # models that are named one by one
+_REASONS = {
+    "reserved for encoders": "were reserved for training encoders",
+    "absent": "lacked",
+    "quarantined": "had an unreadable file for",
+}
+
 
 def methods_text(results: Results) -> str:
     """Return `methods.md`: data, features, protocol, tests, corrections and exclusions, as they were."""
-    facts, method, names = results.facts, results.method, labels_of(results)
-    corpus, features = facts["corpus"], facts.get("features", {})
-    trained, making = results.value(Training), results.value(Workflow)
-    used = sum(count.used for count in results.classes)
-    groups = f" no {listed(facts['groups'])} is in two parts;" if facts.get("groups") else ""
-    lines = [
-        f"# Methods: {facts['name']}",
-        "",
-        f"**Data.** {used} samples of the corpus {corpus['name']} ({corpus['pairing']}; source: {corpus['source']}), "
-        f"labelled with {listed(facts['classes'])} (scheme {facts['scheme']}). "
-        f"{_planted(facts)}{_missing(facts)} Left out: {_counts(facts.get('excluded', {}))}; "
-        f"dropped while the corpus was read: {_counts(corpus.get('dropped', {}))}.",
-        "",
-        "**Features.** " + " ".join(_feature(name, feature) for name, feature in sorted(features.items())),
-        "",
-        *([f"**Training.** {_training(making.optimisers)}", ""] if making and making.optimisers else []),
-        f"**Protocol.** {shape_of(results)};{groups} seed {facts['seed']}. "
-        f"All models share splits and are scored on the same samples: {listed(names.values())}.",
-        "",
-        *([f"**Search.** {sentence(in_words(trained.searches))}", ""] if trained and trained.searches else []),
-        f"**Test parts.** Opened, all settings these models ever had counted: {opened(results.openings)}.",
-        "",
-        f"**Scores.** {sentence(NAMES[method.primary_metric])} was primary beforehand. Macro averages run over the "
-        "classes present in a test part.",
-        "",
-        f"**Tests.** {sentence(method.primary_test)} ({method.primary_source}), two-sided, alpha {method.alpha:g}, "
-        + (
-            f"realised n2/n1 {method.ratio:.4f}"
-            if method.draws is None
-            else f"{method.draws} draws, {method.groups} groups"
-        )
-        + f"; Holm within each family of comparisons ({_families(results)}). The naive paired t and the one-way ANOVA "
-        "of the reference paper are given beside them and flagged, since they take overlapping repeats as independent.",
-        "",
-        f"**Versions.** {_versions(results)}.",
-        "",
-        *(f"- {line}" for line in banner_lines(results.banners)),
-        f"- Study {results.study}, report {results.id}, snapshot {facts['snapshot']}.",
+    facts, trained, making = results.facts, results.value(Training), results.value(Workflow)
+    paragraphs = {
+        "Data": _data(results),
+        "Features": " ".join(_feature(*named) for named in sorted(facts.get("features", {}).items())),
+        "Training": _training(making.optimisers) if making and making.optimisers else "",
+        "Protocol": _protocol(results),
+        "Search": sentence(in_words(trained.searches)) if trained and trained.searches else "",
+        "Test parts": f"Opened, all settings these models ever had counted: {opened(results.openings)}.",
+        "Scores": f"{sentence(NAMES[results.method.primary_metric])} was primary beforehand. Macro averages run over "
+        "the classes present in a test part.",
+        "Tests": _tests(results),
+        "Versions": f"{_versions(results)}.",
+    }
+    source = f"Study {results.study}, report {results.id}, snapshot {facts['snapshot']}."
+    blocks = [
+        f"# Methods: {results.name}",
+        *(f"**{title}.** {text}" for title, text in paragraphs.items() if text),
+        "\n".join(f"- {line}" for line in (*banner_lines(results.banners), source)),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n\n".join(blocks) + "\n"
+
+
+def _data(results: Results) -> str:
+    facts, used = results.facts, sum(count.used for count in results.classes)
+    corpus = facts["corpus"]
+    return (
+        f"{used} samples of the corpus {corpus['name']} ({corpus['pairing']}; source: {corpus['source']}), "
+        f"labelled with {listed(facts['classes'])} (scheme {facts['scheme']}). "
+        f"{_planted(facts)}{_missing(facts)} {_left_out(facts)}"
+    )
+
+
+def _protocol(results: Results) -> str:
+    facts = results.facts
+    groups = f" no {listed(facts['groups'])} is in two parts;" if facts.get("groups") else ""
+    return (
+        f"{shape_of(results)};{groups} seed {facts['seed']}. All models share splits and are scored on the same "
+        f"samples: {_models(results)}."
+    )
+
+
+def _tests(results: Results) -> str:
+    method = results.method
+    drawn = f"{method.draws} draws, {method.groups} groups" if method.draws is not None else f"realised n2/n1 {method.ratio:.4f}"
+    families = ", ".join(f"{family.name}: {len(family.pairs)}" for family in results.families)
+    return (
+        f"{sentence(method.primary_test)} ({method.primary_source}), two-sided, alpha {method.alpha:g}, {drawn}; Holm "
+        f"within each family of comparisons ({families}); families, metrics and questions are not corrected against "
+        "one another. The naive paired t and the one-way ANOVA of the reference "
+        "paper are given beside them and flagged, since they take overlapping repeats as independent."
+    )
 
 
 def _training(optimisers: Iterable[Optimised]) -> str:
@@ -71,10 +91,6 @@ def _optimised(row: Optimised) -> str:
     return f"{row.what}: {row.optimiser or 'no optimiser named'}, {told}"
 
 
-def _families(results: Results) -> str:
-    return ", ".join(f"{family.name}: {len(family.pairs)}" for family in results.families)
-
-
 def _versions(results: Results) -> str:
     """Name what rows were computed with and on, and the versions of heads, as the sealed parts and runs say."""
     features, making = results.facts.get("features", {}), results.value(Workflow)
@@ -85,6 +101,7 @@ def _versions(results: Results) -> str:
         f"features by {', '.join(used) or 'versions that were not stored'}",
         f"computed on {', '.join(devices) or 'what was not stored'}",
         *([f"extractor versions {', '.join(own)}"] if own else []),
+        f"statistics by {', '.join(results.computed_by)}",
         f"results.json schema {results.schema_version}",
     ]
     return sentence("; ".join(parts))
@@ -100,7 +117,7 @@ def _missing(facts: Mapping[str, Any]) -> str:
     if facts.get("missing") != "mask":
         return "All of them have every modality."
     counts = sorted(facts.get("lacking", {}).items())
-    lacking = listed([f"{count} lack {m}" for m, count in counts if count] or ["none"])
+    lacking = listed([f"{count} lack {m}" for m, count in counts if count])
     return (
         f"Of these some lack a modality ({lacking}): a head sees what is there, and one that sees nothing predicts the "
         "class shares of its training part."
@@ -112,7 +129,8 @@ def _feature(name: str, feature: Mapping[str, Any]) -> str:
     count = "" if len(ids) == 1 else f", one a repeat, {len(ids)} in all"
     grids = feature.get("grids", [])
     chosen = f"; settings chosen among {max(map(len, grids))} on the encoder's own held-back groups" if grids else ""
-    return f"{sentence(name)}: {feature['extractor']} ({feature['weights']}; {ids[0]}{count}{chosen}).{_views(feature)}"
+    made = f"{feature['extractor']}, weights: {feature['weights']}; rows: {ids[0]}{count}{chosen}"
+    return f"{sentence(name)}: {made}.{_views(feature)}"
 
 
 def _views(feature: Mapping[str, Any]) -> str:
@@ -126,5 +144,30 @@ def _views(feature: Mapping[str, Any]) -> str:
     return f" Augmented: {views['count']} views of each training sample ({varied}), read by {readers}; no other part."
 
 
-def _counts(reasons: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())) or "none"
+def _models(results: Results) -> str:
+    """Name the models one by one; where they are many, the heads with the number of models of each."""
+    if len(results.models) <= _FEW:
+        return listed(labels_of(results).values())
+    counts = Counter(f"{it.head} {it.variant}".strip() for it in results.models if it.name != CHANCE)
+    heads = listed(f"{head} ({count})" for head, count in sorted(counts.items()))
+    return f"{counts.total()} models, each of these heads on as many subsets of modalities: {heads}; and {CHANCE}"
+
+
+def _left_out(facts: Mapping[str, Any]) -> str:
+    """Say who takes no part, and why, and what the corpus itself passed over."""
+    told = [f"{count} {_why(reason)}" for reason, count in sorted(facts.get("excluded", {}).items())]
+    dropped = [f"{count} ({reason})" for reason, count in sorted(facts["corpus"].get("dropped", {}).items())]
+    passed = f" Not read into the corpus: {listed(dropped)}." if dropped else ""
+    return (f"Of the others {'; '.join(told)}." if told else "Nobody is left out.") + passed
+
+
+def _why(reason: str) -> str:
+    """Return `lacked the image` of `absent: image`, as study.json gives the reason."""
+    if reason in _REASONS:
+        return _REASONS[reason]
+    parts = [part.partition(": ") for part in reason.split("; ")]
+    if any(why not in _REASONS for why, _, _ in parts):
+        return f"were left out ({reason})"
+    return " and ".join(
+        f"{_REASONS[why]} the {' and the '.join(modalities.split(', '))}" for why, _, modalities in parts
+    )

@@ -19,6 +19,7 @@ COUNTED = (
     "weighted_recall",
     "weighted_f1",
 )
+BY_CLASS = tuple(name for name in COUNTED if name.startswith(("balanced", "macro")))  # plain means over classes
 RANKED = ("auc_macro_ovr", "auc_micro_ovr", "auc_weighted_ovr")
 METRICS = COUNTED + RANKED
 BINS = 15  # of confidence, for the calibration error

@@ -1,21 +1,23 @@
 """Write a report: predictions in, a page and its tables out."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
-from reports.chapters._chapter import Rows, chapters
+from reports.chapters._chapter import Rows, told
 from reports.compute import compute_results
 from reports.config import ReportConfig
 from reports.drawing import Figure, standalone
-from reports.figures import draw_figures
+from reports.forest import gains_figure
 from reports.methods import methods_text
 from reports.page.render import render_page
 from reports.pdf import collect_pdfs
 from reports.results import Results
 from reports.tables import csv_table, latex_scores, latex_table
 from stores.identity import canonical, short_id
+from stores.local_files import INVISIBLE
 from stores.root import Root
 from stores.studies import StudyStore
 
@@ -31,9 +33,9 @@ class ReportPaths:
     content: Results
 
 
-def report_id(study_id: str, run_ids: Sequence[str], config: ReportConfig) -> str:
-    """Return the digest of study, runs and comparisons."""
-    return short_id("report", {"study": study_id, "runs": sorted(run_ids), "comparisons": config})
+def report_id(study_id: str, run_ids: Sequence[str], config: ReportConfig, name: str | None = None) -> str:
+    """Return the digest of study, runs, comparisons and the name the report is given."""
+    return short_id("report", {"study": study_id, "runs": sorted(run_ids), "comparisons": config, "name": name})
 
 
 def report_folder(report: str) -> str:
@@ -41,26 +43,37 @@ def report_folder(report: str) -> str:
     return f"reports/{report}"
 
 
-def evaluate(root: Root, study_id: str, run_ids: Sequence[str], config: ReportConfig) -> Results:
+def evaluate(
+    root: Root, study_id: str, run_ids: Sequence[str], config: ReportConfig, *, name: str | None = None
+) -> Results:
     """Return what the report of these runs says; nothing is written.
 
-    Raises NotFound for a study or run that is not there, EvidenceError if the runs cannot be paired.
+    `name` is that of the study file: several may share one stored study, whose own name it is by default. Raises
+    NotFound for a study or run that is not there, EvidenceError if the runs cannot be paired.
     """
-    name = report_id(study_id, run_ids, config)
-    return compute_results(StudyStore.open(root, study_id), run_ids, config, report_id=name)
+    own = report_id(study_id, run_ids, config, name)
+    return compute_results(StudyStore.open(root, study_id), run_ids, config, report_id=own, name=name)
 
 
 def write_report(
-    root: Root, study_id: str, run_ids: Sequence[str], config: ReportConfig, *, pdf: bool = False
+    root: Root,
+    study_id: str,
+    run_ids: Sequence[str],
+    config: ReportConfig,
+    *,
+    name: str | None = None,
+    pdf: bool = False,
 ) -> ReportPaths:
-    """Evaluate the runs and write `reports/<report id>/`: page, results, methods, tables and figures.
+    """Evaluate the runs and write `reports/<report id>/`: page, results, methods, tables, figures.
 
-    `pdf` adds the figures as PDF. Raises what `evaluate` raises.
+    Other files there are deleted. `pdf` adds the figures as PDF. Raises what `evaluate` raises.
     """
-    results = evaluate(root, study_id, run_ids, config)
-    folder = report_folder(results.id)
-    for path, content in render_files(results, pdf=pdf).items():
+    results = evaluate(root, study_id, run_ids, config, name=name)
+    folder, files = report_folder(results.id), render_files(results, pdf=pdf)
+    for path, content in files.items():
         root.put(content, folder, path)
+    for path in set(written_files(root, folder)) - set(files):
+        root.delete(folder, path)
     return ReportPaths(
         id=results.id,
         folder=root.url(folder),
@@ -68,6 +81,12 @@ def write_report(
         results=root.url(folder, "results.json"),
         content=results,
     )
+
+
+def written_files(root: Root, folder: str) -> list[str]:
+    """Return the paths of the files of a report, relative to its folder."""
+    paths = [PurePosixPath(file.path) for file in root.files(folder)]
+    return [str(path.relative_to(folder)) for path in paths if not path.name.startswith(INVISIBLE)]
 
 
 def render_files(results: Results, *, pdf: bool = False) -> dict[str, bytes]:
@@ -81,7 +100,7 @@ def render_files(results: Results, *, pdf: bool = False) -> dict[str, bytes]:
         **{f"tables/{name}.csv": csv_table(rows) for name, rows in tables.items()},
         **{f"tables/{name}.tex": latex_table(rows) for name, rows in tables.items()},
         "tables/scores.tex": latex_scores(results),
-        **{f"figures/{figure.name}.svg": standalone(figure.svg) for figure in _all(figures)},
+        **{f"figures/{figure.name}.svg": standalone(figure.svg) for own in figures.values() for figure in own},
         "results.json": json.dumps(canonical(results), indent=1, ensure_ascii=False) + "\n",
         "index.html": render_page(results, figures),
     }
@@ -90,14 +109,15 @@ def render_files(results: Results, *, pdf: bool = False) -> dict[str, bytes]:
     }
 
 
-def _all(figures: Mapping[str, Iterable[Figure]]) -> list[Figure]:
-    return [figure for own in figures.values() for figure in own]
+def draw_figures(results: Results) -> Mapping[str, Sequence[Figure]]:
+    """Return the figures of every chapter by its name; those of the summary are under "summary"."""
+    gains = gains_figure(results)
+    return {"summary": [gains] if gains else []} | {
+        name: [*chapter.figures(value, results)] for name, chapter, value in told(results)
+    }
 
 
 def _tables(results: Results) -> dict[str, Rows]:
     return {
-        table: rows
-        for name, chapter in chapters().items()
-        if name in results.chapters
-        for table, rows in chapter.tables(results.chapters[name], results).items()
+        table: rows for _, chapter, value in told(results) for table, rows in chapter.tables(value, results).items()
     }

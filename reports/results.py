@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reports.banners import Banner
@@ -68,11 +69,13 @@ class Results:
     """A study, evaluated. Same inputs, same value: it holds no clock time, path, host, cache count or duration.
 
     What a chapter says is in `chapters` under its name; `value(Weights)` is the same with its type. Times of costs
-    are stored in the study, with the device they were measured on.
+    are stored in the study, with the device they were measured on. `name` is that of the study file; `computed_by`
+    are the packages, with versions, that computed the statistics.
     """
 
     schema_version: int
     id: str
+    name: str
     study: str
     runs: tuple[str, ...]
     reference: str
@@ -86,6 +89,7 @@ class Results:
     classes: tuple[ClassCount, ...]
     lacking: Mapping[str, tuple[int, ...]]
     openings: Openings
+    computed_by: tuple[str, ...]
     chapters: Mapping[str, Any]
 
     def value(self, chapter: type[Chapter[T]]) -> T | None:
@@ -95,10 +99,7 @@ class Results:
 
     def score(self, model: str, metric: str) -> Score:
         """Return one score. Raises KeyError."""
-        for score in self.scores:
-            if (score.model, score.metric) == (model, metric):
-                return score
-        raise KeyError(f"no {metric} of {model}")
+        return self._scores[model, metric]
 
     def ranking(self) -> list[Score]:
         """Return the scores on the primary metric, best first."""
@@ -115,14 +116,28 @@ class Results:
 
     def compared(self, family: str = STRATEGIES, metric: str | None = None) -> list[Comparison]:
         """Return the comparisons of a family on one metric (the primary one by default)."""
-        metric = metric or self.method.primary_metric
-        return [c for c in self.comparisons if (c.family, c.metric) == (family, metric)]
+        return self._compared.get((family, metric or self.method.primary_metric), [])
 
     def model(self, name: str) -> Model:
         """Return a model by its name. Raises KeyError."""
-        return {model.name: model for model in self.models}[name]
+        return self._models[name]
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The emotions, in the order of confusion matrices."""
         return tuple(count.label for count in self.classes)
+
+    @cached_property
+    def _scores(self) -> dict[tuple[str, str], Score]:
+        return {(score.model, score.metric): score for score in self.scores}
+
+    @cached_property
+    def _models(self) -> dict[str, Model]:
+        return {model.name: model for model in self.models}
+
+    @cached_property
+    def _compared(self) -> dict[tuple[str, str], list[Comparison]]:
+        found: dict[tuple[str, str], list[Comparison]] = {}
+        for comparison in self.comparisons:
+            found.setdefault((comparison.family, comparison.metric), []).append(comparison)
+        return found

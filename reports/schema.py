@@ -10,7 +10,7 @@ from typing import Any
 
 from reports.chapters._chapter import Chapter, chapters
 from reports.results import Results
-from reports.side_by_side.flips import Compared
+from reports.side_by_side.flips import SideBySide
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "report.md"
 START, END = "<!-- fields: python -m reports.schema -->", "<!-- end of fields -->"
@@ -20,12 +20,10 @@ _PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or fals
 def documented() -> str:
     """Return the fields of results.json, of every chapter's value, and of a comparison, as Markdown."""
     told: set[type] = set()
-    blocks = [*_blocks(Results, "results.json of a report", told)]
+    blocks = [*_blocks(Results, "results.json", told)]
     for name, chapter in chapters().items():
-        value = value_of(type(chapter))
-        title = f"`chapters.{name}`: {value.__name__}"
-        blocks += [*_blocks(value, title, told)] or [f"### {title}\n\nAs told above."]
-    blocks += _blocks(Compared, "results.json of a comparison", told)
+        blocks += _blocks(value_of(type(chapter)), f"`chapters.{name}`", told)
+    blocks += _blocks(SideBySide, "results.json of a comparison", told)
     return "\n\n".join(blocks)
 
 
@@ -39,18 +37,19 @@ def value_of(chapter: type[Chapter[Any]]) -> type:
     raise TypeError(f"{chapter.__name__} should derive from Chapter[<its value>]")
 
 
-def _blocks(kind: type, title: str, told: set[type]) -> Iterator[str]:
-    """Yield a class and the classes below it, each once."""
+def _blocks(kind: type, where: str, told: set[type]) -> Iterator[str]:
+    """Yield a class and the classes below it, each once, headed by where it comes first."""
     if kind in told:
         return
     told.add(kind)
     hints = typing.get_type_hints(kind)
     own = [(field.name, hints[field.name]) for field in fields(kind)]
     said = inspect.cleandoc(kind.__doc__ or "")
-    yield f"### {title}\n\n{said}\n\nFields: " + ", ".join(f"`{name}` ({_words(hint)})" for name, hint in own) + "."
+    listed = ", ".join(f"`{name}` ({_words(hint)})" for name, hint in own)
+    yield f"### {where}: {kind.__name__}\n\n{said}\n\nFields: {listed}."
     for _, hint in own:
         for below in _classes(hint):
-            yield from _blocks(below, below.__name__, told)
+            yield from _blocks(below, where, told)
 
 
 def _classes(hint: Any) -> Iterator[type]:

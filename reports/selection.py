@@ -22,7 +22,7 @@ def gains(results: Results) -> dict[str, list[Comparison]]:
     return {name: own for name, own in groups.items() if own}
 
 
-def listed(results: Results) -> set[str]:
+def shown_first(results: Results) -> set[str]:
     """Return the models to show first: all if they are few, else the majority class and `on_one_or_all`."""
     if len(results.models) <= MOST:
         return {model.name for model in results.models}

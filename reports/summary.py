@@ -1,14 +1,29 @@
 """The answer in three sentences: what is reached, what fusing gains, and what cannot be told."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from reports.chapters.emotions import ByEmotion, Emotions
-from reports.comparisons import ABOVE, BELOW, BY_LABEL, UNTOLD, VARIANTS, Comparison
+from reports.comparisons import ABOVE, BELOW, BY_LABEL, UNTOLD, VARIANTS, Comparison, cannot_tell
 from reports.evidence import CHANCE
-from reports.findings.planted import RECOVERED
+from reports.findings.planted import MISSED, NOT_LOOKED_FOR, RECOVERED
 from reports.results import Results
 from reports.selection import SINGLE, gains
-from reports.words import NAMES, isolated, labels_of, listed, percent, points, rival_of, sentence, span
+from reports.words import (
+    NAMES,
+    counted,
+    exact,
+    isolated,
+    labels_of,
+    listed,
+    percent,
+    plain,
+    points,
+    rival_of,
+    sentence,
+    span,
+    with_article,
+)
 
 Groups = Mapping[str, Sequence[Comparison]]
 NAMED = 3  # as many models are named, more are counted
@@ -16,7 +31,7 @@ PHRASES = {ABOVE: "is above", BELOW: "is below", UNTOLD: "cannot be told from"}
 
 
 def summary(results: Results) -> list[str]:
-    """Return the answer, at most three sentences, from the comparisons stated beforehand."""
+    """Return the answer, at most three sentences, from the comparisons the study file fixes."""
     return [text for text in (_reached(results), _gained(results), _untold(results)) if text]
 
 
@@ -25,10 +40,26 @@ def _reached(results: Results) -> str:
     best, chance = results.score(results.reference, metric), results.score(CHANCE, metric)
     used = sum(count.used for count in results.classes)
     return (
-        f"{sentence(labels_of(results)[results.reference])} reaches a {NAMES[metric]} of {percent(best.estimate)} % "
-        f"({span(best.low, best.high)}) on {len(results.classes)} emotions and {used:,} samples, against "
-        f"{percent(chance.estimate)} % for guessing the most frequent class."
+        f"{sentence(labels_of(results)[results.reference])} reaches {with_article(NAMES[metric])} of "
+        f"{percent(best.estimate)} % ({span(best.low, best.high)}) on {len(results.classes)} emotions and {used:,} samples, against "
+        f"{percent(chance.estimate)} % for guessing the most frequent class{_outdone(results)}."
     )
+
+
+def _outdone(results: Results) -> str:
+    """Return a clause on the model that scores highest, if it is not the reference."""
+    best, names = results.ranking()[0], labels_of(results)
+    if best.model == results.reference:
+        return ""
+    against = (c for own in gains(results).values() for c in own if c.b == best.model)
+    verdict = next((c.verdict for c in against if c.primary), None)
+    own = names[results.reference]
+    told = {
+        BELOW: f"and is above {own}",
+        UNTOLD: f"but cannot be told from {own}",
+        None: f"but was not compared with {own}",
+    }.get(verdict, "")
+    return f"; {names[best.model]} scores highest, {percent(best.estimate)} %, {told}"
 
 
 def _gained(results: Results) -> str:
@@ -40,6 +71,11 @@ def _gained(results: Results) -> str:
         found = [c.primary.difference for c in groups.get(SINGLE, compared) if c.primary]
         seen = f", so the {_between(found)} seen over single modalities may come of the pairing alone" if found else ""
         return f"Whether fusing helps cannot be told: {BY_LABEL}{seen}."
+    if blind := cannot_tell(compared, results.method.alpha):
+        return (
+            f"This design cannot find any difference, of whatever size: the smallest p of its test, {exact(blind)}, is "
+            f"not below {results.method.alpha:g} after Holm's correction."
+        )
     phrases = [text for verdict in PHRASES for text in _came_out(results, groups, verdict)]
     return f"{sentence(labels_of(results)[results.reference])} {'; it '.join([*phrases, *_refused(results, groups)])}."
 
@@ -50,7 +86,7 @@ def _came_out(results: Results, groups: Groups, verdict: str) -> list[str]:
     for kind, own in groups.items():
         chosen = [c for c in own if c.verdict == verdict and c.primary]
         if chosen:
-            parts.append(f"{_counted(results, kind, chosen, own)} ({_sizes(chosen)})")
+            parts.append(f"{_rivals(results, kind, chosen, own)} ({_sizes(chosen)})")
     return [f"{PHRASES[verdict]} {listed(parts)}"] if parts else []
 
 
@@ -60,12 +96,12 @@ def _refused(results: Results, groups: Groups) -> list[str]:
     if not refused:
         return []
     reasons = {c.reason for c in refused}
-    why = f": {reasons.pop()}" if len(reasons) == 1 else ""
+    why = f": {plain(reasons.pop())}" if len(reasons) == 1 else ""
     named = f"{len(refused)} models" if len(refused) > NAMED else listed(rival_of(results, c) for c in refused)
     return [f"cannot be compared with {named}{why}"]
 
 
-def _counted(results: Results, kind: str, chosen: Sequence[Comparison], own: Sequence[Comparison]) -> str:
+def _rivals(results: Results, kind: str, chosen: Sequence[Comparison], own: Sequence[Comparison]) -> str:
     if len(chosen) == len(own) > 1:
         return f"{'both' if len(own) == 2 else f'all {len(own)}'} {kind}"
     if len(chosen) > NAMED:
@@ -81,7 +117,8 @@ def _sizes(chosen: Sequence[Comparison]) -> str:
     if not lows or not highs:
         return sizes
     return (
-        f"{sizes}, {'interval' if len(tested) == 1 else 'intervals within'} {span(min(lows), max(highs), signed=True)}"
+        f"{sizes}, uncorrected {'interval' if len(tested) == 1 else 'intervals within'} "
+        f"{span(min(lows), max(highs), signed=True)}"
     )
 
 
@@ -100,8 +137,13 @@ def _warned(results: Results) -> list[str]:
     """Return the gravest warning; that a corpus is composed has been said by then."""
     found = results.value(Emotions)
     if found and found.planted:
-        recovered = sum(effect.verdict == RECOVERED for effect in found.planted)
-        return [f"of {len(found.planted)} effects planted in this synthetic corpus {recovered} were recovered"]
+        count = Counter(effect.verdict for effect in found.planted)
+        was = "was" if count[RECOVERED] == 1 else "were"
+        planted = f"{counted(len(found.planted), 'effect')} planted in this synthetic corpus"
+        said = f"of {planted} {count[RECOVERED]} {was} recovered"
+        unseen = f", {count[NOT_LOOKED_FOR]} not looked for" if count[NOT_LOOKED_FOR] else ""
+        false = sum(null.verdict == MISSED for null in found.nulls)
+        return [said + unseen + (f", and {false} found that were not planted" if false else "")]
     grave = [banner for banner in results.banners if banner.kind not in ("composed", "note")]
     return [f"to be read with care: {sentence(grave[0].title)}"] if grave else []
 

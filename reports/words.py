@@ -1,5 +1,6 @@
 """Results in words and in printed figures; nothing is computed here."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -20,6 +21,7 @@ from reports.comparisons import (
     Comparison,
 )
 from reports.evidence import CHANCE, Model
+from reports.heads import UNIMODAL
 from reports.results import Results
 
 NAMES = {
@@ -73,10 +75,8 @@ def span(low: float | None, high: float | None, *, signed: bool = False) -> str:
 
 
 def exact(p: float | None) -> str:
-    """Return an exact p value, never `p < x`."""
-    if p is None:
-        return "undefined"
-    return f"{p:.3g}"
+    """Return an exact p value to three digits, never `p < x`."""
+    return "undefined" if p is None else f"{p:#.3g}"
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -84,9 +84,28 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return `a, b and c`."""
-    *head, last = names
+    """Return `a, b and c`; `none` of nothing."""
+    *head, last = [*names] or ["none"]
     return f"{', '.join(head)} and {last}" if head else last
+
+
+def counted(n: int, noun: str) -> str:
+    """Return `1 repeat`, `2 repeats`."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def with_article(noun: str) -> str:
+    """Return `an accuracy`, `a macro F1`."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def plain(reason: str) -> str:
+    """Return the text of an error as a clause of a sentence: what is needed, what there is, what to do."""
+    found = re.fullmatch(r"(?:.+: )?expected (.+?), got ([^:;]+)(?:[:;] (.+))?", reason)
+    if not found:
+        return reason.rstrip(".")
+    wanted, got, remedy = found.groups()
+    return f"it needs {wanted}, and there is {got}" + (f" ({remedy})" if remedy else "")
 
 
 def isolated(text: str) -> str:
@@ -104,7 +123,7 @@ def label_of(model: Model, everything: Sequence[str]) -> str:
     """Return a model's short name: `text`, `weighted`, `weighted · speech + text`, `weighted smote` of a variant."""
     if model.name == CHANCE:
         return CHANCE
-    if model.head == "unimodal" and len(model.modalities) == 1:
+    if model.head == UNIMODAL and len(model.modalities) == 1:
         label = model.modalities[0]
     elif len(model.modalities) == len(everything) > 1:
         label = model.head
@@ -142,6 +161,6 @@ def shape_of(results: Results) -> str:
     method, protocol = results.method, results.facts["protocol"]
     dealt = f" of {protocol['rounds']} x {protocol['folds']} folds" if method.protocol == "k-fold" else ""
     return (
-        f"{sentence(PROTOCOLS[method.protocol])}: {method.repeats} repeats{dealt}, "
+        f"{sentence(PROTOCOLS[method.protocol])}: {counted(method.repeats, 'repeat')}{dealt}, "
         f"{method.train_size:.0f} training and {method.test_size:.0f} test samples each"
     )

@@ -32,7 +32,7 @@ LAYOUT: dict[str, str] = {
     "studies/<study id>/robustness/<part>.parquet": "scores with a modality removed or noise added; a row a metric",
     "studies/<study id>/latency/<part>.parquet": "what a call of each model takes; one row a (run, batch)",
     "studies/<name>.splits.parquet": "the same before rows are known; written before anything is trained",
-    "studies/<name>.latest.json": "what a study's name means now: study id and run ids",
+    "studies/<name>.latest.json": "what a study's name means now: study id, run ids, [report] settings",
     "reports/<report id>/<file>": "index.html, results.json, methods.md, tables/, figures/",
     "corpora/<name>/<file>": "media of the synthetic corpus",
 }

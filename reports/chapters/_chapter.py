@@ -1,7 +1,8 @@
 """What a chapter of the report is: a frozen value computed from a case, and how it is shown."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar
 
 from reports.case import Case
@@ -40,9 +41,17 @@ class Chapter(ABC, Generic[T]):
         return {}
 
 
-def chapters() -> dict[str, Chapter[Any]]:
+@cache
+def chapters() -> Mapping[str, Chapter[Any]]:
     """Return all chapters by name, in the order of the page."""
     place = {name: i for i, name in enumerate(ORDER)}
     names = sorted(plugin_names("reports.chapters"), key=lambda name: (place.get(name, len(ORDER)), name))
     kinds: Any = Chapter
     return {name: find_plugin("reports.chapters", name, kinds)() for name in names}
+
+
+def told(results: Results) -> Iterator[tuple[str, Chapter[Any], Any]]:
+    """Yield name, chapter and value of every chapter that has something to say, in the order of the page."""
+    for name, chapter in chapters().items():
+        if name in results.chapters:
+            yield name, chapter, results.chapters[name]

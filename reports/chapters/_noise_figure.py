@@ -12,8 +12,8 @@ from reports.words import NAMES, labels_of, listed, percent
 Point = tuple[float, float, float | None, float | None]  # level, mean, low, high
 
 
-def noise_figure(results: Results, curves: Mapping[str, list[Point]], metric: str) -> Figure:
-    """Return the curves of models, the reference first, with bands where low and high are known."""
+def noise_figure(results: Results, curves: Mapping[str, list[Point]], metric: str, chance: float | None) -> Figure:
+    """Return the curves of models, the reference first, with bands where low and high are known, and `chance`."""
     names = labels_of(results)
     title = f"{NAMES[metric]} in percent against noise on all features: the reference, the best strategies, one alone"
     looks = zip((INK, BLUE, ORANGE, GREEN, PURPLE, WARM), MARKERS, strict=False)
@@ -21,9 +21,8 @@ def noise_figure(results: Results, curves: Mapping[str, list[Point]], metric: st
         ax = drawing.axes
         for (model, points), (colour, marker) in zip(curves.items(), looks, strict=False):
             _curve(drawing, points, colour, marker, names[model], fused=results.model(model).fused)
-        chance = results.score(CHANCE, metric).repeats
-        if chance:
-            ax.axhline(100 * sum(chance) / len(chance), color=MUTED, linewidth=1, linestyle=":", label=CHANCE)
+        if chance is not None:
+            ax.axhline(100 * chance, color=MUTED, linewidth=1, linestyle=":", label=CHANCE)
         ax.set(xlabel="standard deviation of the noise", ylabel=f"{NAMES[metric]}, %")
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderpad=0)
         told = listed(

@@ -9,7 +9,7 @@ from reports.findings.fitted_weights import FittedWeight
 from reports.findings.sample_weights import SampleWeight
 from reports.findings.weights_in_training import WeightPath
 from reports.results import Results
-from reports.selection import listed
+from reports.selection import shown_first
 from reports.words import labels_of
 
 LINES = {"text": "-", "speech": "--", "image": ":"}
@@ -17,7 +17,7 @@ LINES = {"text": "-", "speech": "--", "image": ":"}
 
 def for_all_samples(fitted: Sequence[FittedWeight], results: Results) -> Iterable[Figure]:
     """Draw the weights that all samples share, with their intervals."""
-    names, shown = labels_of(results), listed(results)
+    names, shown = labels_of(results), shown_first(results)
     weights = [weight for weight in fitted if weight.model in shown and weight.label is None]
     models = list(dict.fromkeys(weight.model for weight in weights))
     if not models:
@@ -52,7 +52,7 @@ def _bar(drawing: Drawing, weight: FittedWeight, y: float) -> None:
 
 def in_training(paths: Sequence[WeightPath], results: Results) -> Iterable[Figure]:
     """Draw how weights moved: a line a modality, the band of quartiles over repeats."""
-    names, shown = labels_of(results), listed(results)
+    names, shown = labels_of(results), shown_first(results)
     models = list(dict.fromkeys(path.model for path in paths if path.model in shown))
     for i, model in enumerate(models):
         own = [path for path in paths if path.model == model]
@@ -73,7 +73,7 @@ def in_training(paths: Sequence[WeightPath], results: Results) -> Iterable[Figur
 
 def by_emotion(weights: Sequence[FittedWeight | SampleWeight], results: Results) -> Iterable[Figure]:
     """Draw the mean weight of every modality for every emotion."""
-    names, shown, labels = labels_of(results), listed(results), results.labels
+    names, shown, labels = labels_of(results), shown_first(results), results.labels
     means = {(w.model, w.modality, w.label): w.mean for w in weights if w.label is not None and w.model in shown}
     rows = list(dict.fromkeys((model, modality) for model, modality, _ in means))
     if not rows:

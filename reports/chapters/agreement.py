@@ -9,8 +9,9 @@ from reports.chapters._chapter import Chapter, Rows
 from reports.drawing import BLUE, GREEN, INK, MARKERS, MUTED, ORANGE, PURPLE, Drawing, Figure, finish, whisker
 from reports.findings.tallies import Rate
 from reports.findings.votes import ALL, ORACLE, Overlap, Pattern, Stratified, Votes, single_heads
+from reports.heads import LATE
 from reports.results import Results
-from reports.selection import listed, worth_a_matrix
+from reports.selection import shown_first, worth_a_matrix
 from reports.words import labels_of, percent
 
 _COLOURS = (INK, BLUE, ORANGE, GREEN, PURPLE, MUTED)
@@ -61,7 +62,7 @@ class Agreement(Chapter[Agreements]):
 
     def context(self, value: Agreements, results: Results) -> Mapping[str, Any]:
         ranked = [score.model for score in results.ranking()]
-        first = [name for name in ranked if name in listed(results)]
+        first = [name for name in ranked if name in shown_first(results)]
         tables = [(own, _rows(own, [*(ranked if i else first), ORACLE])) for i, own in enumerate(value.strata)]
         return {"first": tables[0], "rest": tables[1:], "oracle": ORACLE, "bound": _overall(value.strata[0], results)}
 
@@ -108,7 +109,7 @@ def _overall(found: Stratified, results: Results) -> Bound | None:
 def _by_pattern(found: Stratified, results: Results) -> Figure:
     names, order = labels_of(results), [score.model for score in results.ranking()]
     there = {score.model for score in found.scores}
-    vote = [m.name for m in results.models if m.head == "vote" and m.name in there and not m.variant]
+    vote = [m.name for m in results.models if m.head == LATE and m.name in there and not m.variant]
     shown, bound = [name for name in worth_a_matrix(results) if name in there], _overall(found, results)
     shown = (
         list(dict.fromkeys([*shown[:3], *vote, *([bound.single] if bound else shown[-1:])]))

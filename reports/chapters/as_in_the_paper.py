@@ -8,7 +8,7 @@ from reports.case import Case
 from reports.chapters._assumed import assumed
 from reports.chapters._chapter import Chapter, Rows
 from reports.chapters.many_models import ManyModels, scores_of
-from reports.comparisons import STRATEGIES, UNTOLD, judge
+from reports.comparisons import STRATEGIES, UNTOLD
 from reports.errors import StatisticsError
 from reports.measures import Measures
 from reports.metrics import PAPER_METRICS
@@ -30,9 +30,9 @@ class OneWay:
 
 @dataclass(frozen=True, kw_only=True)
 class Called:
-    """Of `n` comparisons that a paired t can test: how many it calls significant, and how many hold when corrected.
+    """Of `n` comparisons that a paired t can test: how many it calls significant, and how many have a verdict.
 
-    Corrected: by the protocol's own test with Holm's correction.
+    A verdict takes the protocol's own test with Holm's correction, and pairs that were recorded.
     """
 
     metric: str
@@ -113,5 +113,5 @@ def _called(case: Case, metric: str) -> Called:
         metric=metric,
         n=len(p),
         paired_t=sum(value < alpha for value in p),
-        corrected=sum(judge(c.primary, c.holm_p, alpha)[0] != UNTOLD for c in compared),
+        corrected=sum(c.verdict != UNTOLD for c in compared),
     )

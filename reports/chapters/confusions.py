@@ -14,7 +14,7 @@ from reports.findings.modality_recall import ModalityRecall, modality_recalls
 from reports.findings.tallies import SIGNED, Rate, Tallies
 from reports.metrics import chance_corrected, f1_of_macro_means, ratio
 from reports.results import Results
-from reports.selection import foremost, listed, worth_a_matrix
+from reports.selection import foremost, shown_first, worth_a_matrix
 from reports.words import isolated, labels_of, points
 
 _ROW = 0.5  # inches a row of percent and count takes
@@ -108,7 +108,7 @@ class Confusions(Chapter[Matrices]):
 
     def context(self, value: Matrices, results: Results) -> Mapping[str, Any]:
         beyond = {own.model: own for own in value.beyond_chance}
-        order = [score.model for score in results.ranking() if score.model in listed(results)]
+        order = [score.model for score in results.ranking() if score.model in shown_first(results)]
         return {"beyond": [(beyond[name], results.score(name, "accuracy")) for name in order]}
 
 

@@ -13,7 +13,7 @@ from reports.chapters._cost_figures import cost_figures
 from reports.drawing import Figure
 from reports.evidence import CHANCE, Evidence
 from reports.results import Results
-from reports.selection import listed
+from reports.selection import shown_first
 from reports.words import NONE, number
 from stores.studies import StudyStore
 
@@ -152,7 +152,7 @@ def cost_rows(value: Expenses, results: Results) -> list[CostRow]:
     for model in (score.model for score in results.ranking()):
         own = [found.get((model, batch)) for batch in batches(value.costs)]
         known = [cost for cost in own if cost]
-        if model not in spent or model not in listed(results):
+        if model not in spent or model not in shown_first(results):
             continue
         times = (f"{value:,.0f}" for cost in own if cost for value in (cost.median_us, cost.p95_us))
         rows.append(

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from reports.chapters._chapter import Chapter, Rows
 from reports.drawing import BLUE, INK, LINE, MUTED, ROW, Drawing, Figure, finish
 from reports.results import Results
 from reports.words import listed
-from stores.studies import StudyStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Data(Chapter[Exclusions]):
         return Exclusions(
             of_study=facts.get("excluded") or {},
             of_corpus=facts["corpus"].get("dropped") or {},
-            present=count_present(case.store, case.evidence.classes, sorted(facts["modalities"])),
+            present=tuple(_present(case)),
         )
 
     def figures(self, value: Exclusions, results: Results) -> Iterable[Figure]:
@@ -57,21 +57,19 @@ class Data(Chapter[Exclusions]):
         return {"classes": [vars(count) for count in value.present]}
 
 
-def count_present(store: StudyStore, classes: Iterable[str], modalities: Iterable[str]) -> tuple[Present, ...]:
-    """Return one entry a modality and emotion.
+def _present(case: Case) -> Iterable[Present]:
+    """Yield one entry a modality and emotion.
 
     A sample that is left out counts in every modality it is not known to lack: of those reserved for encoders, or
     outside the study's parts, nobody has asked.
     """
-    samples = store.samples()
-    names = [name for name in ("label", "excluded", "lacks") if name in samples.column_names]
-    rows = samples.select(names).to_pylist()
-    counts = Counter((m, row["label"], _place(row, m)) for row in rows for m in modalities)
-    return tuple(
-        Present(modality=m, label=label, **{place: counts[m, label, place] for place in ("used", "left_out", "lack")})
-        for m in modalities
-        for label in classes
-    )
+    modalities = sorted(case.evidence.facts["modalities"])
+    counts: Counter[tuple[str, str | None, str]] = Counter()
+    for row, m in product(case.sample_counts, modalities):
+        counts[m, row["label"], _place(row, m)] += row["n"]
+    for m, label in product(modalities, case.evidence.classes):
+        number = {place: counts[m, label, place] for place in ("used", "left_out", "lack")}
+        yield Present(modality=m, label=label, **number)
 
 
 def _place(row: Mapping[str, Any], modality: str) -> str:

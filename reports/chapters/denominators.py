@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
+from reports.comparisons import STRATEGIES
 from reports.findings.rescoring import FEWEST_SAMPLES, Rescored, in_words, rescore
 from reports.results import Results
 from reports.words import NONE, labels_of, percent, points
@@ -71,24 +73,23 @@ class Denominators(Chapter[Denominator]):
     title = "Same denominator"
 
     def compute(self, case: Case) -> Denominator:
-        rows, parts = case.store.samples().to_pylist(), case.evidence.held_out
-        known = "lacks" in rows[0]
-        lacks = {row["sample_id"]: set(row["lacks"].split("+")) for row in rows if known and row["lacks"]}
+        counts, parts = case.sample_counts, case.evidence.held_out
+        known, lacks = "lacks" in counts[0], _who_lacks(case)
         masks = case.evidence.facts.get("missing") == "mask"
         keep = [np.array([name not in lacks for name in part.sample_ids.tolist()]) for part in parts]
         lacking = {name for part, own in zip(parts, keep, strict=True) for name in part.sample_ids[~own].tolist()}
-        addable = len(_addable(rows, lacks, len(case.evidence.facts["modalities"])))
+        addable = _addable(counts, len(case.evidence.facts["modalities"])) if known else 0
         return Denominator(
             models=len(case.evidence.models),
             samples=len({name for part in parts for name in part.sample_ids.tolist()}),
             tests=tuple(len(part.sample_ids) for part in parts),
-            shares=_shares(rows, case.evidence.classes),
+            shares=_shares(counts, case.evidence.classes),
             policy="mask" if masks else "complete",
             score=case.measures.table[case.reference.name][case.primary_metric].estimate,
             partial=len(lacking) if masks and known else None,
             complete=rescore(case, keep) if masks and lacking else None,
             addable=addable if not masks and known else None,
-            bounds=() if masks or not addable else _bounds(case, addable, sum(not row["excluded"] for row in rows)),
+            bounds=() if masks or not addable else _bounds(case, addable),
         )
 
     def tables(self, value: Denominator, results: Results) -> Mapping[str, Rows]:
@@ -119,30 +120,31 @@ def _furthest(own: Share) -> str:
     return "cannot be told" if sum(own.counts) < FEWEST_SAMPLES else f"{own.furthest} {points(own.apart)} points"
 
 
-def _addable(rows: Sequence[Mapping[str, Any]], lacks: Mapping[str, set[str]], modalities: int) -> list[str]:
-    """Return who is left out for want of a modality, and has another one."""
-    out = [row["sample_id"] for row in rows if (row["excluded"] or "").startswith(WANTING)]
-    return [name for name in out if 0 < len(lacks.get(name, ())) < modalities]
+def _who_lacks(case: Case) -> set[str]:
+    """Return the samples that are known to lack a modality."""
+    samples = case.store.samples()
+    there = "lacks" in samples.column_names
+    return set(samples.filter(pc.is_valid(samples["lacks"]))["sample_id"].to_pylist()) if there else set()
 
 
-def _shares(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> tuple[Share, ...]:
+def _addable(counts: Sequence[Mapping[str, Any]], modalities: int) -> int:
+    """Return how many are left out for want of a modality, and have another one."""
+    out = [row for row in counts if row["lacks"] and (row["excluded"] or "").startswith(WANTING)]
+    return sum(row["n"] for row in out if len(row["lacks"].split("+")) < modalities)
+
+
+def _shares(counts: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> tuple[Share, ...]:
     """Return the used and then those left out, by reason, the most frequent first."""
-    labels: dict[str, list[str | None]] = {"": []}
-    for row in rows:
-        labels.setdefault(row["excluded"] or "", []).append(row["label"])
-    reasons = sorted(labels, key=lambda reason: (reason != "", -len(labels[reason]), reason))
-    used = _counts(labels[""], classes)
-    return tuple(_share(reason, labels[reason], used, classes) for reason in reasons)
+    labels: dict[str, Counter[str | None]] = {"": Counter()}
+    for row in counts:
+        labels.setdefault(row["excluded"] or "", Counter())[row["label"]] += row["n"]
+    reasons = sorted(labels, key=lambda reason: (reason != "", -labels[reason].total(), reason))
+    return tuple(_share(reason, labels[reason], labels[""], classes) for reason in reasons)
 
 
-def _counts(labels: Sequence[str | None], classes: Sequence[str]) -> np.ndarray:
-    counted = Counter(labels)
-    return np.array([counted[name] for name in classes])
-
-
-def _share(reason: str, labels: Sequence[str | None], used: np.ndarray, classes: Sequence[str]) -> Share:
-    counts = _counts(labels, classes)
-    found = Share(reason=reason, samples=len(labels), counts=tuple(counts.tolist()))
+def _share(reason: str, own: Counter[str | None], used_by_label: Counter[str | None], classes: Sequence[str]) -> Share:
+    counts, used = (np.array([by[name] for name in classes]) for by in (own, used_by_label))
+    found = Share(reason=reason, samples=own.total(), counts=tuple(counts.tolist()))
     if not reason or not counts.sum() or not used.sum():
         return found
     apart = counts / counts.sum() - used / used.sum()
@@ -150,15 +152,16 @@ def _share(reason: str, labels: Sequence[str | None], used: np.ndarray, classes:
     return replace(found, furthest=classes[k], apart=float(apart[k]))
 
 
-def _bounds(case: Case, addable: int, used: int) -> tuple[Bound, ...]:
-    """Return, for every rival of the first family, between what the gain in accuracy lies if `addable` were scored.
+def _bounds(case: Case, addable: int) -> tuple[Bound, ...]:
+    """Return, for every other strategy, between what the gain in accuracy lies if `addable` were scored.
 
     They would come to test parts as often as the others. After Manski 2003, Partial Identification, chapter 1.
     """
+    used = sum(row["n"] for row in case.sample_counts if not row["excluded"])
     share, table = addable / (addable + used), case.measures.table
     found = []
-    for a, b in case.families[0].pairs if case.families else ():
-        gain = table[a]["accuracy"].estimate - table[b]["accuracy"].estimate
+    for c in case.compared(STRATEGIES):
+        gain = table[c.a]["accuracy"].estimate - table[c.b]["accuracy"].estimate
         alike = (1 - share) * gain
-        found.append(Bound(rival=b, gain=gain, low=alike - share, alike=alike, high=alike + share))
+        found.append(Bound(rival=c.b, gain=gain, low=alike - share, alike=alike, high=alike + share))
     return tuple(found)

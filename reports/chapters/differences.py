@@ -1,4 +1,4 @@
-"""Two models at a time: the comparisons stated beforehand."""
+"""Two models at a time: the comparisons that models and settings fix."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -7,7 +7,18 @@ from typing import Any
 from reports.case import Case
 from reports.chapters._assumed import Alike, assumed
 from reports.chapters._chapter import Chapter, Rows
-from reports.comparisons import Comparison
+from reports.comparisons import (
+    ABOVE,
+    BELOW,
+    CHANCES,
+    EARLY_LATE,
+    OTHERS,
+    OTHERS_DROPPED,
+    UNTOLD,
+    WEIGHTINGS,
+    Comparison,
+    Family,
+)
 from reports.errors import StatisticsError
 from reports.findings.one_test_set import NO_ONE_SET, OneTestSet, SampleBySample, find_one_test_set
 from reports.measures import RESAMPLED
@@ -15,9 +26,12 @@ from reports.results import Results
 from reports.statistics._statistic import PairResult
 from reports.statistics.bayesian_correlated_t import BayesianCorrelatedT, PosteriorResult
 from reports.statistics.wilcoxon import Wilcoxon
-from reports.words import TITLES, exact, labels_of, points, rival_of
+from reports.words import TITLES, exact, labels_of, listed, points, rival_of
 
 KEY = ("family", "metric", "a", "b")
+FOLDED = (OTHERS, OTHERS_DROPPED, EARLY_LATE, WEIGHTINGS, CHANCES)
+NAMED = 3  # as many comparisons are named, more are counted
+SHORT = {ABOVE: "a gain", BELOW: "a loss", UNTOLD: "cannot be told"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +99,31 @@ class Differences(Chapter[Compared]):
     def context(self, value: Compared, results: Results) -> Mapping[str, Any]:
         return {
             "titles": TITLES,
+            "families": [(f, in_short(results, f) if f.name in FOLDED else "") for f in shown_families(results)],
             "clustered": results.method.draws is not None,
             "exact": exact,
             "points": points,
             "assumed": _assumed(value, results),
         }
+
+
+def shown_families(results: Results) -> list[Family]:
+    """Return the families, without the ways of weighting where the others hold every pair of them."""
+    pairs = {frozenset(pair) for f in results.families if f.name != WEIGHTINGS for pair in f.pairs}
+    return [f for f in results.families if f.name != WEIGHTINGS or not {*map(frozenset, f.pairs)} <= pairs]
+
+
+def in_short(results: Results, family: Family) -> str:
+    """Return what a family came to, in a line: what most of it is, and where that is not so."""
+    own, names = results.compared(family.name), labels_of(results)
+    by_verdict: dict[str, list[str]] = {}
+    for c in own:
+        by_verdict.setdefault(SHORT[c.verdict], []).append(f"{names[c.a]} − {rival_of(results, c)}")
+    said = [
+        f"{len(found)} of {len(own)} {verdict}" + (f" ({', '.join(found)})" if len(found) <= NAMED < len(own) else "")
+        for verdict, found in by_verdict.items()
+    ]
+    return listed(said)
 
 
 def _beside(case: Case, one_set: OneTestSet | None, c: Comparison) -> Beside:
@@ -117,10 +151,16 @@ def _assumed(value: Compared, results: Results) -> dict[str, list[Alike]]:
     names = labels_of(results)
     compared = [c for family in results.families for c in results.compared(family.name)]
     pairs = [f"{names[c.a]} − {rival_of(results, c)}" for c in compared]
+    tables = [
+        (f"{pair}, seed {seed}" if len(it.samples.tables) > 1 else pair, table)
+        for pair, it in zip(pairs, value.beside, strict=True)
+        if it.samples
+        for seed, table in enumerate(it.samples.tables)
+    ]
     return {
         "primary": assumed(zip(pairs, (c.primary for c in compared), strict=True)),
         "wilcoxon": assumed(zip(pairs, (it.wilcoxon for it in value.beside), strict=True)),
-        "samples": assumed(zip(pairs, (it.samples and it.samples.tables[0] for it in value.beside), strict=True)),
+        "samples": assumed(tables),
     }
 
 

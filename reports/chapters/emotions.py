@@ -14,7 +14,7 @@ from reports.findings.planted import Planted, check_planted, check_silent
 from reports.measures import Measures, interval_of, recall_of
 from reports.metrics import class_scores
 from reports.results import Results
-from reports.selection import listed
+from reports.selection import shown_first
 from reports.statistics._statistic import PairResult
 from reports.words import labels_of, percent
 
@@ -38,13 +38,17 @@ class ClassScore:
 
 @dataclass(frozen=True, kw_only=True)
 class ByEmotion:
-    """Recalls of all models, who reads what best, what is lost without a modality, and what the corpus planted."""
+    """Recalls of all models, who reads what best, what is lost without a modality, and what the corpus planted.
+
+    `nulls` are of modalities that were made to tell nothing.
+    """
 
     class_scores: tuple[ClassScore, ...]
     winners: tuple[Winner, ...]
     leads: tuple[Lead, ...]
     dropped: tuple[DropOne, ...]
     planted: tuple[Planted, ...]
+    nulls: tuple[Planted, ...]
 
 
 class Emotions(Chapter[ByEmotion]):
@@ -55,13 +59,13 @@ class Emotions(Chapter[ByEmotion]):
     def compute(self, case: Case) -> ByEmotion:
         evidence, measures = case.evidence, case.measures
         winners = find_winners(evidence, measures)
-        planted = check_planted(evidence, winners, case.comparisons)
         return ByEmotion(
             class_scores=score_classes(evidence, measures),
             winners=winners,
             leads=find_leads(evidence, measures),
             dropped=drop_one(evidence, measures, case.reference),
-            planted=(*planted, *check_silent(evidence, measures, case.primary_metric)),
+            planted=check_planted(evidence, winners, case.comparisons),
+            nulls=check_silent(evidence, measures, case.primary_metric),
         )
 
     def figures(self, value: ByEmotion, results: Results) -> Iterable[Figure]:
@@ -95,7 +99,7 @@ def score_classes(evidence: Evidence, measures: Measures) -> tuple[ClassScore, .
 
 
 def _recalls(found: ByEmotion, results: Results) -> Figure:
-    names, shown = labels_of(results), listed(results) - {CHANCE}
+    names, shown = labels_of(results), shown_first(results) - {CHANCE}
     order = [score.model for score in results.ranking() if score.model in shown]
     recall = {(score.model, score.label): score.recall for score in found.class_scores}
     labels = results.labels

@@ -1,30 +1,33 @@
 """What was asked of the study, with a verdict on each question in words."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
+from reports.chapters.paper import read_paper
 from reports.chapters.weights import Weights
 from reports.comparisons import UNTOLD
 from reports.drawing import HEAT, WARM, Figure, grid
 from reports.findings.answers import SUPPORTED, Finding, Judge, Line
 from reports.findings.fitted_weights import FittedWeight
 from reports.findings.interaction import Cell, Interaction, find_interaction
-from reports.findings.planted import MISSED, RECOVERED, planted_in
+from reports.findings.planted import MISSED, NOT_LOOKED_FOR, RECOVERED, planted_in
 from reports.findings.sample_weights import SampleWeight
 from reports.results import Results
 from reports.words import NONE, labels_of, points
 
-NOT_LOOKED_FOR = "not looked for"
+REPEATS, GROUPS = "repeats", "groups"  # what an interval of a weight is over
+SEEDS = "on one split, so that it shows the noise of training alone"
+RATIO = "with 1/J + n2/n1 for the samples that repeats share"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """A question, the rule that was stated for it beforehand, and the verdict.
+    """A question, the rule that is fixed for it, and the verdict.
 
     `asks` is the research question it goes with. `planted` is recovered or missed, or not looked for, where the
     corpus says what was planted in it and that bears on the question, else "".
@@ -56,15 +59,10 @@ class Hypotheses(Chapter[Answers]):
 
     def compute(self, case: Case) -> Answers:
         stated: Any = json.loads(files("reports.chapters").joinpath("hypotheses.json").read_text(encoding="utf-8"))
-        judge, interaction = Judge(case), find_interaction(case, stated["predicted"])
-        found = {
-            "H1": judge.fused_above_single(),
-            "H2": judge.weighted_above_early_and_late(),
-            "H3": judge.depends_on_emotion(interaction),
-            "RQ2": judge.best_weighting(),
-        }
-        expected = expected_of(case, interaction, stated["predicted"])
-        answers = tuple(_answer(q, found[q["id"]], expected.get(q["id"])) for q in stated["questions"])
+        interaction = find_interaction(case, read_paper().predicted)
+        found = Judge(case).answers(interaction)
+        expected = expected_of(case, interaction)
+        answers = tuple(_answer(q, found[q["id"]], expected) for q in stated["questions"])
         return Answers(answers=answers, interaction=interaction)
 
     def figures(self, value: Answers, results: Results) -> Iterable[Figure]:
@@ -78,33 +76,33 @@ class Hypotheses(Chapter[Answers]):
             "deciding": {a.id: [line for line in a.lines if line.decides] for a in value.answers},
             "beside": {a.id: [line for line in a.lines if not line.decides] for a in value.answers},
             "weighting": _weightings(results),
+            "spread": SEEDS if results.method.protocol == "fixed" else RATIO,
             "corpus": results.facts["corpus"]["pairing"],
         }
 
 
-def _answer(question: Mapping[str, Any], found: Finding, expected: bool | None) -> Answer:
-    planted = ""
-    if expected is not None:
-        planted = (
-            NOT_LOOKED_FOR if not found.complete else RECOVERED if (found.verdict == SUPPORTED) == expected else MISSED
-        )
+def _answer(question: Mapping[str, Any], found: Finding, expected: Mapping[str, bool | None]) -> Answer:
+    planted, wanted = "", expected.get(question["id"])
+    if question["id"] in expected:
+        unseen = wanted is None or not found.complete
+        planted = NOT_LOOKED_FOR if unseen else RECOVERED if (found.verdict == SUPPORTED) == wanted else MISSED
     return Answer(**question, **vars(found), planted=planted)
 
 
-def expected_of(case: Case, interaction: Interaction, mapping: Mapping[str, Sequence[str]]) -> dict[str, bool]:
+def expected_of(case: Case, interaction: Interaction) -> dict[str, bool | None]:
     """Return which questions a corpus that says what was planted in it should support; others are not in it.
 
     Fusing gains where two modalities tell something. The emotions speak for H3 if each is told by just the modality
-    that was predicted; where none tells anything at all they speak against it.
+    that was predicted; where none tells anything at all they speak against it. None if the study sees only a part.
     """
     said = planted_in(case.evidence.facts)
-    if not said or case.evidence.pairing != "synthetic":
+    if not said:
         return {}
     telling = {m: set(labels) for m, labels in said.items() if labels and m in case.reference.modalities}
-    expected = {"H1": len(telling) > 1} if case.reference.fused else {}
+    expected: dict[str, bool | None] = {"H1": len(telling) > 1} if case.reference.fused else {}
     pairs = {(m, label) for m, labels in telling.items() for label in labels if label in interaction.labels}
     if interaction.cells and pairs in (set(interaction.predicted), set()):
-        expected["H3"] = bool(pairs)
+        expected["H3"] = None if interaction.absent else bool(pairs)
     return expected
 
 
@@ -122,16 +120,18 @@ def _cell(cell: Cell, largest: float) -> tuple[str, float, str, bool]:
     return (HEAT if gain > 0 else WARM), abs(gain) / largest, text, cell.predicted
 
 
-def _weightings(results: Results) -> list[tuple[str, list[tuple[str, str, str]]]]:
-    """Return, for every model that weighs and its modalities, the mean weight over all samples and its interval."""
+def _weightings(results: Results) -> list[tuple[str, list[tuple[str, str, str, str]]]]:
+    """Return, for every model that weighs and its modalities, the mean weight, its interval, and what that is over."""
     found, names = results.value(Weights), labels_of(results)
     weights: tuple[FittedWeight | SampleWeight, ...] = (*found.fitted, *found.by_sample) if found else ()
     own = [w for w in weights if w.label is None]
     full = max((len(results.model(w.model).modalities) for w in own), default=0)
-    rows: dict[str, list[tuple[str, str, str]]] = {}
+    rows: dict[str, list[tuple[str, str, str, str]]] = {}
     for w in own:
         model = results.model(w.model)
         if len(model.modalities) == full and model.variant == results.model(results.reference).variant:
-            interval = NONE if w.low is None or w.high is None else f"{w.low:.2f} to {w.high:.2f}"
-            rows.setdefault(names[w.model], []).append((w.modality, f"{w.mean:.2f}", interval))
+            interval, over = NONE, NONE
+            if w.low is not None and w.high is not None:
+                interval, over = f"{w.low:.2f} to {w.high:.2f}", GROUPS if isinstance(w, SampleWeight) else REPEATS
+            rows.setdefault(names[w.model], []).append((w.modality, f"{w.mean:.2f}", interval, over))
     return list(rows.items())

@@ -10,13 +10,14 @@ import pandas as pd
 
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
+from reports.findings.near_duplicates import EQUAL, GROUP, IDENTICAL, NEAR
 from reports.findings.rescoring import Rescored, in_words, rescore
 from reports.findings.searches import opened
 from reports.results import Results
 from reports.words import labels_of
 
 EXAMPLES = 5  # samples named of each finding
-REASONS = ("identical", "equal rows", "near", "group")
+REASONS = (IDENTICAL, EQUAL, NEAR, GROUP)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,10 +136,10 @@ def words_of(kind: str, reason: str) -> str:
     """Return what a finding is, in words; `kind` is a modality or a kind of group."""
     item = "text" if kind == "text" else f"{kind} recording"
     return {
-        "identical": f"the same {item}, {'word for word' if kind == 'text' else 'byte for byte'}",
-        "equal rows": f"another {item} with the same row of features",
-        "near": f"nearly the same row of features of another {item}",
-        "group": f"a {kind} that training has too",
+        IDENTICAL: f"the same {item}, {'word for word' if kind == 'text' else 'byte for byte'}",
+        EQUAL: f"another {item} with the same row of features",
+        NEAR: f"a row of features that is possibly near that of another {item}",
+        GROUP: f"a {kind} that training has too",
     }[reason]
 
 

@@ -78,12 +78,15 @@ def in_words(value: Sight, results: Results) -> str:
         )
         if most.floor is not None:
             floor = number(100 * most.floor)
-            said.append(f"More repeats help little: no number of them makes that last figure less than {floor}.")
+            beside = ": the noise of training stays" if limits.unit == "groups" else ""
+            said.append(
+                f"More {limits.unit} help little: no number of them makes that last figure less than {floor}{beside}."
+            )
     if calibration.pairs:
         worst = max(pair.primary.rate for pair in calibration.pairs)
         naive = max((pair.naive.rate for pair in calibration.pairs if pair.naive), default=None)
         said.append(
-            f"Between models made equal by exchange, the primary procedure is wrong in at most {percent(worst)} % of "
+            f"Between two models made equal by exchange, the primary procedure is wrong in at most {percent(worst)} % of "
             f"{calibration.repetitions:,} repetitions (nominal: {percent(calibration.nominal)} %)"
             + ("." if naive is None else f", the naive paired t in up to {percent(naive)} %.")
         )
@@ -98,7 +101,10 @@ def _limit_row(limit: Limit) -> dict[str, Any]:
 def _limit_cells(limit: Limit) -> list[str]:
     needed = "no number" if limit.needed is None else f"{limit.needed:,}"
     floor = NONE if limit.floor is None else number(100 * limit.floor)
-    gains = [number(100 * gain) for gain in (limit.detectable, limit.detectable_in_family)]
+    gains = [
+        "no gain" if gain is None or gain > 1 else number(100 * gain)
+        for gain in (limit.detectable, limit.detectable_in_family)
+    ]
     observed = f"{100 * limit.gain:+.2f}".replace("-", "−")
     return [observed, *gains, *(percent(power) for power in limit.powers), needed, floor]
 

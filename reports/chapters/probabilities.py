@@ -23,7 +23,7 @@ from reports.findings.posteriors import (
 from reports.findings.tallies import Tallies
 from reports.metrics import BINS, CLIP, RANKED
 from reports.results import Results
-from reports.selection import foremost, listed
+from reports.selection import foremost, shown_first
 from reports.words import labels_of, number, percent
 
 MOST_LINES = 4  # models whose curves one figure can show and still be read
@@ -104,7 +104,7 @@ class Probabilities(Chapter[Posteriors]):
         return {"calibration": calibration, "average_precision": ranking, "reliability": reliability}
 
     def context(self, value: Posteriors, results: Results) -> Mapping[str, Any]:
-        order = [score.model for score in results.ranking() if score.model in listed(results)]
+        order = [score.model for score in results.ranking() if score.model in shown_first(results)]
         calibration = {own.model: own for own in value.calibration}
         ranking: dict[str, list[Ranking]] = {}
         for own in value.ranking:

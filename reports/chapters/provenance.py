@@ -13,8 +13,10 @@ from reports.chapters.costs import Costs
 from reports.chapters.workflow import Workflow
 from reports.findings.searches import opened
 from reports.results import Results
+from reports.words import NONE, number
 
 COST_STAGES = ("read", "decode", "embed", "write", "waiting")
+ONE_THREAD = ("embed", "write", "waiting")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +31,27 @@ class Took:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Extracted:
+    """What extracting a feature took: rows, seconds of the loop, and by stage seconds and their share of the loop's.
+
+    What is not known of a feature sealed before receipts told of stages is None or empty. Stages of one thread have
+    a share; several read and decode, how many no seal says.
+    """
+
+    feature: str
+    rows: int
+    seconds: float | None
+    rows_per_s: float | None
+    stages: Mapping[str, float]
+    shares: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Origins:
-    """The facts of a study as text: `study` by name; `features` and `extraction` as one row of cells each."""
+    """What making this study took; where its inputs are from say the facts of results.json."""
 
     took: tuple[Took, ...]
-    study: tuple[tuple[str, str], ...]
-    features: tuple[tuple[str, tuple[str, ...]], ...]
-    extraction: tuple[tuple[str, tuple[str, ...]], ...]
+    extraction: tuple[Extracted, ...]
 
 
 class Provenance(Chapter[Origins]):
@@ -44,20 +60,21 @@ class Provenance(Chapter[Origins]):
     title = "Provenance"
 
     def compute(self, case: Case) -> Origins:
-        facts = case.evidence.facts
-        costs = sorted(facts.get("extraction", {}).items())
-        return Origins(
-            took=tuple(_took(case)),
-            study=tuple(_provenance(facts)),
-            features=tuple((name, tuple(_feature(feature))) for name, feature in sorted(facts["features"].items())),
-            extraction=tuple((name, tuple(_cost(cost))) for name, cost in costs),
-        )
+        costs = sorted(case.evidence.facts.get("extraction", {}).items())
+        return Origins(took=tuple(_took(case)), extraction=tuple(_extracted(name, cost) for name, cost in costs))
 
     def tables(self, value: Origins, results: Results) -> Mapping[str, Rows]:
         return {"took": [vars(row) for row in value.took]}
 
     def context(self, value: Origins, results: Results) -> Mapping[str, Any]:
-        return {"stages": COST_STAGES, "opened": opened(results.openings)}
+        return {
+            "study": _study(results.facts),
+            "features": [(name, _feature(feature)) for name, feature in sorted(results.facts["features"].items())],
+            "extraction": [(own.feature, _cells(own)) for own in value.extraction],
+            "upstream": _upstream(results.facts),
+            "stages": COST_STAGES,
+            "opened": opened(results.openings),
+        }
 
 
 def _took(case: Case) -> Iterable[Took]:
@@ -78,19 +95,18 @@ def _took(case: Case) -> Iterable[Took]:
                 on="",
             )
     if making:
-        total = sum(model.total_s for model in making.models)
-        count = sum(model.runs for model in making.models)
-        yield Took(work="training of heads", count=count, unit="runs", wall_s=total, on="")
+        trained = [model for model in making.models if model.total_s is not None]
+        total, count = sum(model.total_s or 0.0 for model in trained), sum(model.runs for model in trained)
+        yield Took(work="training of heads", count=count, unit="runs", wall_s=total or None, on="")
     if timed:
         devices = " and ".join(dict.fromkeys(cost.device for cost in timed.costs))
         yield Took(work="timing of calls", count=len(timed.costs), unit="timings", wall_s=None, on=devices)
 
 
-def _provenance(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _study(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the facts of a study that fit on one line each."""
     corpus, protocol = facts["corpus"], facts["protocol"]
     return [
-        ("study", facts["name"]),
         ("snapshot", facts["snapshot"]),
         ("seed", str(facts["seed"])),
         ("corpus", f"{corpus['name']} ({corpus['pairing']})"),
@@ -101,6 +117,12 @@ def _provenance(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("protocol", ", ".join(f"{name} = {value}" for name, value in sorted(protocol.items()) if value is not None)),
         ("absent modalities", facts["missing"]),
     ]
+
+
+def _upstream(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return (modality, what its rows are made from) where that are rows of another feature."""
+    made = {m: (own.get("identity") or {}).get("upstream") for m, own in sorted(facts["features"].items())}
+    return [(modality, name.rpartition("-")[0]) for modality, name in made.items() if name]
 
 
 def _feature(feature: Mapping[str, Any]) -> list[str]:
@@ -118,17 +140,23 @@ def _feature(feature: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _cost(cost: Mapping[str, Any]) -> list[str]:
-    """Return rows, seconds, rows a second, seconds of every stage, and how busy the device was, as text.
+def _extracted(name: str, cost: Mapping[str, Any]) -> Extracted:
+    rows, seconds = cost["rows"], cost["seconds"]
+    if not rows or not seconds:
+        return Extracted(feature=name, rows=rows, seconds=None, rows_per_s=None, stages={}, shares={})
+    stages = {stage: cost["stages"].get(stage, 0.0) for stage in COST_STAGES}
+    shares = {stage: stages[stage] / seconds for stage in ONE_THREAD}
+    return Extracted(
+        feature=name, rows=rows, seconds=seconds, rows_per_s=rows / seconds, stages=stages, shares=shares
+    )  # fmt: skip
 
-    Stages of one thread have their share too; several read and decode, how many no seal says.
-    """
-    rows, seconds, stages = cost["rows"], cost["seconds"], cost["stages"]
-    if not rows or not seconds:  # sealed before receipts told of stages
-        return [str(rows), *["\N{EN DASH}"] * (3 + len(COST_STAGES))]
-    shares = {stage: f"{100 * stages.get(stage, 0.0) / seconds:.0f} %" for stage in ("embed", "write", "waiting")}
-    told = [", ".join([f"{stages.get(name, 0.0):.1f} s", *filter(None, [shares.get(name)])]) for name in COST_STAGES]
-    return [str(rows), f"{seconds:.1f}", f"{rows / seconds:.1f}", *told, shares["embed"]]
+
+def _cells(own: Extracted) -> list[str]:
+    """Return rows, seconds, rows a second, seconds of every stage with its share, and how busy the device was."""
+    shares = {stage: f"{100 * share:.0f} %" for stage, share in own.shares.items()}
+    told = [", ".join([f"{s:.1f} s", *filter(None, [shares.get(stage)])]) for stage, s in own.stages.items()]
+    stages = told or [NONE] * len(COST_STAGES)
+    return [str(own.rows), number(own.seconds, 1), number(own.rows_per_s, 1), *stages, shares.get("embed", NONE)]
 
 
 def _first_of(ids: Sequence[str]) -> str:

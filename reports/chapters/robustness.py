@@ -12,7 +12,7 @@ from reports.chapters._chapter import Chapter, Rows
 from reports.chapters._noise_figure import Point, noise_figure
 from reports.drawing import Figure
 from reports.errors import StatisticsError
-from reports.evidence import Evidence
+from reports.evidence import CHANCE, Evidence
 from reports.measures import RESAMPLED, Measures
 from reports.results import Results
 from reports.selection import worth_a_matrix
@@ -53,9 +53,11 @@ class Disturbances:
 
     `spread` says what `low` and `high` are: INTERVALS of the primary test where repeats are resampled, corrected for
     the samples they share; QUARTILES over repeats where it resamples groups, which disturbed scores do not name.
+    `chance` is METRIC of the majority class, the mean over repeats; None where it is undefined.
     """
 
     spread: str
+    chance: float | None
     scores: tuple[Disturbed, ...]
 
 
@@ -67,11 +69,13 @@ class Robustness(Chapter[Disturbances]):
     def compute(self, case: Case) -> Disturbances | None:
         found = read_robustness(case.store, case.evidence, case.measures)
         spread = INTERVALS if case.evidence.protocol in RESAMPLED else QUARTILES
-        return Disturbances(spread=spread, scores=found) if found else None
+        guessed = case.measures.table[CHANCE].get(METRIC)
+        chance = None if guessed is None else float(np.mean(guessed.repeats))
+        return Disturbances(spread=spread, chance=chance, scores=found) if found else None
 
     def figures(self, value: Disturbances, results: Results) -> Iterable[Figure]:
         curves = _noise_curves(value, results)
-        return [noise_figure(results, curves, METRIC)] if curves else []
+        return [noise_figure(results, curves, METRIC, value.chance)] if curves else []
 
     def tables(self, value: Disturbances, results: Results) -> Mapping[str, Rows]:
         return {"robustness": [vars(score) for score in value.scores]}

@@ -13,9 +13,8 @@ from reports.drawing import BLUE, INK, MUTED, ROW, Drawing, Figure, finish, whis
 from reports.evidence import CHANCE
 from reports.metrics import METRICS
 from reports.results import Results, Score
-from reports.selection import listed, side_by_side
-from reports.words import NAMES, labels_of, percent, span
-from reports.words import listed as enumerated
+from reports.selection import shown_first, side_by_side
+from reports.words import NAMES, labels_of, listed, percent, span
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,7 @@ class Scores(Chapter[Metrics]):
         return {"scores": results.score_rows(), "repeats": repeats}
 
     def context(self, value: Metrics, results: Results) -> Mapping[str, Any]:
-        rows, shown = results.score_rows(), listed(results)
+        rows, shown = results.score_rows(), shown_first(results)
         return {
             "first": [row for row in rows if row["model"] in shown],
             "rest": [row for row in rows if row["model"] not in shown],
@@ -53,7 +52,7 @@ class Scores(Chapter[Metrics]):
 
 
 def _scores(results: Results) -> Figure:
-    names, metric, shown = labels_of(results), results.method.primary_metric, listed(results)
+    names, metric, shown = labels_of(results), results.method.primary_metric, shown_first(results)
     ranking = [score for score in results.ranking() if score.model in shown]
     title = f"{NAMES[metric]} of models in percent, with {_level(results)} intervals"
     with Drawing("scores", width=4.7, height=0.8 + ROW * len(ranking)) as drawing:
@@ -61,7 +60,8 @@ def _scores(results: Results) -> Figure:
         for y, score in enumerate(reversed(ranking)):
             colour = INK if score.model == results.reference else MUTED if score.model == CHANCE else BLUE
             _dots(drawing, score.repeats, y)
-            whisker(drawing, score.estimate, score.low, score.high, y, colour)
+            marker = "D" if score.model == results.reference else "o"
+            whisker(drawing, score.estimate, score.low, score.high, y, colour, marker=marker)
         ax.set_yticks(range(len(ranking)), [names[score.model] for score in reversed(ranking)])
         ax.set_xlabel(f"{NAMES[metric]}, %")
         return finish(drawing, "scores", title, told=_told(results, ranking))
@@ -76,7 +76,7 @@ def _joined(results: Results) -> list[Figure]:
         return []
     values = 100 * np.array([score.repeats for score in scores])
     title = f"{NAMES[metric]} of every repeat, joined across models, in percent"
-    with Drawing("joined", width=max(4.2, 0.85 * len(scores) + 0.6), height=3.4) as drawing:
+    with Drawing("joined", width=max(4.2, 0.68 * len(scores) + 0.6), height=3.4) as drawing:
         ax, x = drawing.axes, np.arange(len(scores))
         lines = [np.column_stack([x, repeat]) for repeat in values.T]
         ax.add_collection(LineCollection(lines, colors=BLUE, linewidths=0.8, alpha=0.45))
@@ -85,7 +85,7 @@ def _joined(results: Results) -> list[Figure]:
             if score.low is not None and score.high is not None:
                 ax.plot([i, i], [100 * score.low, 100 * score.high], color=INK, linewidth=2, solid_capstyle="butt")
             ax.plot([i], [100 * (score.estimate or 0)], "D", color=INK, markersize=5.5)
-        ax.set_xticks(x, [names[score.model] for score in scores], rotation=25, ha="right")
+        ax.set_xticks(x, [names[score.model] for score in scores], rotation=35, ha="right", rotation_mode="anchor")
         ax.set_xlim(-0.4, len(scores) - 0.6)
         ax.set_ylabel(f"{NAMES[metric]}, %")
         return [finish(drawing, "joined", title, axis="y", told=_told(results, scores))]
@@ -94,7 +94,7 @@ def _joined(results: Results) -> list[Figure]:
 def _told(results: Results, scores: Sequence[Score]) -> str:
     names = labels_of(results)
     parts = (f"{names[s.model]} {percent(s.estimate)} ({span(s.low, s.high)})" for s in scores)
-    return f"In percent, with intervals: {enumerated(parts)}."
+    return f"In percent, with intervals: {listed(parts)}."
 
 
 def _dots(drawing: Drawing, values: Sequence[float], y: float) -> None:

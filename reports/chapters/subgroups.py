@@ -1,19 +1,20 @@
 """Scores by gender, age and culture, and the gaps between them, where the corpus says who is what."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
-from reports.comparisons import ABOVE, BELOW, UNTOLD, judge
+from reports.comparisons import ABOVE, BELOW, BY_LABEL, UNTOLD, judge
 from reports.drawing import BLUE, MUTED, ROW, Drawing, Figure, finish, whisker
 from reports.errors import StatisticsError
-from reports.findings.traits import BANDS, FEWEST_SAMPLES, PooledTests, Trait, bands, divide
+from reports.findings.rescoring import FEWEST_SAMPLES
+from reports.findings.traits import BANDS, PooledTests, Trait, bands, divide
 from reports.results import Results
-from reports.statistics._statistic import PairResult
+from reports.statistics._statistic import Measured, PairResult
 from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, ClusteredBootstrap
 from reports.statistics.holm import Holm
 from reports.words import NAMES, labels_of
@@ -37,16 +38,19 @@ class SubgroupScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """The score of one model in a subgroup less that in `other`; Holm over its gaps in the trait."""
+    """The score of one model in a subgroup less that in `other`.
+
+    Those of the reference have a verdict, Holm over all of them in all traits; those of others are described: None.
+    """
 
     trait: str
     value: str
     other: str
     model: str
     result: PairResult | None
-    holm_p: float | None
-    verdict: str
-    reason: str
+    holm_p: float | None = None
+    verdict: str | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +82,10 @@ class Subgroups(Chapter[Division]):
             trait, told = divide(name, np.array([of[sample] for sample in tests.sample_ids]), tests)
             traits.append(trait)
             for model in models:
-                scores += [_score(name, value, model, mask, tests) for value, mask in told.items()]
-                gaps += _gaps(name, model, told, tests)
-        return Division(models=models, traits=tuple(traits), scores=tuple(scores), gaps=tuple(gaps))
+                measured = {value: tests.measure(model, mask) for value, mask in told.items()}
+                scores += [_score(name, value, model, mask, measured[value], tests) for value, mask in told.items()]
+                gaps += _gaps(name, model, told, measured, tests)
+        return Division(models=models, traits=tuple(traits), scores=tuple(scores), gaps=judge_reference(gaps, case))
 
     def figures(self, value: Division, results: Results) -> Iterable[Figure]:
         return [_figure(value, trait, results) for trait in value.traits if any(not s.reason for s in trait.subgroups)]
@@ -111,6 +116,7 @@ class Subgroups(Chapter[Division]):
             "fewest_samples": FEWEST_SAMPLES,
             "fewest_groups": FEWEST_GROUPS,
             "banded": any(own.value == band for trait in value.traits for own in trait.subgroups for _, band in BANDS),
+            "judged": sum(gap.verdict is not None for gap in value.gaps),
             "higher": {ABOVE: "higher", BELOW: "lower", UNTOLD: UNTOLD},
         }
 
@@ -142,8 +148,7 @@ def _figure(value: Division, trait: Trait, results: Results) -> Figure:
         return finish(drawing, "by_trait", title)
 
 
-def _score(trait: str, value: str, model: str, mask: np.ndarray, tests: PooledTests) -> SubgroupScore:
-    own = tests.measure(model, mask)
+def _score(trait: str, value: str, model: str, mask: np.ndarray, own: Measured, tests: PooledTests) -> SubgroupScore:
     try:
         found = ClusteredBootstrap(tests.n_groups(mask)).interval(own, tests.case.measures.design)
     except StatisticsError:  # no draw has all emotions
@@ -152,28 +157,38 @@ def _score(trait: str, value: str, model: str, mask: np.ndarray, tests: PooledTe
     return SubgroupScore(trait=trait, value=value, model=model, score=own.estimate, low=low, high=high)
 
 
-def _gaps(trait: str, model: str, told: Mapping[str, np.ndarray], tests: PooledTests) -> list[Gap]:
+def _gaps(
+    trait: str, model: str, told: Mapping[str, np.ndarray], measured: Mapping[str, Measured], tests: PooledTests
+) -> list[Gap]:
     """Return the gaps of a model: between two subgroups, or of each of several against all others that are told of."""
-    values, design = list(told), tests.case.measures.design
-    found: list[tuple[str, PairResult | None, str]] = []
+    values, gaps = list(told), []
     if len(values) < 2:
         return []
     for value in values[:1] if len(values) == 2 else values:
         rest = np.any([mask for other, mask in told.items() if other != value], axis=0)
         test = ClusteredBootstrap(min(tests.n_groups(told[value]), tests.n_groups(rest)))
+        other, against = (values[1], measured[values[1]]) if len(values) == 2 else (OTHERS, tests.measure(model, rest))
+        gap = Gap(trait=trait, value=value, other=other, model=model, result=None)
         try:
-            gap = test.compare(tests.measure(model, told[value]), tests.measure(model, rest), design)
-            found.append((value, gap, ""))
+            gap = replace(gap, result=test.compare(measured[value], against, tests.case.measures.design))
         except StatisticsError as error:
-            found.append((value, None, str(error)))
-    adjusted = Holm().adjust([result.p if result else None for _, result, _ in found])
-    gaps = []
-    for (value, result, why), holm_p in zip(found, adjusted, strict=True):
-        verdict, reason = judge(result, holm_p, design.alpha)
-        other = values[1] if len(values) == 2 else OTHERS
-        own = Gap(
-            trait=trait, value=value, other=other, model=model, result=result, holm_p=holm_p, verdict=verdict,
-            reason=why or reason,
-        )  # fmt: skip
-        gaps.append(own)
+            gap = replace(gap, reason=str(error))
+        gaps.append(gap)
     return gaps
+
+
+def judge_reference(gaps: Sequence[Gap], case: Case) -> tuple[Gap, ...]:
+    """Return the gaps, those of the reference with a verdict: Holm over all of them, whatever their trait."""
+    own = [gap.result.p if gap.result else None for gap in gaps if gap.model == case.reference.name]
+    adjusted = iter(Holm().adjust(own))
+    by_label = case.evidence.pairing == "composed" and case.reference.fused
+    judged = []
+    for gap in gaps:
+        if gap.model == case.reference.name:
+            holm_p = next(adjusted)
+            verdict, reason = judge(gap.result, holm_p, case.measures.design.alpha)
+            if by_label:
+                verdict, reason = UNTOLD, BY_LABEL
+            gap = replace(gap, holm_p=holm_p, verdict=verdict, reason=gap.reason or reason)
+        judged.append(gap)
+    return tuple(judged)

@@ -8,9 +8,10 @@ from reports.case import Case
 from reports.chapters import _weight_figures as drawn
 from reports.chapters._chapter import Chapter, Rows
 from reports.drawing import Figure
-from reports.findings.fitted_weights import GIVEN, FittedWeight, fitted_weights
+from reports.findings.fitted_weights import FittedWeight, fitted_weights
 from reports.findings.sample_weights import SampleWeight, sample_weights
 from reports.findings.weights_in_training import WeightPath, weight_paths
+from reports.heads import GIVEN
 from reports.results import Results
 from reports.words import NONE
 

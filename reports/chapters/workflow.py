@@ -7,15 +7,14 @@ from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
 from reports.diagrams import Box, stack
 from reports.drawing import BLUE, INK, MODALITY, Figure
-from reports.findings.making import FUSES, Encoder, Making
+from reports.findings.making import Encoder, Making
 from reports.findings.read_making import read_making
+from reports.heads import FUSES, UNPROJECTED
 from reports.results import Results
-from reports.selection import listed
-from reports.words import NONE, percent, span
-from reports.words import listed as in_words
+from reports.selection import shown_first
+from reports.words import NONE, counted, listed, percent, span
 
 _MEDIA = {"text": "words", "speech": "sound", "image": "picture or video"}
-_NO_PROJECTION = {"unimodal", "concat", "joint_relu", "vote", "average", "confidence"}
 
 
 class Workflow(Chapter[Making]):
@@ -41,7 +40,7 @@ class Workflow(Chapter[Making]):
         }
 
     def context(self, value: Making, results: Results) -> Mapping[str, Any]:
-        shown = listed(results)
+        shown = shown_first(results)
         return {
             "strategies": _strategy_rows(value, results),
             "built": [row for row in value.models if row.model in shown],
@@ -74,7 +73,7 @@ def _strategy_rows(value: Making, results: Results) -> list[dict[str, Any]]:
 def _workflow(value: Making, results: Results) -> Figure:
     corpus, models = value.corpus, value.models
     heads = list(dict.fromkeys(model.head for model in models))
-    by = f"kept apart: {in_words(corpus.groups)}" if corpus.groups else "no groups are kept apart"
+    by = f"kept apart: {listed(corpus.groups)}" if corpus.groups else "no groups are kept apart"
     sizes = f"{corpus.train:.0f} training, {corpus.val:.0f} validation, {corpus.test:.0f} test samples"
     who = f"{corpus.samples:,} samples, {corpus.used:,} take part"
     levels = [
@@ -83,7 +82,7 @@ def _workflow(value: Making, results: Results) -> Figure:
         [_box(it, f"{it.modality} features", it.feature_id, f"{it.rows:,} rows") for it in value.encoders],
         [
             Box(
-                title=f"{corpus.repeats} repeats",
+                title=counted(corpus.repeats, "repeat"),
                 lines=(f"{sizes}; {by}",),
             )
         ],
@@ -97,7 +96,7 @@ def _workflow(value: Making, results: Results) -> Figure:
 def _architecture(value: Making, results: Results) -> Figure:
     reference, corpus = results.model(results.reference), value.corpus
     used = [encoder for encoder in value.encoders if encoder.modality in reference.modalities]
-    projected = reference.head not in _NO_PROJECTION and value.width
+    projected = reference.head not in UNPROJECTED and value.width
     inner = f"projected to {value.width}, normalised" if projected else ""
     levels = [
         [_box(it, it.modality, _MEDIA.get(it.modality, "")) for it in used],

@@ -1,7 +1,7 @@
-"""Verdicts on what was asked, from comparisons that were stated before anything was seen."""
+"""Verdicts on what was asked, from comparisons that no score chose."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reports.case import Case
 from reports.comparisons import (
@@ -10,17 +10,16 @@ from reports.comparisons import (
     BY_LABEL,
     DROPPED,
     EARLY_LATE,
-    HEADS,
     OTHERS,
     OTHERS_DROPPED,
     STRATEGIES,
     UNTOLD,
-    WEIGHING,
     WEIGHTINGS,
     Comparison,
     weighings,
 )
 from reports.findings.interaction import Contrast, Interaction
+from reports.heads import EARLY, LATE, WEIGHING, WEIGHTED
 from reports.metrics import PAPER_METRICS
 from reports.words import label_of, listed, points
 
@@ -56,8 +55,8 @@ class Finding:
 
     @property
     def complete(self) -> bool:
-        """Whether all that decides could be looked at."""
-        deciding = [line.difference for line in self.lines if line.decides]
+        """Whether all that decides could be tested."""
+        deciding = [line.holm_p for line in self.lines if line.decides]
         return bool(deciding) and None not in deciding
 
 
@@ -69,6 +68,18 @@ class Judge:
         everything = max((model.modalities for model in case.evidence.models), key=len)
         self.names = {model.name: label_of(model, everything) for model in case.evidence.models}
         self.models = {model.name: model for model in case.evidence.models}
+
+    def answers(self, interaction: Interaction) -> dict[str, Finding]:
+        """Return the answer to every question; pairs that were made by label answer none."""
+        found = {
+            "H1": self.fused_above_single(),
+            "H2": self.weighted_above_early_and_late(),
+            "H3": self.depends_on_emotion(interaction),
+            "RQ2": self.best_weighting(),
+        }
+        if self.case.evidence.pairing != "composed":
+            return found
+        return {name: replace(own, verdict=CANNOT, why=BY_LABEL, notes=()) for name, own in found.items()}
 
     def fused_above_single(self) -> Finding:
         """Answer H1 for the reference; other strategies and pairs are noted."""
@@ -88,16 +99,16 @@ class Judge:
 
     def weighted_above_early_and_late(self) -> Finding:
         """Answer H2, and RQ3 by the other metrics."""
-        wanted = HEADS[1:]
+        wanted = (EARLY, LATE)
         found = {
             self.models[c.b].head: c
             for family in (EARLY_LATE, STRATEGIES)
             for c in self.case.compared(family)
-            if self.models[c.a].head == HEADS[0] and self.models[c.b].head in wanted
+            if self.models[c.a].head == WEIGHTED and self.models[c.b].head in wanted
         }
         if lacking := [head for head in wanted if head not in found]:
-            weighted = any(m.fused and m.head == HEADS[0] for m in self.models.values())
-            return heads_not_run(lacking if weighted else HEADS[:1])
+            weighted = any(m.fused and m.head == WEIGHTED for m in self.models.values())
+            return heads_not_run(lacking if weighted else [WEIGHTED])
         own = list(found.values())
         pairs = {(c.family, c.a, c.b) for c in own}
         rest = [
@@ -116,8 +127,6 @@ class Judge:
         notes = (f"Not run: {listed(lacking)}.",) if lacking else ()
         compared = self.case.compared(WEIGHTINGS)
         lines = tuple(self._line(c, decides=True) for c in compared)
-        if self._composed:
-            return Finding(verdict=CANNOT, why=BY_LABEL, lines=lines, notes=notes)
         table, metric = self.case.measures.table, self.case.primary_metric
         best = max(models, key=lambda m: table[m.name][metric].estimate if metric in table[m.name] else 0.0).name
         rivals = [(c.b if c.a == best else c.a, c) for c in compared if best in (c.a, c.b)]
@@ -129,37 +138,27 @@ class Judge:
         return Finding(verdict=SUPPORTED, why=why, lines=lines, notes=notes)
 
     def depends_on_emotion(self, interaction: Interaction) -> Finding:
-        """Answer H3 by the three contrasts that decide."""
+        """Answer H3 by the three contrasts that decide, unless a cell is told against what was predicted."""
         if interaction.refused:
             return Finding(verdict=CANNOT, why=interaction.refused)
         lines = tuple(_contrast_line(c) for c in interaction.contrasts)
-        deciding = [c for c in interaction.contrasts if c.decides]
-        if self._composed:
-            return Finding(verdict=CANNOT, why=BY_LABEL, lines=lines)
-        above, below = ([c.of for c in deciding if c.verdict == verdict] for verdict in (ABOVE, BELOW))
-        untold = [f"{c.of} ({c.reason})" for c in deciding if c.verdict == UNTOLD]
-        if below and not above:
-            return Finding(verdict=CONTRADICTED, why=f"below 0: {listed(below)}", lines=lines)
-        if len(above) == len(deciding):
-            return Finding(verdict=SUPPORTED, why="all three contrasts are above 0", lines=lines)
-        parts = [("above 0", above), ("below 0", below), ("not told", untold)]
-        why = "not all three are above 0; " + "; ".join(f"{what}: {listed(own)}" for what, own in parts if own)
-        return Finding(verdict=CANNOT, why=why, lines=lines)
-
-    @property
-    def _composed(self) -> bool:
-        return self.case.evidence.pairing == "composed"
+        verdict, why = _by_contrasts(interaction)
+        against = [f"{c.modality} for {c.label} ({c.verdict} 0)" for c in interaction.cells if c.against]
+        notes = [f"Told against what was predicted: {listed(against)}."] if against else []
+        if against and verdict == SUPPORTED:
+            verdict, why = CANNOT, f"{why}, but told against what was predicted: {listed(against)}"
+        if interaction.samples is not None:
+            notes.append(f"Looked at on the {interaction.samples} test samples that have every modality.")
+        return Finding(verdict=verdict, why=why, lines=lines, notes=tuple(notes))
 
     def _all_above(self, own: Sequence[Comparison], beside: Iterable[Comparison], notes: Iterable[str]) -> Finding:
         """Return supported if all of `own` are above, contradicted if any is below."""
         verdict, why = self._judged(own)
         lines = [self._line(c, decides=True) for c in own] + [self._line(c, decides=False) for c in beside]
-        return Finding(verdict=verdict, why=why, lines=tuple(lines), notes=() if self._composed else tuple(notes))
+        return Finding(verdict=verdict, why=why, lines=tuple(lines), notes=tuple(notes))
 
     def _judged(self, own: Sequence[Comparison]) -> tuple[str, str]:
         name, rivals = self.names[own[0].a], {v: [c for c in own if c.verdict == v] for v in (ABOVE, BELOW, UNTOLD)}
-        if self._composed:
-            return CANNOT, BY_LABEL
         if rivals[BELOW]:
             return CONTRADICTED, f"{name} is below {self._gains(rivals[BELOW])}"
         if not rivals[UNTOLD]:
@@ -202,6 +201,22 @@ class Judge:
             verdict=c.verdict,
             reason=c.reason,
         )
+
+
+def _by_contrasts(interaction: Interaction) -> tuple[str, str]:
+    """Return the verdict on H3 by its contrasts, and why; a part of what was predicted never gives one on all of it."""
+    deciding = [c for c in interaction.contrasts if c.decides]
+    above, below = ([c.of for c in deciding if c.verdict == verdict] for verdict in (ABOVE, BELOW))
+    untold = [f"{c.of} ({c.reason})" for c in deciding if c.verdict == UNTOLD]
+    parts = [("above 0", above), ("below 0", below), ("not told", untold)]
+    told = "; ".join(f"{what}: {listed(own)}" for what, own in parts if own)
+    if interaction.absent:
+        return CANNOT, f"{listed(interaction.absent)} could not be looked at; of the rest, {told}"
+    if below and not above:
+        return CONTRADICTED, f"below 0: {listed(below)}"
+    if len(above) == len(deciding):
+        return SUPPORTED, "all three contrasts are above 0"
+    return CANNOT, f"not all three are above 0; {told}"
 
 
 def _contrast_line(c: Contrast) -> Line:

@@ -3,7 +3,7 @@
 Two models become equal by exchanging their predictions wherever a coin says so: one coin a group, the same in every
 repeat, because what is alike in the repeats is what the naive test overlooks. Whatever is then found is a false alarm.
 The models stay as they were fitted, so the rate is conditional on them: what training on overlapping parts adds is not
-in it.
+in it. Each pair is tested alone: families and Holm's correction are not in it either.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,9 +15,9 @@ from scipy import stats
 from reports.evidence import Evidence
 from reports.findings.group_counts import Counts, GroupCounts, count_by_group
 from reports.measures import Measures
-from reports.metrics import Margins, counted_score
+from reports.metrics import BY_CLASS, Margins, counted_score
 from reports.statistics._statistic import FEWEST_REPEATS
-from reports.statistics.clustered_bootstrap import ClusteredBootstrap, tail_share
+from reports.statistics.clustered_bootstrap import ClusteredBootstrap, Noise, tail_share
 
 FEWEST_COINS = 6  # groups; fewer make at most 16 different exchanges
 BEYOND = 3  # draws beyond 0, one added, of the last bootstrap that rejects within a repetition
@@ -95,7 +95,9 @@ def calibrate(
         if tested:
             naive += _rejected(d, 0.0, design.alpha).sum(axis=0)
         if clustered:
-            primary += _rejected_by_bootstrap(rows, pairs, metric, coins, found.draws or 0, generator).sum(axis=0)
+            seeds = None if design.overlap or len(evidence.held_out) < 2 else d
+            drawn = _draws_of(rows, pairs, metric, coins, found.draws or 0, generator)
+            primary += _rejected_by_bootstrap(drawn, seeds, rows.n_groups, design.alpha)
         else:
             primary += _rejected(d, design.ratio, design.alpha).sum(axis=0)
     return replace(
@@ -160,26 +162,49 @@ def _rejected(d: np.ndarray, ratio: float, alpha: float) -> np.ndarray:
 
 
 def _rejected_by_bootstrap(
+    drawn: Iterator[np.ndarray], seeds: np.ndarray | None, n_groups: int, alpha: float
+) -> np.ndarray:
+    """Return how many bootstraps over groups reject, (pairs,), of draws (draws, pairs) of one repetition after another.
+
+    `seeds` (repetitions, repeats, pairs) are the differences whose variance counts as noise of training.
+    """
+    level = np.array([stats.t.isf(alpha / 2, n_groups - 1)])
+    rejected: np.ndarray = np.zeros(1, dtype=np.int64)
+    for i, d in enumerate(drawn):
+        defined = np.isfinite(d)
+        n, spread = defined.sum(axis=0), np.nanvar(d, axis=0, ddof=1)
+        if seeds is not None:
+            gain, groups = seeds[i].mean(axis=0), np.maximum(spread, FLAT**2) * n_groups / (n_groups - 1)
+            own = seeds[i].var(axis=0, ddof=1) / len(seeds[i])
+            d = gain + (d - gain) * Noise(groups=groups, n_groups=n_groups, seeds=own, n_seeds=len(seeds[i])).stretch(
+                level
+            )
+        tail = 1 + np.minimum((d <= 0).sum(axis=0), (d >= 0).sum(axis=0))
+        rejected = rejected + ((tail * (len(d) + 1) <= BEYOND * (n + 1)) & (spread > FLAT**2))
+    return rejected
+
+
+def _draws_of(
     rows: GroupCounts,
     pairs: Sequence[tuple[str, str]],
     metric: str,
     coins: np.ndarray,
     draws: int,
     generator: np.random.Generator,
-) -> np.ndarray:
-    """Return which bootstraps over groups reject, (repetitions, pairs), each with draws of its own."""
+) -> Iterator[np.ndarray]:
+    """Yield draws of a - b, (draws, pairs), for every repetition anew; NaN where a draw lacks a class."""
     support, models, (first, second) = _all_rounds(rows, pairs)
     gap = models[:, :, second] - models[:, :, first]
-    rejected = np.empty((len(coins), len(pairs)), dtype=bool)
-    for i, own in enumerate(coins):
+    there = support.any(axis=0)
+    for own in coins:
         weights = _draw_groups(draws, rows.n_groups, generator)
         moved, total = _total(weights * own, gap), _total(weights, models)
         drawn = _total(weights, support)
         a, b = total[:, :, first] + moved, total[:, :, second] - moved
-        d = (_score(metric, drawn, a) - _score(metric, drawn, b)).mean(axis=1)
-        tail = 1 + np.minimum((d <= 0).sum(axis=0), (d >= 0).sum(axis=0))
-        rejected[i] = (tail <= BEYOND) & (d.std(axis=0, ddof=1) > FLAT)
-    return rejected
+        d = _score(metric, drawn, a) - _score(metric, drawn, b)
+        if metric in BY_CLASS:
+            d[~((drawn > 0) | ~there).all(axis=(1, 2, 3))] = np.nan
+        yield d.mean(axis=1)
 
 
 def _all_rounds(rows: GroupCounts, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,12 +9,11 @@ import pyarrow.compute as pc
 
 from reports.errors import StatisticsError
 from reports.evidence import Evidence
+from reports.heads import GIVEN
 from reports.statistics._statistic import Design, Measured
 from reports.statistics.corrected_resampled_t import CorrectedResampledT
 from reports.statistics.paired_t import PairedT
 from stores.studies import StudyStore
-
-GIVEN = ("fixed",)  # heads whose weights are settings
 
 
 @dataclass(frozen=True, kw_only=True)

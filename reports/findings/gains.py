@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from reports.comparisons import ABOVE, BY_LABEL, UNTOLD, compare_pair, judge
 from reports.evidence import Evidence, Model
+from reports.heads import UNIMODAL
 from reports.measures import Measures, recall_of
 from reports.statistics._statistic import PairResult
 from reports.statistics.holm import Holm
@@ -14,7 +15,8 @@ from reports.statistics.holm import Holm
 class Winner:
     """The modality that alone recalls an emotion best, against the nearest other one.
 
-    `p` is the largest p against any other modality, `holm_p` corrected over the emotions.
+    `p` is the largest p against any other modality, `holm_p` corrected over the emotions; None where one of the tests
+    is refused, for `reason`. Single modalities are judged on a composed corpus too: each sees its own recordings.
     """
 
     label: str
@@ -69,33 +71,32 @@ def find_winners(evidence: Evidence, measures: Measures) -> tuple[Winner, ...]:
         return ()
     found = [_winner(measures, single, label) for label in labels]
     adjusted = Holm().adjust([winner.p for winner in found])
-    told = tuple(_told(winner, p, measures.design.alpha) for winner, p in zip(found, adjusted, strict=True))
-    if evidence.pairing != "composed":
-        return told
-    return tuple(replace(winner, told=False, reason=BY_LABEL) for winner in told)
+    return tuple(_told(winner, p, measures.design.alpha) for winner, p in zip(found, adjusted, strict=True))
 
 
 def _winner(measures: Measures, single: Sequence[Model], label: str) -> Winner:
     score = recall_of(label)
     order = sorted(single, key=lambda model: -measures.table[model.name][score].estimate)
     best, others = order[0], order[1:]
-    tested = [compare_pair(measures, score, best.name, other.name)[0] for other in others]
-    p = [result.p for result in tested if result and result.p is not None]
+    tested = [compare_pair(measures, score, best.name, other.name) for other in others]
+    p = [result.p for result, _ in tested if result and result.p is not None]
+    refused = [why or (result.note if result else "") for result, why in tested if not result or result.p is None]
     return Winner(
         label=label,
         modality=best.modalities[0],
         recall=measures.table[best.name][score].estimate,
         runner_up=others[0].modalities[0],
-        margin=tested[0],
+        margin=tested[0][0],
         p=max(p) if len(p) == len(tested) else None,
         holm_p=None,
         told=False,
+        reason=refused[0] if refused else "",
     )
 
 
 def _told(winner: Winner, holm_p: float | None, alpha: float) -> Winner:
     verdict, reason = judge(winner.margin, holm_p, alpha)
-    return replace(winner, holm_p=holm_p, told=verdict == ABOVE, reason=reason)
+    return replace(winner, holm_p=holm_p, told=verdict == ABOVE, reason=winner.reason or reason)
 
 
 def find_leads(evidence: Evidence, measures: Measures) -> tuple[Lead, ...]:
@@ -118,7 +119,7 @@ def models_without(evidence: Evidence, reference: Model) -> dict[str, Model]:
     found = {}
     for modality in reference.modalities if reference.fused else ():
         left = tuple(m for m in reference.modalities if m != modality)
-        head = reference.head if len(left) > 1 else "unimodal"
+        head = reference.head if len(left) > 1 else UNIMODAL
         for model in evidence.models:
             if (model.modalities, model.head, model.variant) == (left, head, reference.variant):
                 found[modality] = model

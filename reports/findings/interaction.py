@@ -11,18 +11,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from reports.case import Case
-from reports.comparisons import BY_LABEL, UNTOLD, judge
+from reports.comparisons import ABOVE, BELOW, BY_LABEL, UNTOLD, judge
 from reports.errors import StatisticsError
 from reports.evidence import Model
+from reports.findings.complete_samples import on_complete_samples
 from reports.findings.fitted_weights import weights_by_repeat
 from reports.findings.gains import models_without, single_models
 from reports.findings.sample_weights import by_group, by_repeat
+from reports.heads import BY_EMOTION
 from reports.measures import recall_of
 from reports.statistics._statistic import Measured, PairResult
 from reports.statistics.clustered_bootstrap import ClusteredBootstrap, group_weights
 from reports.statistics.holm import Holm
+from reports.words import listed
 
-DECIDING = ("gated", "class_weighted", "confidence")  # heads whose weights speak for H3: the first that was run
 NO_WEIGHTS = "no head with weights by emotion was run: add [heads.gated] in the study file and run it again"
 NO_SPREAD = "its weights are not of samples, so that there are no groups of them to draw"
 
@@ -56,12 +58,19 @@ class Cell:
     holm_p: float | None
     verdict: str
 
+    @property
+    def against(self) -> bool:
+        """Whether it is told to be the other way round than what was predicted."""
+        return self.verdict == (BELOW if self.predicted else ABOVE)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Interaction:
     """Contrasts with what was predicted, and any interaction at all: the least `holm_p` of the cells.
 
-    `refused` says why there are none; `predicted` are the (modality, emotion) this study can look at.
+    `refused` says why there are none; `predicted` are the (modality, emotion) this study can look at, `absent` the
+    modalities and emotions of the prediction it cannot. `samples` counts the test samples that have every modality,
+    the only ones looked at where others lack one; None where none does.
     """
 
     modalities: tuple[str, ...]
@@ -69,6 +78,8 @@ class Interaction:
     predicted: tuple[tuple[str, str], ...]
     contrasts: tuple[Contrast, ...]
     cells: tuple[Cell, ...]
+    absent: tuple[str, ...] = ()
+    samples: int | None = None
     refused: str = ""
 
     @property
@@ -97,15 +108,17 @@ def combined(table: Table, factors: np.ndarray) -> Measured:
         for row, own in zip(table, factors, strict=True)
         for score, factor in zip(row, own, strict=True)
     ]
+    paired = len({len(score.repeats) for score, _ in cells}) == 1
+    repeats = np.sum([factor * score.repeats for score, factor in cells], axis=0) if paired else np.empty(0)
     if all(score.draws is not None and score.pooled is not None for score, _ in cells):
         return Measured(
-            repeats=np.empty(0),
+            repeats=repeats,
             pooled=sum(factor * (score.pooled or 0.0) for score, factor in cells),
             draws=np.sum([factor * np.asarray(score.draws) for score, factor in cells], axis=0),
         )
-    if len({(len(score.repeats), score.draws is None) for score, _ in cells}) > 1:
+    if not paired or any(score.draws is not None for score, _ in cells):
         raise StatisticsError("an emotion is absent from some test part, so its recalls do not pair with the others")
-    return Measured(repeats=np.sum([factor * score.repeats for score, factor in cells], axis=0))
+    return Measured(repeats=repeats)
 
 
 def find_interaction(case: Case, mapping: Mapping[str, Sequence[str]]) -> Interaction:
@@ -116,18 +129,37 @@ def find_interaction(case: Case, mapping: Mapping[str, Sequence[str]]) -> Intera
     labels = tuple(label for label in case.evidence.classes if label in known)
     predicted = np.array([[label in mapping[m] for label in labels] for m in modalities], dtype=bool)
     pairs = tuple((m, label) for m in modalities for label in labels if label in mapping[m])
-    empty = Interaction(modalities=modalities, labels=labels, predicted=pairs, contrasts=(), cells=())
+    absent = [m for m in mapping if m not in modalities]
+    absent += [label for own in mapping.values() for label in own if label not in labels]
+    study = Interaction(
+        modalities=modalities, labels=labels, predicted=pairs, contrasts=(), cells=(), absent=tuple(absent)
+    )
     if len(modalities) < 2 or len(labels) < 2 or predicted.all() or not contrast_of(predicted).any():
-        return replace(empty, refused="the study has fewer than two of the modalities, or of the emotions, it is about")
+        return replace(study, refused="the study has fewer than two of the modalities, or of the emotions, it is about")
     if lacking := [m for m in modalities if m not in single]:
-        return replace(empty, refused=f"unimodal was not run on {' and '.join(lacking)}")
+        return replace(study, refused=f"unimodal was not run on {' and '.join(lacking)}")
+    without = models_without(case.evidence, case.reference)
+    needed = {case.reference.name, *(model.name for own in (single, without) for model in own.values())}
+    try:
+        case, samples = on_complete_samples(case, needed)
+        _check_paired(case, labels)
+    except StatisticsError as error:
+        return replace(study, refused=str(error))
     recalls = _Recalls(case, labels)
     alone = [recalls.of(single[m]) for m in modalities]
     found = [("recall of each modality alone", True, *_tested(case, alone, contrast_of(predicted)))]
-    found.append(("recall lost without it", True, *_lost(case, recalls, modalities, predicted)))
+    if len(case.reference.modalities) > 2:  # of two, what is lost without one is what the other recalls alone
+        found.append(("recall lost without it", True, *_lost(case, recalls, modalities, predicted)))
     found += _of_weights(case, modalities, labels, predicted)
-    contrasts, cells = _judged(case, found), _cells(case, alone, empty)
-    return Interaction(modalities=modalities, labels=labels, predicted=pairs, contrasts=contrasts, cells=cells)
+    return replace(study, contrasts=_judged(case, found), cells=_cells(case, alone, study), samples=samples)
+
+
+def _check_paired(case: Case, labels: Sequence[str]) -> None:
+    """Refuse emotions that some repeat does not test: their recalls are then of other repeats than the rest."""
+    lacking = {label: case.measures.lacking[label] for label in labels if label in case.measures.lacking}
+    if lacking and not isinstance(case.measures.primary, ClusteredBootstrap):
+        gone = [f"{label} from repeats {', '.join(map(str, own))}" for label, own in lacking.items()]
+        raise StatisticsError(f"recalls do not pair: absent from the test part is {listed(gone)}")
 
 
 Tested = tuple[PairResult | None, str]  # or None and why not
@@ -162,17 +194,17 @@ def _lost(case: Case, recalls: _Recalls, modalities: Sequence[str], predicted: n
 
 
 def _of_weights(case: Case, modalities: Sequence[str], labels: Sequence[str], predicted: np.ndarray) -> list[Found]:
-    """Contrast the weights of every head that has some by emotion; the first of DECIDING that was run decides."""
+    """Contrast the weights of every head that has some by emotion; the first of BY_EMOTION that was run decides."""
     reference = case.reference
     models = {
         m.head: m
         for m in case.evidence.models
-        if m.head in DECIDING and (m.modalities, m.variant) == (reference.modalities, reference.variant)
+        if m.head in BY_EMOTION and (m.modalities, m.variant) == (reference.modalities, reference.variant)
     }
     if not models:
         return [("weight by emotion", True, None, NO_WEIGHTS)]
     found: list[Found] = []
-    for head in (head for head in DECIDING if head in models):
+    for head in (head for head in BY_EMOTION if head in models):
         table = _weights(case, models[head], modalities, labels)
         tested = _tested(case, table, contrast_of(predicted)) if table else (None, _why_not(case))
         found.append((f"weight by emotion in {head}", not found, *tested))
@@ -187,10 +219,10 @@ def _weights(case: Case, model: Model, modalities: Sequence[str], labels: Sequen
     ]
     if model.name in evidence.weights and clustered:
         groups = by_group(evidence, model.name)
-        drawn = groups.drawn(group_weights(len(groups.counts), case.config.draws, case.config.seed))
-        mean, nothing = groups.pooled(), np.empty(0)
+        drawn = groups.drawn(group_weights(len(groups.counts), case.measures.draws, case.config.seed))
+        mean, means = groups.pooled(), by_repeat(evidence, model.name).means()
         return [
-            [Measured(repeats=nothing, pooled=float(mean[m, k]), draws=drawn[:, m, k]) for k in own]
+            [Measured(repeats=means[:, m, k], pooled=float(mean[m, k]), draws=drawn[:, m, k]) for k in own]
             for m, own in places
         ]
     if model.name in evidence.weights:
@@ -198,7 +230,12 @@ def _weights(case: Case, model: Model, modalities: Sequence[str], labels: Sequen
         return [[Measured(repeats=means[:, m, k]) for k in own] for m, own in places]
     learned = {} if clustered else weights_by_repeat(evidence, case.store)
     cells = [[learned.get((model.name, m, label), {}) for label in labels] for m in modalities]
-    return [[Measured(repeats=np.array(list(own.values()))) for own in row] for row in cells] if any(cells[0]) else ()
+    repeats = [part.repeat for part in evidence.held_out]
+    return (
+        [[Measured(repeats=np.array([own.get(r, np.nan) for r in repeats])) for own in row] for row in cells]
+        if any(cells[0])
+        else ()
+    )
 
 
 def _why_not(case: Case) -> str:

@@ -2,13 +2,15 @@
 
 Under a true gain g the t statistic follows a noncentral t with J - 1 degrees of freedom and noncentrality g / se (Cohen
 1988, chapter 2). That se is the corrected one, s sqrt(1/J + n2/n1), is an extension of ours: s, the standard deviation
-of the differences, is taken from the study itself. Where groups are resampled, se is the standard deviation of the
-draws and the gain is taken as normal. All figures are for one comparison alone unless they say otherwise.
+of the differences, is taken from the study itself. Where groups are resampled, se is what the test itself reckons with:
+the standard deviation of the draws times sqrt(G / (G - 1)), and with seeds on one split the noise of training besides;
+so is its critical t. All figures are for one comparison alone unless they say otherwise.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from scipy import optimize, stats
@@ -18,12 +20,12 @@ from reports.errors import StatisticsError
 from reports.evidence import Evidence
 from reports.measures import Measures
 from reports.statistics._statistic import FEWEST_REPEATS, differences, is_constant
-from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, ClusteredBootstrap, two_sided
+from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, ClusteredBootstrap, noise_of, two_sided
 
 POWER = 0.8
 GAINS = (0.01, 0.02, 0.04)  # true gains the power is told for
 MOST = 1_000_000  # of repeats or groups; who needs more gets no number
-_CERTAIN = 60.0  # a noncentrality beyond which the power is 1
+_LARGE = 60.0  # a noncentrality beyond which the gain's own noise is nothing beside that of the spread
 _ONE_SIDED = 6.0  # and one beyond which a gain is never significant as a loss (its series then fails)
 
 
@@ -34,9 +36,14 @@ class Spread:
     sd: float
     n: int
     ratio: float = 0.0
+    fewest: ClassVar[int] = FEWEST_REPEATS
 
     def df(self, n: float) -> float:
         return n - 1
+
+    def critical(self, alpha: float, n: float) -> float:
+        """Return the t beyond which the test rejects."""
+        return float(stats.t.isf(alpha / 2, self.df(n)))
 
     def error(self, n: float) -> float:
         """Return the standard error of the mean of `n` differences."""
@@ -45,17 +52,20 @@ class Spread:
     def power(self, gain: float, alpha: float, n: float | None = None) -> float:
         """Return the chance that a true gain is significant at `alpha`, in either direction."""
         n = n or self.n
-        return _power(abs(gain) / self.error(n), self.df(n), alpha)
+        return _power(abs(gain) / self.error(n), self.df(n), self.critical(alpha, n))
 
     def detectable(self, alpha: float, n: float | None = None) -> float:
         """Return the true gain that is significant with a chance of POWER; `n` may be infinite."""
         n = n or self.n
-        found = optimize.brentq(lambda noncentrality: _power(noncentrality, self.df(n), alpha) - POWER, 0.0, _CERTAIN)
+        high, df, critical = _LARGE, self.df(n), self.critical(alpha, n)
+        while _power(high, df, critical) < POWER:
+            high *= 2
+        found = optimize.brentq(lambda noncentrality: _power(noncentrality, df, critical) - POWER, 0.0, high)
         return float(found) * self.error(n)
 
     def needed(self, gain: float, alpha: float) -> int | None:
         """Return the least n that shows `gain` with a chance of POWER; None if no number below MOST does."""
-        low, high = FEWEST_REPEATS - 1, FEWEST_REPEATS  # not enough, and perhaps enough
+        low, high = self.fewest - 1, self.fewest  # not enough, and perhaps enough
         while self.power(gain, alpha, high) < POWER:
             low, high = high, 2 * high
             if high > MOST:
@@ -68,19 +78,36 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupSpread(Spread):
-    """`n` groups that are resampled, their sum taken as normal; `sd` is the standard error times sqrt(n)."""
+    """`n` groups that are resampled; `sd` is their standard error times sqrt(n).
+
+    `seeds` is the variance that the noise of training in `n_seeds` seeds adds; no number of groups takes it away.
+    """
+
+    seeds: float = 0.0
+    n_seeds: int = 1
+    fewest: ClassVar[int] = FEWEST_GROUPS
 
     def df(self, n: float) -> float:
-        return math.inf
+        """Return the degrees of freedom of both noises together (Satterthwaite), or infinity."""
+        groups = self.sd**2 / n
+        own = groups**2 / (n - 1) + (self.seeds**2 / (self.n_seeds - 1) if self.seeds else 0.0)
+        return (groups + self.seeds) ** 2 / own if own else math.inf
+
+    def critical(self, alpha: float, n: float) -> float:
+        share = self.seeds / self.error(n) ** 2 if self.seeds else 0.0
+        both = [stats.t.isf(alpha / 2, df) for df in (n - 1, max(1, self.n_seeds - 1))]
+        return float((1 - share) * both[0] + share * both[1])
+
+    def error(self, n: float) -> float:
+        return math.sqrt(self.sd**2 / n + self.seeds)
 
 
-def _power(noncentrality: float, df: float, alpha: float) -> float:
-    if noncentrality > _CERTAIN:
-        return 1.0
+def _power(noncentrality: float, df: float, critical: float) -> float:
+    """Return the chance of a t with `df` beyond `critical`, on either side."""
     if math.isinf(df):
-        critical = stats.norm.ppf(1 - alpha / 2)
         return float(stats.norm.sf(critical - noncentrality) + stats.norm.cdf(-critical - noncentrality))
-    critical = stats.t.ppf(1 - alpha / 2, df)
+    if noncentrality > _LARGE:
+        return float(stats.chi2.cdf(df * (noncentrality / critical) ** 2, df))
     wrong = stats.nct.cdf(-critical, df, noncentrality) if noncentrality < _ONE_SIDED else 0.0
     return float(stats.nct.sf(critical, df, noncentrality) + wrong)
 
@@ -90,8 +117,9 @@ class Limit:
     """What the study can see between a and b. `gain` is the one observed, all gains are shares (0.01 is one point).
 
     `detectable` is the true gain found with a chance of POWER at alpha, `detectable_in_family` the same at Holm's first
-    step, alpha over the size of the family. `powers` belong to GAINS. `needed` units show the observed gain, None if no
-    number of them does; `floor` is the least gain that any number of them could show, None if there is no such bound.
+    step, alpha over the size of the family, None where the test has no p that small. `powers` belong to GAINS. `needed`
+    units show the observed gain, None if no number of them does; `floor` is the least gain that any number of them
+    could show, None if there is no such bound.
     """
 
     a: str
@@ -99,7 +127,7 @@ class Limit:
     gain: float
     sd: float
     detectable: float
-    detectable_in_family: float
+    detectable_in_family: float | None
     powers: tuple[float, ...]
     needed: int | None
     floor: float | None
@@ -126,7 +154,7 @@ class SmallestP:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The limits of a study on one metric; `n` counts `unit`s, `without` are pairs whose test is refused or flat."""
+    """The limits of a study on one metric; `n` counts `unit`s, `without` are pairs whose test is refused, flat or never below alpha."""
 
     metric: str
     alpha: float
@@ -169,7 +197,7 @@ def _curve(spreads: Sequence[Spread], alpha: float) -> PowerCurve | None:
 
 
 def spread_of(measures: Measures, metric: str, a: str, b: str) -> Spread | None:
-    """Return how a - b varies in the primary test; None if it does not, or if that test is refused."""
+    """Return how a - b varies in the primary test; None if it does not, or if that test is refused or never rejects."""
     first, second = measures.table[a].get(metric), measures.table[b].get(metric)
     if first is None or second is None:
         return None
@@ -178,7 +206,13 @@ def spread_of(measures: Measures, metric: str, a: str, b: str) -> Spread | None:
         if n < FEWEST_GROUPS or first.draws is None or second.draws is None:
             return None
         draws = first.draws - second.draws
-        spread: Spread = GroupSpread(sd=float(draws[np.isfinite(draws)].std(ddof=1)) * math.sqrt(n), n=n)
+        draws = draws[np.isfinite(draws)]
+        if len(draws) < 2 or two_sided(1 / (len(draws) + 1), n) >= measures.design.alpha:
+            return None
+        noise = noise_of(first, second, draws, n, measures.design)
+        spread: Spread = GroupSpread(
+            sd=math.sqrt(noise.groups * n), n=n, seeds=float(noise.seeds), n_seeds=noise.n_seeds
+        )
     else:
         try:
             d = differences(first, second)
@@ -191,17 +225,25 @@ def spread_of(measures: Measures, metric: str, a: str, b: str) -> Spread | None:
 def _limit(measures: Measures, metric: str, a: str, b: str, spread: Spread, family: int) -> Limit:
     alpha, table = measures.design.alpha, measures.table
     gain = table[a][metric].estimate - table[b][metric].estimate
+    least = _least_p(measures)
     return Limit(
         a=a,
         b=b,
         gain=gain,
         sd=spread.sd,
         detectable=spread.detectable(alpha),
-        detectable_in_family=spread.detectable(alpha / family),
+        detectable_in_family=None if least and least >= alpha / family else spread.detectable(alpha / family),
         powers=tuple(spread.power(true, alpha) for true in GAINS),
         needed=spread.needed(gain, alpha),
-        floor=spread.detectable(alpha, math.inf) if spread.ratio else None,
+        floor=spread.detectable(alpha, math.inf) if spread.error(math.inf) else None,
     )
+
+
+def _least_p(measures: Measures) -> float | None:
+    """Return the least p of the primary test; None if it has no bound, or no draws."""
+    if not isinstance(measures.primary, ClusteredBootstrap) or not measures.draws:
+        return None
+    return two_sided(1 / (measures.draws + 1), measures.primary.n_groups)
 
 
 def _smallest(
@@ -210,10 +252,8 @@ def _smallest(
     repeats, primary = len(evidence.held_out), measures.primary
     own = SmallestP(test=primary.title, law="no bound: it falls with the spread of the differences", p=None)
     if isinstance(primary, ClusteredBootstrap):
-        draws = next((m[metric].draws for m in measures.table.values() if metric in m), None)
-        n_draws = 0 if draws is None else len(draws)
-        least = two_sided(1 / (n_draws + 1), primary.n_groups) if n_draws else None
-        own = replace(own, law=f"no draw of B = {n_draws} beyond 0, with {primary.n_groups} groups", p=least)
+        law = f"no draw of B = {measures.draws} beyond 0, with {primary.n_groups} groups"
+        own = replace(own, law=law, p=_least_p(measures))
     law = f"2 / 2^J, J = {repeats} repeats"
     rows = [own, SmallestP(test="Wilcoxon, sign flips", law=law, p=min(1.0, 2.0 ** (1 - repeats)))]
     if pairs:

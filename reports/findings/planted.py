@@ -1,22 +1,27 @@
 """What a corpus says was planted in it, held against what a study found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.comparisons import ABOVE, OTHERS, STRATEGIES, UNTOLD, Comparison, compare_pair, judge
+from reports.comparisons import ABOVE, OTHERS, STRATEGIES, Comparison, compare_pair, judge
 from reports.evidence import Evidence
-from reports.findings.gains import Winner
+from reports.findings.gains import Winner, single_models
+from reports.heads import PLANTED_IN, UNIMODAL
 from reports.measures import Measures
+from reports.statistics._statistic import PairResult
 from reports.statistics.holm import Holm
+from reports.words import listed, points, span
 
-RECOVERED, MISSED = "recovered", "missed"
-_CHECKED = ("weighted", "concat")  # the fusions that planted effects are looked for in
+RECOVERED, MISSED, NOT_LOOKED_FOR = "recovered", "missed", "not looked for"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Planted:
-    """An effect the corpus says it holds, and whether this study found it."""
+    """An effect the corpus says it holds, or that it does not, and whether this study found that.
+
+    It is not looked for where the models were not run or no test was possible.
+    """
 
     effect: str
     verdict: str
@@ -24,9 +29,13 @@ class Planted:
 
 
 def planted_in(facts: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
-    """Return the emotions each modality was made to tell, none for one that tells nothing; {} if nobody planted any."""
-    planted: Mapping[str, Sequence[str]] = facts["corpus"].get("notes", {}).get("planted") or {}
-    return planted
+    """Return the emotions each modality was made to tell, none for one that tells nothing.
+
+    {} if nobody planted any, or the corpus is not synthetic: pairing planted recordings anew plants something else.
+    """
+    corpus = facts["corpus"]
+    planted: Mapping[str, Sequence[str]] = corpus.get("notes", {}).get("planted") or {}
+    return planted if corpus["pairing"] == "synthetic" else {}
 
 
 def check_planted(
@@ -37,9 +46,9 @@ def check_planted(
     () if it says nothing. That fusing helps is one of them where two or more modalities tell something.
     """
     planted = {m: labels for m, labels in planted_in(evidence.facts).items() if labels and m in _modalities(evidence)}
-    by_label = {winner.label: winner for winner in winners}
+    by_label, run = {winner.label: winner for winner in winners}, {m.modalities[0] for m in single_models(evidence)}
     rows = [
-        _recovered(modality, by_label[label])
+        _alone(modality, by_label[label], run)
         for modality, labels in sorted(planted.items())
         for label in labels
         if label in by_label
@@ -51,11 +60,13 @@ def _modalities(evidence: Evidence) -> tuple[str, ...]:
     return tuple(sorted({m for model in evidence.models for m in model.modalities}))
 
 
-def _recovered(modality: str, winner: Winner) -> Planted:
-    right = winner.modality == modality
+def _alone(modality: str, winner: Winner, run: Collection[str]) -> Planted:
+    effect = f"{modality} alone reads {winner.label} best"
+    if winner.p is None or modality not in run:
+        why = winner.reason if modality in run else f"{UNIMODAL} was not run on {modality}"
+        return Planted(effect=effect, verdict=NOT_LOOKED_FOR, why=why)
     why = f"{winner.modality} recalls it best" + ("" if winner.told else f", but it cannot be told: {winner.reason}")
-    verdict = RECOVERED if right and winner.told else MISSED
-    return Planted(effect=f"{modality} alone reads {winner.label} best", verdict=verdict, why=why)
+    return Planted(effect=effect, verdict=RECOVERED if winner.told and winner.modality == modality else MISSED, why=why)
 
 
 def _above_every_modality(evidence: Evidence, comparisons: Sequence[Comparison]) -> list[Planted]:
@@ -66,41 +77,53 @@ def _above_every_modality(evidence: Evidence, comparisons: Sequence[Comparison])
             pairs.setdefault(c.a, []).append(c)
     rows = []
     for name, own in pairs.items():
-        if head_of[name].head not in _CHECKED:
+        if head_of[name].head not in PLANTED_IN:
             continue
-        not_above = [c.b for c in own if c.verdict != ABOVE]
-        why = f"{UNTOLD} from {', '.join(not_above)}" if not_above else "every difference is above 0 after Holm"
-        verdict = MISSED if not_above else RECOVERED
         effect = f"{head_of[name].head} fusion is above every single modality"
-        rows.append(Planted(effect=effect, verdict=verdict, why=why))
+        rows.append(Planted(effect=effect, **_all_above(own)))
     return rows
+
+
+def _all_above(own: Sequence[Comparison]) -> dict[str, str]:
+    """Return verdict and why; one that is told not to be above is enough to miss it, whatever else is refused."""
+    not_above = [c.b for c in own if c.verdict != ABOVE and c.holm_p is not None]
+    refused = [c for c in own if c.holm_p is None]
+    if not_above:
+        return {"verdict": MISSED, "why": f"not told to be above {listed(not_above)}"}
+    if refused:
+        why = f"no test against {listed(c.b for c in refused)}: {listed(dict.fromkeys(c.reason for c in refused))}"
+        return {"verdict": NOT_LOOKED_FOR, "why": why}
+    return {"verdict": RECOVERED, "why": "every difference is above 0 after Holm"}
 
 
 def check_silent(evidence: Evidence, measures: Measures, metric: str) -> tuple[Planted, ...]:
     """Say of each modality that was made to tell nothing whether a fusion is found to gain by it all the same.
 
-    The null is recovered unless the fusion of all modalities is above the same head without this one, or above the
-    single modality that is left; Holm over all these comparisons.
+    The null is recovered, as far as the interval tells, unless the fusion of all modalities is above the same head
+    without this one, or above the single modality that is left; Holm over all these comparisons.
     """
     models = {(model.head, model.modalities): model.name for model in evidence.models if not model.variant}
     everything = _modalities(evidence)
     cases = []
     for modality in (m for m, labels in sorted(planted_in(evidence.facts).items()) if not labels and m in everything):
         left = tuple(m for m in everything if m != modality)
-        for head in _CHECKED:
-            pair = models.get((head, everything)), models.get((head if len(left) > 1 else "unimodal", left))
+        for head in PLANTED_IN:
+            pair = models.get((head, everything)), models.get((head if len(left) > 1 else UNIMODAL, left))
             if pair[0] and pair[1]:
                 cases.append((modality, head, compare_pair(measures, metric, pair[0], pair[1])))
     adjusted = Holm().adjust([result.p if result else None for _, _, (result, _) in cases])
+    alpha = measures.design.alpha
     return tuple(
-        _null(modality, head, judge(result, p, measures.design.alpha), refused)
+        _null(f"{modality}, which tells nothing, is not found to help {head} fusion", result, refused, p, alpha)
         for (modality, head, (result, refused)), p in zip(cases, adjusted, strict=True)
     )
 
 
-def _null(modality: str, head: str, judged: tuple[str, str], refused: str) -> Planted:
-    verdict, reason = judged
-    gains = verdict == ABOVE
-    why = "the gain is above 0 after Holm" if gains else refused or reason or "it is found to harm"
-    effect = f"{modality}, which tells nothing, is not found to help {head} fusion"
-    return Planted(effect=effect, verdict=MISSED if gains else RECOVERED, why=why)
+def _null(effect: str, result: PairResult | None, refused: str, holm_p: float | None, alpha: float) -> Planted:
+    if result is None or holm_p is None:
+        return Planted(effect=effect, verdict=NOT_LOOKED_FOR, why=refused or (result.note if result else ""))
+    verdict, reason = judge(result, holm_p, alpha)
+    gain = f"gain {points(result.difference)} pp, uncorrected interval {span(result.low, result.high, signed=True)}"
+    if verdict == ABOVE:
+        return Planted(effect=effect, verdict=MISSED, why=f"{gain}: above 0 after Holm")
+    return Planted(effect=effect, verdict=RECOVERED, why=f"{gain}: {reason or 'it is found to harm'}")

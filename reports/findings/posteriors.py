@@ -9,11 +9,13 @@ from reports.case import Case
 from reports.evidence import Evidence
 from reports.findings.tallies import SHARE, Rate, Tallies, rate_of
 from reports.findings.thresholds import Sweep, areas, curves, sweep
+from reports.measures import RESAMPLED
 from reports.metrics import BINS, CLIP, brier_scores, calibration_error, confidence_bins, log_losses, ratio
 from reports.statistics._statistic import Measured
 
 GRID = tuple(i / 50 for i in range(51))
 DIGITS = 5  # of curves, so that results.json stays small
+BIASED = "draws of whole groups hold fewer different samples, which raises the error: no interval"
 POOLED = "leave-one-group-out"  # its test parts are single groups, too small and one-sided for curves of their own
 
 
@@ -21,8 +23,8 @@ POOLED = "leave-one-group-out"  # its test parts are single groups, too small an
 class Calibration:
     """How far posteriors of a model are from what happens. `ece` is of BINS equal bins of the top-label confidence.
 
-    `brier` is summed over classes, 0 to 2; `log_loss` in nats; `clipped` is the share of samples whose true class got
-    a posterior below CLIP, which the log loss takes for CLIP.
+    It has no interval where groups are resampled. `brier` is summed over classes, 0 to 2; `log_loss` in nats; `clipped`
+    is the share of samples whose true class got a posterior below CLIP, which the log loss takes for CLIP.
     """
 
     model: str
@@ -90,6 +92,8 @@ def calibrate(evidence: Evidence, tallies: Tallies, model: str) -> tuple[Calibra
     losses = [brier_scores(labels, posteriors), log_losses(labels, posteriors)]
     everyone = np.zeros(len(labels), dtype=np.int64)
     [ece] = tallies.rates(bins, BINS, [hits, confidence, None], lambda s: calibration_error(s)[..., None], SHARE)
+    if evidence.protocol not in RESAMPLED:
+        ece = Rate(estimate=ece.estimate, reason=BIASED)
     brier, log_loss = (
         tallies.rates(everyone, 1, [own, None], lambda s: ratio(s[..., 0], s[..., 1]), (0.0, most))[0]
         for own, most in zip(losses, (2.0, np.inf), strict=True)

@@ -8,7 +8,8 @@ from typing import Any
 from reports.case import Case
 from reports.chapters.costs import Costs
 from reports.evidence import CHANCE
-from reports.findings.making import FUSES, Built, Corpus, Encoder, Making, Optimised, Setting, Strategy, Symbol
+from reports.findings.making import Built, Corpus, Encoder, Making, Optimised, Setting, Strategy, Symbol
+from reports.heads import FUSES
 from stores.encoders import EncoderStore
 from stores.root import Root
 
@@ -80,6 +81,7 @@ def _encoders(facts: Mapping[str, Any], root: Root) -> Iterable[Encoder]:
             feature_id=feature["ids"][0],
             rows=feature["rows"],
             trained=len(ids),
+            missing=len(ids) - len(there),
             fitted_on=described.get("fitted_on"),
             best_epoch=described.get("best_epoch"),
             training_s=sum(e.seconds for own in there for e in store.curves(own)) if there else None,
@@ -107,8 +109,8 @@ def _models(runs: Sequence[Mapping[str, Any]], case: Case) -> Iterable[Built]:
             runs=len(rows),
             parameters=parameters.get(model.name),
             epochs=float(statistics.median(epochs)) if any(epochs) else None,
-            training_s=statistics.fmean(seconds),
-            total_s=sum(seconds),
+            training_s=statistics.fmean(seconds) if any(epochs) else None,
+            total_s=sum(seconds) if any(epochs) else None,
         )
 
 
@@ -145,15 +147,26 @@ def _settings(facts: Mapping[str, Any], specs: Sequence[Mapping[str, Any]]) -> I
         configs = {json.dumps(spec["config"], sort_keys=True) for spec in specs if spec["head"] == head}
         parts += [(f"head {head}", {"version": version, **json.loads(text)}) for text in sorted(configs)[:1]]
     for name, config in parts:
-        yield from (Setting(part=name, name=key, value=_text(config[key])) for key in sorted(config))
+        yield from (Setting(part=name, name=_words(key), value=_text(config[key])) for key in sorted(config))
 
 
 def _text(value: Any) -> str:
+    """Return a stored setting in words: `extractor acoustic, config (hop 160)` of a table."""
+    if isinstance(value, dict):
+        return ", ".join(f"{_words(key)} {_inner(value[key])}" for key in sorted(value)) or "none"
     if isinstance(value, list):
-        return ", ".join(map(_text, value)) or "none"
-    if value is None:
-        return "none"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | bool) else str(value)
+        return ", ".join(map(_inner, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
+
+
+def _inner(value: Any) -> str:
+    return f"({_text(value)})" if isinstance(value, dict | list) and value else _text(value)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _strategies(case: Case) -> Iterable[Strategy]:
@@ -186,5 +199,11 @@ def _notation(corpus: Corpus, encoders: Sequence[Encoder], width: int | None, ca
         ("n2/n1", "what corrects for the overlap of repeats", f"{ratio:.4f}"),
         ("d_j", "difference of two models in repeat j, in percentage points where it is shown", "tables/repeats.csv"),
         ("alpha", "level of every test, Holm within a family", f"{case.config.alpha:g}"),
+        ("pp", "percentage point: 60 % to 62 % is a gain of 2 pp", "gains and intervals"),
+        ("told", "the interval keeps clear of 0 and p, after Holm, is below alpha", "verdicts"),
+        ("d_z, g_z", "mean of d_j over its standard deviation; g_z: corrected for few repeats", "differences"),
+        ("noncentral t", "law of t where there is a true gain: it gives power", "what this study can see"),
+        ("Wilson", "interval of a share that stays within 0 and 1", "false positives"),
+        ("omega2", "eta2, the models' share of all variation, without what chance gives", "as in the paper"),
     )
     yield from (Symbol(symbol=symbol, meaning=meaning, here=here) for symbol, meaning, here in rows)

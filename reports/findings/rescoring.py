@@ -1,4 +1,4 @@
-"""The first family of comparisons once more, on some of the test samples: what do verdicts hang on?"""
+"""The reference against the other strategies once more, on some of the test samples: what do verdicts hang on?"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from reports.case import Case
-from reports.comparisons import Comparison, run_families
+from reports.comparisons import STRATEGIES, Comparison, run_families
 from reports.evidence import Evidence
 from reports.measures import Measures, pool
 from reports.metrics import confusion, counted_score, margins
@@ -44,7 +44,7 @@ class Rescored:
 
 
 def rescore(case: Case, keep: Sequence[np.ndarray]) -> Rescored:
-    """Score the reference and test its first family on the test samples that `keep`, (n,) bool a repeat, lets in."""
+    """Score the reference and test it against STRATEGIES on the test samples in `keep`, (n,) bool a repeat."""
     parts = case.evidence.held_out
     left = {name for part, own in zip(parts, keep, strict=True) for name in part.sample_ids[own].tolist()}
     found = Rescored(samples=len(left), tests=sum(int(own.sum()) for own in keep))
@@ -55,13 +55,12 @@ def rescore(case: Case, keep: Sequence[np.ndarray]) -> Rescored:
     if gone := _classes_gone(case.evidence, keep):
         return replace(found, reason=f"no test sample of {', '.join(gone)} is left")
     measures = _measure(case, keep)
-    families = case.families[:1]
+    families = [family for family in case.families if family.name == STRATEGIES]
     now = run_families(case.evidence, measures, families, (case.primary_metric,))
-    then = [own for family in families for own in case.compared(family.name)]
     return replace(
         found,
         score=measures.table[case.reference.name][case.primary_metric].estimate,
-        flips=_flips(then, now),
+        flips=_flips(case.compared(STRATEGIES), now),
         compared=len(now),
         untested=sum(own.primary is None for own in now),
     )
@@ -81,14 +80,14 @@ def _classes_gone(evidence: Evidence, keep: Sequence[np.ndarray]) -> list[str]:
 
 
 def _measure(case: Case, keep: Sequence[np.ndarray]) -> Measures:
-    """Return the measures of the reference and its rivals in the first family, on the primary metric alone."""
+    """Return the measures of the reference and of what it is set against, on the primary metric alone."""
     evidence, metric = _kept(case, keep), case.primary_metric
     table = {name: {metric: _by_repeat(evidence, name, metric)} for name in evidence.posteriors}
     primary, share = case.measures.primary, sum(map(np.sum, keep)) / sum(map(len, keep))
     if isinstance(primary, ClusteredBootstrap):
         n_groups = len({group for part in evidence.held_out for group in part.groups})
         primary = ClusteredBootstrap(n_groups)
-        weights = group_weights(n_groups, case.config.draws if n_groups >= FEWEST_GROUPS else 0, case.config.seed)
+        weights = group_weights(n_groups, case.measures.draws if n_groups >= FEWEST_GROUPS else 0, case.config.seed)
         table = {name: pool(evidence, name, scores, weights) for name, scores in table.items()}
     design = replace(case.measures.design, ratio=case.measures.design.ratio * float(share))
     return replace(case.measures, table=table, confusions={}, design=design, primary=primary, lacking={})
@@ -96,7 +95,7 @@ def _measure(case: Case, keep: Sequence[np.ndarray]) -> Measures:
 
 def _kept(case: Case, keep: Sequence[np.ndarray]) -> Evidence:
     evidence = case.evidence
-    names = {case.reference.name, *(name for own in case.families[:1] for pair in own.pairs for name in pair)}
+    names = {case.reference.name, *(name for c in case.compared(STRATEGIES) for name in (c.a, c.b))}
     parts = tuple(
         replace(part, sample_ids=part.sample_ids[own], labels=part.labels[own], groups=part.groups[own])
         for part, own in zip(evidence.held_out, keep, strict=True)

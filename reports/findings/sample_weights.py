@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reports.evidence import Evidence
-from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, group_weights
+from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, group_weights, tail_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +116,11 @@ def sample_weights(evidence: Evidence, *, alpha: float, draws: int, seed: int) -
 
 
 def _limits(tally: Tally, times: np.ndarray, alpha: float) -> np.ndarray:
-    """Return percentile limits (2, modalities, 1 + K), those of all emotions first."""
+    """Return expanded percentile limits (2, modalities, 1 + K), those of all emotions first."""
     totals = np.concatenate([tally.totals.sum(axis=2, keepdims=True), tally.totals], axis=2)
     counts = np.concatenate([tally.counts.sum(axis=1, keepdims=True), tally.counts], axis=1)
     drawn = Tally(totals=totals, counts=counts).drawn(times)
     tested = np.isfinite(drawn).any(axis=0)
-    limits: np.ndarray = np.nanquantile(np.where(tested, drawn, 0.0), [alpha / 2, 1 - alpha / 2], axis=0)
+    share = tail_share(alpha, times.shape[1])
+    limits: np.ndarray = np.nanquantile(np.where(tested, drawn, 0.0), [share, 1 - share], axis=0)
     return limits

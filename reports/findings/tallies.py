@@ -37,7 +37,8 @@ class Rate:
 class Tallies:
     """Sums over test predictions by repeat and, in a clustered design, by draws of whole groups.
 
-    Predictions are those of all test parts in a row, (N,); the draws are those of `reports/measures.py`.
+    Predictions are those of all test parts in a row, (N,); the draws are those of `reports/measures.py`, as
+    many of them as the report asks for at least.
     """
 
     def __init__(self, case: Case) -> None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from reports.case import Case
+from reports.findings.rescoring import FEWEST_SAMPLES
 from reports.metrics import counted_score, margins
 from reports.statistics._statistic import Measured
 from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, group_weights
 
-FEWEST_SAMPLES = 30  # test samples, each counted once, below which nothing is said of a subgroup
 MOST = 8  # subgroups of a trait that are shown, the largest
 BANDS = ((18, "under 18"), (30, "18 to 29"), (45, "30 to 44"), (60, "45 to 59"), (np.inf, "60 and over"))
 

@@ -9,6 +9,7 @@ import numpy as np
 from reports.case import Case
 from reports.evidence import CHANCE, Evidence, Model
 from reports.findings.tallies import SHARE, SIGNED, Rate, Tallies
+from reports.heads import UNIMODAL
 from reports.metrics import ratio
 
 ALL, ORACLE = "all", "at least one modality right"
@@ -67,7 +68,7 @@ class Overlap:
 
 def single_heads(models: Sequence[Model], variant: str) -> dict[str, str]:
     """Return the head of every single modality, sorted, trained as `variant` is, else as the study is."""
-    single = [m for m in models if m.head == "unimodal" and len(m.modalities) == 1]
+    single = [m for m in models if m.head == UNIMODAL and len(m.modalities) == 1]
     found = {m.modalities[0]: m.name for own in ("", variant) for m in single if m.variant == own}
     return dict(sorted(found.items()))
 

@@ -4,9 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from reports.evidence import Evidence
+from reports.findings.epochs import band_by_epoch
 
 KEY = "weight of "  # what an epoch of a curve calls the weight of a modality
 
@@ -31,12 +30,7 @@ def weight_paths(evidence: Evidence, given: Sequence[str]) -> tuple[WeightPath, 
         for key in (key for key in (epochs[0] if epochs else ()) if key.startswith(KEY)):
             own = curves.setdefault((row["model"], key.removeprefix(KEY)), [])
             own.append([epoch[key] for epoch in epochs])
-    return tuple(_path(model, modality, own) for (model, modality), own in sorted(curves.items()))
-
-
-def _path(model: str, modality: str, runs: Sequence[Sequence[float]]) -> WeightPath:
-    table = np.full((len(runs), max(map(len, runs))), np.nan)
-    for row, run in zip(table, runs, strict=True):
-        row[: len(run)] = run
-    low, median, high = (tuple(map(float, own)) for own in np.nanquantile(table, [0.25, 0.5, 0.75], axis=0))
-    return WeightPath(model=model, modality=modality, n=len(runs), median=median, low=low, high=high)
+    return tuple(
+        WeightPath(model=model, modality=modality, n=len(own), **vars(band_by_epoch(own)))
+        for (model, modality), own in sorted(curves.items())
+    )

@@ -13,15 +13,15 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports import words
-from reports.chapters._chapter import chapters
+from reports.chapters._chapter import told
 from reports.chapters.hypotheses import Hypotheses
 from reports.drawing import Figure, palette_css
 from reports.metrics import METRICS, PAPER_METRICS
 from reports.results import Results
-from reports.selection import listed
+from reports.selection import shown_first
 from reports.summary import summary
 
-FILTERS = ("percent", "points", "exact", "number", "listed", "sentence")
+FILTERS = ("percent", "points", "exact", "number", "listed", "sentence", "counted", "plain")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,51 +43,50 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update({name: getattr(words, name) for name in FILTERS})
+    environment.globals["svg"] = lambda figure: Markup(figure.svg)  # noqa: S704
+    environment.globals["style"] = Markup(palette_css() + "\n" + _own("style.css"))  # noqa: S704
     return environment
 
 
+def render(template: str, /, **context: Any) -> Markup:
+    """Return a filled template. Every text from data is escaped; only our own style, script and SVG are not."""
+    return Markup(_environment().get_template(f"{template}.html.j2").render(**context))  # noqa: S704
+
+
 def render_page(results: Results, figures: Mapping[str, Sequence[Figure]]) -> str:
-    """Return `index.html`. Every text from data is escaped; only our own style, script and SVG are not."""
+    """Return `index.html`."""
     common, script, asked = _common(results), _own("sort.js"), results.value(Hypotheses)
-    return (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            **common,
-            figures=_by_group(figures["summary"]),
-            chapters=_sections(results, figures, common),
-            style=Markup(palette_css() + "\n" + _own("style.css")),  # noqa: S704
-            script=Markup(script),  # noqa: S704
-            script_digest=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
-            summary=summary(results),
-            answers=asked.answers if asked else (),
-            shape=words.shape_of(results),
+    sections = [
+        Section(
+            name=name,
+            title=chapter.title,
+            body=render(
+                name, **common, value=value, figures=_by_group(figures[name]), **chapter.context(value, results)
+            ),
         )
+        for name, chapter, value in told(results)
+    ]
+    return render(
+        "page",
+        **common,
+        figures=_by_group(figures["summary"]),
+        chapters=sections,
+        script=Markup(script),  # noqa: S704
+        script_digest=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+        summary=summary(results),
+        answers=asked.answers if asked else (),
+        shape=words.shape_of(results),
     )
-
-
-def _sections(results: Results, figures: Mapping[str, Sequence[Figure]], common: Mapping[str, Any]) -> list[Section]:
-    found = []
-    for name, chapter in chapters().items():
-        if name in results.chapters:
-            value = results.chapters[name]
-            template = _environment().get_template(f"{name}.html.j2")
-            body = template.render(
-                **common, value=value, figures=_by_group(figures[name]), **chapter.context(value, results)
-            )
-            found.append(Section(name=name, title=chapter.title, body=Markup(body)))  # noqa: S704
-    return found
 
 
 def _common(results: Results) -> dict[str, Any]:
     """Return what every template may use."""
-    shown = listed(results)
+    shown = shown_first(results)
     more = len(results.models) - len(shown)
     return {
         "results": results,
         "facts": results.facts,
         "method": results.method,
-        "svg": lambda figure: Markup(figure.svg),  # noqa: S704
         "labels": words.labels_of(results),
         "names": words.NAMES,
         "shown": shown,

@@ -1,21 +1,21 @@
 """Two reports side by side: which verdicts flip, what came out on each side, and what the studies differ in."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reports.comparisons import ABOVE, BELOW, UNTOLD
 from reports.errors import EvidenceError
+from reports.evidence import Model
 from reports.results import SCHEMA_VERSION
 from reports.side_by_side.changes import Change, find_changes
-from reports.words import NAMES, exact, listed, number, points
+from reports.words import NAMES, VERDICTS, exact, label_of, listed, number, points
 from stores.identity import short_id
 from stores.root import Root
 from stores.studies import StudyStore
 
 COMPARISON_SCHEMA = 1
-_WORDS = {ABOVE: "gain", BELOW: "loss", UNTOLD: UNTOLD}
 _Key = tuple[str, str, str, str]  # family, metric, a, b
 
 
@@ -54,7 +54,7 @@ class Told:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flip:
+class VerdictFlip:
     """One verdict that is not the same on both sides: `how` it moved, and `because` of which changes it may have."""
 
     family: str
@@ -78,25 +78,30 @@ class ScorePair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
-    """Two reports, compared. `kept` counts the verdicts that are the same; `remarks` what could not be compared."""
+class SideBySide:
+    """Two reports, compared. `kept` counts the verdicts that are the same; `remarks` what could not be compared.
+
+    `labels` are the short names of models, by the full ones.
+    """
 
     schema_version: int
     id: str
     first: Heading
     second: Heading
     remarks: tuple[str, ...]
-    flips: tuple[Flip, ...]
+    flips: tuple[VerdictFlip, ...]
     kept: int
     changes: tuple[Change, ...]
     scores: tuple[ScorePair, ...]
+    labels: Mapping[str, str]
 
 
-def read_side(root: Root, title: str, results: Mapping[str, Any]) -> Side:
+def read_side(root: Root, results: Mapping[str, Any]) -> Side:
     """Return a side from the results.json of a report. Raises EvidenceError if another version wrote it."""
     if (found := results.get("schema_version")) != SCHEMA_VERSION:
         raise EvidenceError(
-            f"results.json of {title} has schema version {found}, expected {SCHEMA_VERSION}: write the report again"
+            f"results.json of {results['id']} has schema version {found}, expected {SCHEMA_VERSION}: write the report "
+            "again"
         )
     runs = StudyStore.open(root, results["study"]).runs()
     chosen = set(results["runs"])
@@ -105,10 +110,10 @@ def read_side(root: Root, title: str, results: Mapping[str, Any]) -> Side:
         if row["run_id"] in chosen and row["model"] not in specs:
             spec = json.loads(row["spec"])
             specs[row["model"]] = {name: spec[name] for name in sorted(spec) if name not in ("study", "repeat")}
-    return Side(title=title, results=results, specs=specs)
+    return Side(title=results["name"], results=results, specs=specs)
 
 
-def compare_sides(first: Side, second: Side) -> Compared:
+def compare_sides(first: Side, second: Side) -> SideBySide:
     """Return what flips and what differs. Whatever only one side has is remarked on, not refused."""
     one, other = _verdicts(first), _verdicts(second)
     shared = [key for key in one if key in other]
@@ -116,7 +121,7 @@ def compare_sides(first: Side, second: Side) -> Compared:
     flips = tuple(
         _flip(key, one[key], other[key], changes, first) for key in shared if one[key].verdict != other[key].verdict
     )
-    return Compared(
+    return SideBySide(
         schema_version=COMPARISON_SCHEMA,
         id=short_id("compare", {"first": first.results["id"], "second": second.results["id"]}),
         first=_heading(first),
@@ -126,7 +131,17 @@ def compare_sides(first: Side, second: Side) -> Compared:
         kept=len(shared) - len(flips),
         changes=changes,
         scores=_scores(first, second),
+        labels=_labels((*first.results["models"], *second.results["models"])),
     )
+
+
+def _labels(models: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the names of the reports; a model whose short name is another's too keeps its full one."""
+    own = {it["name"]: Model(**{**it, "modalities": tuple(it["modalities"])}) for it in models}
+    everything = max((model.modalities for model in own.values()), key=len)
+    labels = {name: label_of(model, everything) for name, model in own.items()}
+    often = Counter(labels.values())
+    return {name: label if often[label] == 1 else name for name, label in labels.items()}
 
 
 def _heading(side: Side) -> Heading:
@@ -149,7 +164,7 @@ def _verdicts(side: Side) -> dict[_Key, Told]:
 def _told(comparison: Mapping[str, Any]) -> Told:
     primary = comparison["primary"] or {}
     return Told(
-        verdict=_WORDS[comparison["verdict"]],
+        verdict=VERDICTS[comparison["verdict"]],
         difference=primary.get("difference"),
         low=primary.get("low"),
         high=primary.get("high"),
@@ -158,11 +173,11 @@ def _told(comparison: Mapping[str, Any]) -> Told:
     )
 
 
-def _flip(key: _Key, first: Told, second: Told, changes: Iterable[Change], side: Side) -> Flip:
+def _flip(key: _Key, first: Told, second: Told, changes: Iterable[Change], side: Side) -> VerdictFlip:
     family, metric, a, b = key
     modalities = {m for it in side.results["models"] if it["name"] in (a, b) for m in it["modalities"]}
     concerned = {family, a, b, *modalities}
-    return Flip(
+    return VerdictFlip(
         family=family,
         metric=metric,
         a=a,

@@ -1,10 +1,10 @@
 """Paired bootstrap over groups: leave-one-group-out and fixed splits."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from reports.errors import StatisticsError
 from reports.statistics._statistic import (
@@ -20,6 +20,34 @@ from reports.statistics._statistic import (
 FEWEST_GROUPS = 5
 FEW_GROUPS = 10  # fewer can hardly show what their law is like, and the interval takes it as smooth
 OFF_CENTRE = 0.05  # share of draws; half of them lie on either side of an unbiased estimate
+MOST_DRAWS = 20_000
+_SPARE = 5  # draws beyond 0, one added, that a p at the level asked for is read from
+_LEVELS = np.linspace(0.02, 5.0, 250)  # reaches t at which two laws are compared
+OF_THESE_MODELS = "of these trained models, not of ways of training"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """Variances of a gain: `groups`, of its `n_groups` groups, and `seeds`, of training anew, seen in `n_seeds` seeds.
+
+    `seeds` is 0 where training cannot be told apart from the groups, or was not repeated.
+    """
+
+    groups: float | np.ndarray
+    n_groups: int
+    seeds: float | np.ndarray = 0.0
+    n_seeds: int = 1
+
+    def stretch(self, reach: np.ndarray) -> np.ndarray:
+        """Return how much further from the gain than the draws of groups say the same t reaches with both noises.
+
+        `reach` is the quantile of t over groups; over seeds the same level has another, and the mean of both, weighted
+        by the variances, holds for their sum.
+        """
+        other = -stdtrit(max(1, self.n_seeds - 1), stdtr(self.n_groups - 1, -reach))
+        share = self.seeds / self.groups
+        further: np.ndarray = (1 + other / reach * share) / np.sqrt(1 + share)
+        return further
 
 
 class ClusteredBootstrap(PairTest):
@@ -28,37 +56,48 @@ class ClusteredBootstrap(PairTest):
     Draws of few groups vary too little, by sqrt((n - 1) / n), and have the tails of a normal law; so the interval ends
     at the shares `tail_share` names, beyond alpha / 2, and p reads the share beyond 0 the same way. One draw is added
     to the count, so p has a least value.
+
+    Where the repeats are independent seeds on one split, a draw of groups says nothing of the noise of training. What
+    the paired differences vary by from seed to seed is then added: the draws are widened about the gain, so that the
+    half width is sqrt(v_groups + v_seeds) times the mean of t(G - 1) and t(J - 1), weighted by the variances (Cochran
+    1964). Degrees of freedom by Welch and Satterthwaite would err too often with three seeds.
     """
 
     title = "paired bootstrap over groups"
-    source = "Hesterberg 2015, The American Statistician 69; clusters as in Field & Welsh 2007, JRSS B 69"
+    source = (
+        "Hesterberg 2015, The American Statistician 69; clusters as in Field & Welsh 2007, JRSS B 69; "
+        "two noises as in Cochran 1964, Biometrics 20"
+    )
 
     def __init__(self, n_groups: int) -> None:
         self.n_groups = n_groups
 
     def compare(self, a: Measured, b: Measured, design: Design) -> PairResult:
         d, asked = self._differences(a, b)
-        gain, spread = a.estimate - b.estimate, float(d.std(ddof=1))
+        gain, noise = a.estimate - b.estimate, noise_of(a, b, d, self.n_groups, design)
+        one_training = not design.overlap and noise.n_seeds < 2
         result = PairResult(
             test=self.title,
             difference=gain,
             n=self.n_groups,
             unit="groups",
             smallest_p=two_sided(1 / (len(d) + 1), self.n_groups),
-            assumptions=(self._many_groups(), *_draws(d, gain, asked=asked)),
+            assumptions=(self._many_groups(), *_draws(d, gain, asked=asked), *_training(noise, design)),
         )
-        if is_constant(spread, gain):
+        if is_constant(float(d.std(ddof=1)), gain):
             return replace(result, note=CONSTANT)
+        if noise.seeds:
+            d = _widened(d, gain, noise)
         share = tail_share(design.alpha, self.n_groups)
         low, high = np.quantile(d, [share, 1 - share])
         tail = 1 + min(int((d <= 0).sum()), int((d >= 0).sum()))
-        few = f"only {self.n_groups} groups: the interval may be too narrow"
+        few = f"only {self.n_groups} groups: the interval may be too narrow" if self.n_groups < FEW_GROUPS else ""
         return replace(
             result,
             low=float(low),
             high=float(high),
             p=two_sided(tail / (len(d) + 1), self.n_groups),
-            note=few if self.n_groups < FEW_GROUPS else "",
+            note="; ".join(filter(None, (few, OF_THESE_MODELS if one_training else ""))),
         )
 
     def _many_groups(self) -> Assumption:
@@ -88,14 +127,49 @@ class ClusteredBootstrap(PairTest):
 
 def tail_share(alpha: float, n_groups: int) -> float:
     """Return the share of draws to leave out at either end for an interval of level 1 - alpha over so many groups."""
-    reach = stats.t.ppf(1 - alpha / 2, n_groups - 1) * (n_groups / (n_groups - 1)) ** 0.5
-    return float(stats.norm.sf(reach))
+    reach = stdtrit(n_groups - 1, alpha / 2) * (n_groups / (n_groups - 1)) ** 0.5
+    return float(ndtr(reach))
 
 
 def two_sided(share: float, n_groups: int) -> float:
     """Return the p that a share of draws beyond 0 stands for; alpha of `tail_share`."""
-    reach = float(stats.norm.isf(min(share, 0.5))) * ((n_groups - 1) / n_groups) ** 0.5
-    return float(2 * stats.t.sf(reach, n_groups - 1))
+    reach = float(ndtri(min(share, 0.5))) * ((n_groups - 1) / n_groups) ** 0.5
+    return float(2 * stdtr(n_groups - 1, reach))
+
+
+def draws_for(alpha: float, family: int, n_groups: int, least: int) -> int:
+    """Return how many draws let a p fall well below alpha / family, at least `least`; MOST_DRAWS may be too few."""
+    return int(max(least, min(MOST_DRAWS, np.ceil(_SPARE / tail_share(alpha / family, n_groups)))))
+
+
+def noise_of(a: Measured, b: Measured, d: np.ndarray, n_groups: int, design: Design) -> Noise:
+    """Return what a - b varies by, of its draws `d` (B,), and of its repeats where these are independent seeds."""
+    groups = float(d.var(ddof=1)) * n_groups / (n_groups - 1)
+    n_seeds = len(a.repeats)
+    if design.overlap or n_seeds < 2 or n_seeds != len(b.repeats):
+        return Noise(groups=groups, n_groups=n_groups)
+    seeds = float((a.repeats - b.repeats).var(ddof=1)) / n_seeds
+    seen = np.isfinite(seeds) and not is_constant(seeds**0.5, 1.0)
+    return Noise(groups=groups, n_groups=n_groups, seeds=seeds if seen else 0.0, n_seeds=n_seeds)
+
+
+def _widened(d: np.ndarray, gain: float, noise: Noise) -> np.ndarray:
+    """Return the draws (B,), sorted, each stretched from the gain by what its own place in their law asks for."""
+    place = (np.arange(len(d)) + 1) / (len(d) + 1)
+    reach = np.abs(ndtri(place)) * ((noise.n_groups - 1) / noise.n_groups) ** 0.5
+    widened: np.ndarray = gain + (np.sort(d) - gain) * np.interp(reach, _LEVELS, noise.stretch(_LEVELS))
+    return widened
+
+
+def _training(noise: Noise, design: Design) -> Iterable[Assumption]:
+    """Say what of the noise of training is seen; leave-one-group-out trains anew for every group."""
+    if not design.overlap:
+        yield Assumption(
+            name="noise of training seen",
+            checked_on=f"{noise.n_seeds} seeds on one split; statistic: its share of the variance",
+            outcome="in the interval" if noise.n_seeds > 1 else f"violated: {OF_THESE_MODELS}",
+            statistic=float(noise.seeds / (noise.seeds + noise.groups)) if noise.n_seeds > 1 and noise.groups else None,
+        )
 
 
 def _draws(d: np.ndarray, gain: float, *, asked: int) -> Iterable[Assumption]:

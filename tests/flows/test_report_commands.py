@@ -110,11 +110,18 @@ def test_two_studies_are_compared_by_file_name_and_id(
     assert Path(found["report"]).is_file()
     assert Path(found["report"]).parent.name.startswith("compare-")
     study = Root(root).read_json("studies", "faces.latest.json")["study"]
+    page = Path(found["report"]).read_bytes()
     for a, b in (("faces", "other"), (reports[0], reports[1]), (study, str(other))):
         again = result("report", "compare", a, b, root=root)
+        assert Path(again["report"]).read_bytes() == page
         assert [again[name] for name in ("results", "changes", "kept")] == [
             found[name] for name in ("results", "changes", "kept")
         ]
+    same = affuse("report", "compare", "faces", str(one), "--root", str(root)).stderr.replace("\n", " ")
+    assert "None of " in same
+    assert "verdicts flips" in same
+    assert "Nothing that is written down differs" in same
+    assert "Verdicts that flip" not in same
     said = affuse("report", "compare", "faces", "other", "--root", str(root))
     assert "Verdicts that flip" in said.stderr
     assert "seed 3 -> 4" in said.stderr
@@ -157,3 +164,42 @@ def test_help_teaches_both_forms(affuse: Callable[..., Any]) -> None:
     for part in ("report [OPTIONS] STUDY", "report compare [OPTIONS] A B", "--check", "--open", "--pdf", "compare "):
         assert part in said
     assert "A and B are study files" in affuse("report", "compare", "--help").stdout
+    assert "Usage: affuse report [OPTIONS] STUDY" in affuse("report", "--json").stderr
+
+
+def test_a_study_is_reported_by_its_name_with_the_report_settings_of_its_last_run(
+    affuse: Callable[..., Any], result: Callable[..., Any], ran: Ran, tmp_path: Path
+) -> None:
+    assert result("report", "faces", root=ran.root)["report"] == str(ran.pages[0])
+    assert result("report", "faces", "--check", root=ran.root)["ok"]
+    stored = Root(ran.root).read_json("studies", "faces.latest.json")
+    Root(tmp_path).put_json({**stored, "report": {"alpha": 0.01}}, "studies", "strict.latest.json")
+    shutil.copytree(ran.root / "studies", tmp_path / "studies", dirs_exist_ok=True)
+    written = json.loads(Path(result("report", "strict", root=tmp_path)["results"]).read_text(encoding="utf-8"))
+    assert (written["name"], written["method"]["alpha"]) == ("strict", 0.01)
+    nobody = affuse("report", "nobody", "--root", str(ran.root))
+    assert (nobody.returncode, "no study file nobody" in nobody.stderr) == (2, True)
+
+
+def test_two_study_files_of_one_stored_study_have_each_a_report_of_its_own_name(
+    result: Callable[..., Any], ran: Ran, tmp_path: Path
+) -> None:
+    shutil.copytree(ran.root / "studies", tmp_path / "studies")
+    twin = ran.one.with_name("twin.toml")
+    twin.write_text(ran.one.read_text(encoding="utf-8").replace('name = "faces"', 'name = "twin"'), encoding="utf-8")
+    shutil.copy(tmp_path / "studies/faces.latest.json", tmp_path / "studies/twin.latest.json")
+    first, second = (Path(result("report", str(study), root=tmp_path)["report"]) for study in (ran.one, twin))
+    assert first != second
+    for page, name in ((first, "faces"), (second, "twin")):
+        text = page.read_text(encoding="utf-8")
+        assert f"<title>{name}: " in text
+        assert f">{name}</h1>" in text
+        assert f'<th>study</th><td class="words">{name}</td>' in text
+        assert page.with_name("methods.md").read_text(encoding="utf-8").startswith(f"# Methods: {name}\n")
+    pages = []
+    for a, b in (("faces", "twin"), (first.parent.name, second.parent.name), (str(ran.one), str(twin))):
+        found = result("report", "compare", a, b, root=tmp_path)
+        pages.append((found["report"], Path(found["report"]).read_bytes()))
+    assert len(set(pages)) == 1
+    assert b"<bdi>faces</bdi> and <bdi>twin</bdi>" in pages[0][1]
+    twin.unlink()

@@ -2,16 +2,22 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from reports.case import Case
+from reports.chapters._chapter import chapters
+from reports.compute import read_case
 from reports.config import ReportConfig
 from reports.drawing import Figure
 from reports.page.render import render_page
-from reports.report import ReportPaths, write_report
+from reports.report import evaluate, render_files, write_report
+from reports.results import Results
 from stores.encoders import EncoderRecipe, EncoderStore, Epoch, Trainee
 from stores.root import Root
 from stores.studies import Predicted, Run, RunSpec, StudyStore
@@ -84,7 +90,15 @@ def facts_of(
         "classes": list(classes),
         "modalities": list(modalities),
         "groups": ["speaker"],
-        "protocol": {"kind": protocol, "repeats": repeats, "val": 0.15, "test": 0.15, "encoder_share": 0.5},
+        "protocol": {
+            "kind": protocol,
+            "repeats": repeats,
+            "folds": repeats,
+            "rounds": 1,
+            "val": 0.15,
+            "test": 0.15,
+            "encoder_share": 0.5,
+        },
         "missing": "complete",
         "features": {
             m: {
@@ -204,17 +218,59 @@ def write_study() -> Write:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """A study with its report; shared by the tests that only read it."""
+    """A study and its report, shared by the tests that only read them; what no test asks for is not made."""
 
     root: Root
     store: StudyStore
     runs: list[str]
-    paths: ReportPaths
+
+    @cached_property
+    def case(self) -> Case:
+        """The study as chapters see it; `case.value(Chapter)` computes one of them alone."""
+        return read_case(self.store, self.runs, ReportConfig())
+
+    @cached_property
+    def content(self) -> Results:
+        """What the report says, nothing of it drawn."""
+        return evaluate(self.root, self.store.id, self.runs, ReportConfig())
+
+    @cached_property
+    def files(self) -> dict[str, bytes]:
+        """Every file of the report by its path: with all its figures, seconds of work."""
+        return render_files(self.content)
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the report has been written."""
+        return Path(write_report(self.root, self.store.id, self.runs, ReportConfig()).index).parent
+
+    @property
+    def page(self) -> str:
+        return self.files["index.html"].decode()
+
+    def section(self, name: str) -> str:
+        """Return a chapter as it stands on the page, its figures drawn and no others."""
+        value = self.content.chapters[name]
+        return cut_out(self.content, name, tuple(chapters()[name].figures(value, self.content)))
+
+    def rows(self, table: str) -> list[Mapping[str, Any]]:
+        """Return the rows of `tables/<table>.csv`, values as they are before they are written."""
+        values = self.content.chapters
+        own = (chapter.tables(values[name], self.content) for name, chapter in chapters().items() if name in values)
+        return next(list(tables[table]) for tables in own if table in tables)
+
+
+def cut_out(results: Results, name: str, figures: Sequence[Figure]) -> str:
+    """Return one chapter of the page, on which no other has figures."""
+    drawn: dict[str, Sequence[Figure]] = dict.fromkeys(("summary", *results.chapters), ())
+    text = render_page(results, drawn | {name: figures})
+    start = text.index(f'<section id="{name}">')
+    return text[start : text.index("</section>", start)]
 
 
 @pytest.fixture(scope="session")
 def report_of(write_study: Write, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Written]:
-    """Return a function that writes a study and its report, once for the same arguments."""
+    """Return a function that writes a study and promises its report, once for the same arguments."""
     written: dict[str, Written] = {}
 
     def report_of(**study: Any) -> Written:
@@ -222,11 +278,16 @@ def report_of(write_study: Write, tmp_path_factory: pytest.TempPathFactory) -> C
         if key not in written:
             root = Root(tmp_path_factory.mktemp("root"))
             store, runs = write_study(root, **study)
-            paths = write_report(root, store.id, runs, ReportConfig())
-            written[key] = Written(root=root, store=store, runs=runs, paths=paths)
+            written[key] = Written(root=root, store=store, runs=runs)
         return written[key]
 
     return report_of
+
+
+@pytest.fixture(scope="module")
+def own_case(write_study: Write, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """A planted study of the module's own, into whose store its tests may write."""
+    return read_case(*write_study(Root(tmp_path_factory.mktemp("root"))), ReportConfig())
 
 
 @pytest.fixture
@@ -234,10 +295,7 @@ def section_of(report_of: Callable[..., Written]) -> Callable[..., str]:
     """Return a function that shows one chapter, given its name and value, on a page that has no other."""
 
     def section_of(name: str, value: Any, figures: Sequence[Figure] = (), **changed: Any) -> str:
-        alone = replace(report_of().paths.content, chapters={name: value}, **changed)
-        text = render_page(alone, {"summary": (), name: figures})
-        start = text.index(f'<section id="{name}">')
-        return text[start : text.index("</section>", start)]
+        return cut_out(replace(report_of().content, chapters={name: value}, **changed), name, figures)
 
     return section_of
 

@@ -1,8 +1,5 @@
 """Patterns of agreement, the oracle, and errors that coincide, against counts by hand."""
 
-import csv
-import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +14,7 @@ from reports.compute import read_case
 from reports.config import ReportConfig
 from reports.findings.tallies import Tallies, rate_of
 from reports.findings.votes import ALL, ORACLE, camp_sizes, error_overlap, sees
+from reports.measures import interval_of, measure
 from reports.statistics._statistic import Measured
 from stores.root import Root
 from stores.studies import Predicted, Run, RunSpec
@@ -24,10 +22,6 @@ from stores.studies import Predicted, Run, RunSpec
 FULL = "image+speech+text"
 WEIGHTED, VOTE = f"weighted[{FULL}]", f"vote[{FULL}]"
 SINGLES = ("unimodal[image]", "unimodal[speech]", "unimodal[text]")
-
-
-def case_of(written: Any) -> Any:
-    return read_case(written.store, written.runs, ReportConfig())
 
 
 def test_camps_are_counted_among_those_present_and_the_largest_comes_first() -> None:
@@ -67,7 +61,7 @@ def test_overlaps_of_two_models_agree_with_their_accuracies(right: np.ndarray) -
 
 @pytest.fixture(scope="module")
 def found(report_of: Any) -> Any:
-    return report_of().paths.content.chapters["agreement"]
+    return report_of().content.chapters["agreement"]
 
 
 def by_pattern(stratified: Any, model: str) -> dict[str, Any]:
@@ -78,7 +72,7 @@ def test_patterns_split_the_test_predictions_of_all_repeats(report_of: Any, foun
     first, *pairs = found.strata
     count = {p.name: p.count for p in first.patterns}
     assert list(count) == [ALL, "3-0", "3-0, right", "3-0, wrong", "2-1", "1-1-1"]
-    assert count[ALL] == round(report_of().paths.content.method.test_size * 6)
+    assert count[ALL] == round(report_of().content.method.test_size * 6)
     assert count[ALL] == count["3-0"] + count["2-1"] + count["1-1-1"]
     assert count["3-0"] == count["3-0, right"] + count["3-0, wrong"]
     for pair in pairs:
@@ -87,7 +81,7 @@ def test_patterns_split_the_test_predictions_of_all_repeats(report_of: Any, foun
 
 
 def test_scores_by_pattern_are_those_counted_by_hand(report_of: Any, found: Any) -> None:
-    case = case_of(report_of())
+    case = report_of().case
     expected: dict[str, list[float]] = {"2-1": [], "1-1-1": []}
     oracle = []
     for i, part in enumerate(case.evidence.held_out):
@@ -114,9 +108,9 @@ def test_the_oracle_is_above_all_that_choose_among_votes_and_unanimity_leaves_a_
 
 
 def test_intervals_are_the_primary_procedures(report_of: Any, found: Any) -> None:
-    case = case_of(report_of())
+    case = report_of().case
     [overall] = [s for s in found.strata[0].scores if (s.model, s.pattern) == (WEIGHTED, ALL)]
-    score = report_of().paths.content.score(WEIGHTED, "accuracy")
+    score = report_of().content.score(WEIGHTED, "accuracy")
     assert (overall.accuracy.estimate, overall.accuracy.low, overall.accuracy.high) == pytest.approx(
         (score.estimate, score.low, score.high)
     )
@@ -130,13 +124,12 @@ def test_intervals_are_the_primary_procedures(report_of: Any, found: Any) -> Non
 
 @pytest.mark.parametrize("protocol", ["leave-one-group-out", "fixed"])
 def test_in_clustered_designs_intervals_are_those_of_draws_of_whole_groups(report_of: Any, protocol: str) -> None:
-    results = report_of(protocol=protocol, **({"pairing": "composed"} if protocol == "fixed" else {})).paths.content
-    found = results.chapters["agreement"]
+    case = report_of(protocol=protocol, **({"pairing": "composed"} if protocol == "fixed" else {})).case
+    found = case.value(Agreement)
     [overall] = [s for s in found.strata[0].scores if (s.model, s.pattern) == (WEIGHTED, ALL)]
-    score = results.score(WEIGHTED, "accuracy")
-    assert (overall.accuracy.estimate, overall.accuracy.low, overall.accuracy.high) == pytest.approx(
-        (score.estimate, score.low, score.high)
-    )
+    assert overall.accuracy.estimate == pytest.approx(case.measures.table[WEIGHTED]["accuracy"].estimate)
+    plain = measure(case.evidence, alpha=case.config.alpha, draws=case.config.draws, seed=case.config.seed)
+    assert (overall.accuracy.low, overall.accuracy.high) == pytest.approx(interval_of(plain, WEIGHTED, "accuracy"))
 
 
 def test_overlaps_are_of_all_single_modalities_and_of_the_reference_with_each(found: Any) -> None:
@@ -150,16 +143,13 @@ def test_overlaps_are_of_all_single_modalities_and_of_the_reference_with_each(fo
 
 
 def test_a_study_of_one_modality_has_nothing_to_agree_on(report_of: Any) -> None:
-    results = report_of(modalities=("text",)).paths.content
-    assert "agreement" not in results.chapters
+    assert report_of(modalities=("text",)).case.value(Agreement) is None
 
 
 def test_pairs_made_by_label_are_called_so(report_of: Any) -> None:
-    page = Path(report_of(protocol="fixed", pairing="composed").paths.index).read_text(encoding="utf-8")
-    section = page[page.index('<section id="agreement"') :].partition("</section>")[0]
-    assert "Pairs were made by label" in section
-    table = Path(report_of().paths.index).parent / "tables" / "agreement.csv"
-    rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
+    assert "Pairs were made by label" in report_of(protocol="fixed", pairing="composed").section("agreement")
+    assert "Pairs were made by label" not in report_of().section("agreement")
+    rows = report_of().rows("agreement")
     assert {row["pattern"] for row in rows if row["modalities"] == "image+text"} >= {"2-0", "1-1"}
 
 
@@ -219,7 +209,7 @@ def test_samples_that_lack_a_modality_are_counted_apart(write_study: Any, root: 
 
 
 def test_tallies_count_a_sample_once_a_round(report_of: Any) -> None:
-    case = case_of(report_of(protocol="fixed", pairing="composed"))
+    case = report_of(protocol="fixed", pairing="composed").case
     tallies = Tallies(case)
     n = sum(tallies.sizes)
     first = np.arange(n) < tallies.sizes[0]

@@ -13,6 +13,8 @@ import pytest
 from reports.check import Checked, check_report
 from reports.config import ReportConfig
 from reports.cross_check import cross_check
+from reports.report import write_report
+from reports.tables import csv_table
 from stores.errors import NotFound
 from stores.root import Root
 from stores.studies import StudyStore
@@ -27,8 +29,9 @@ def copy(report_of: Any, tmp_path: Path) -> Copy:
 
     def copied() -> tuple[Root, Path, list[str]]:
         written = report_of(**SMALL)
+        folder = written.folder.relative_to(written.root.address)
         shutil.copytree(written.root.address, tmp_path / "root")
-        return Root(tmp_path / "root"), tmp_path / "root" / "reports" / written.paths.id, written.runs
+        return Root(tmp_path / "root"), tmp_path / "root" / folder, written.runs
 
     return copied
 
@@ -50,12 +53,12 @@ def test_an_untouched_report_follows_from_its_predictions_and_nothing_is_written
 
 def test_a_digit_of_the_page_and_one_of_the_results_are_named_with_their_place(copy: Copy, report_of: Any) -> None:
     root, folder, runs = copy()
-    score = report_of(**SMALL).paths.content.scores[0]
+    score = report_of(**SMALL).content.scores[0]
     tampered = json.loads((folder / "results.json").read_bytes())
     tampered["scores"][0]["estimate"] = round(score.estimate, 12)
     (folder / "results.json").write_text(json.dumps(tampered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     page = (folder / "index.html").read_text(encoding="utf-8")
-    shown = f"{100 * report_of(**SMALL).paths.content.ranking()[0].estimate:.1f}"
+    shown = f"{100 * report_of(**SMALL).content.ranking()[0].estimate:.1f}"
     start = page.index('<section id="scores"')
     at = page.index(f">{shown}<", start)
     (folder / "index.html").write_text(f"{page[:at]}>99.9<{page[at + len(shown) + 2 :]}", encoding="utf-8")
@@ -67,6 +70,17 @@ def test_a_digit_of_the_page_and_one_of_the_results_are_named_with_their_place(c
     assert any(where.startswith("index.html, table of scores:") and own[0] == "99.9" for where, own in found.items())
     assert found["tables/stray.csv"] == ("a file", "nothing")
     assert found["methods.md"] == ("nothing", "a file")
+
+
+def test_writing_again_removes_what_no_longer_belongs_to_the_report(copy: Copy) -> None:
+    root, folder, runs = copy()
+    before = {path.relative_to(folder) for path in folder.rglob("*.*")}
+    (folder / "figures" / "gains.pdf").write_bytes(b"of a report with PDFs")
+    (folder / "stray").mkdir()
+    (folder / "stray" / "notes.txt").write_text("of another version", encoding="utf-8")
+    write_report(root, "study-test", runs, ReportConfig())
+    assert {path.relative_to(folder) for path in folder.rglob("*.*")} == before
+    assert _checked(root, runs).ok
 
 
 def test_one_posterior_that_changed_is_found_in_results_page_and_scores(copy: Copy) -> None:
@@ -101,8 +115,9 @@ def test_a_report_that_was_never_written_is_said_to_be_so(copy: Copy) -> None:
 )
 def test_the_other_route_agrees_under_every_protocol_and_misses_nothing(report_of: Any, study: dict[str, str]) -> None:
     written = report_of(**study)
-    folder, content = Path(written.paths.index).parent, written.paths.content
-    stored = {name: (folder / name).read_bytes() for name in ("index.html", "tables/repeats.csv")}
+    content = written.content
+    page, repeats = written.section("scores"), csv_table(written.rows("repeats"))
+    stored = {"index.html": page.encode(), "tables/repeats.csv": repeats.encode()}
     found = cross_check(written.store, written.runs, content, stored)
     assert found.mismatches == ()
     assert found.scores >= 15 * 2 * (content.method.repeats + 1)

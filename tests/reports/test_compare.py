@@ -20,7 +20,7 @@ WEIGHTED = f"weighted[{FULL}]"
 @pytest.fixture(scope="module")
 def side(report_of: Any) -> Side:
     written = report_of()
-    return read_side(written.root, "one", canonical(written.paths.content))
+    return read_side(written.root, canonical(written.content))
 
 
 def _changed(side: Side) -> Side:
@@ -60,7 +60,7 @@ def test_a_flip_names_how_it_moved_and_only_what_bears_on_its_models(side: Side)
     flip = flips[WEIGHTED, "unimodal[text]"]
     assert (flip.first.verdict, flip.second.verdict) == ("gain", "cannot tell")
     assert " → +1.1 pp; half interval " in flip.how
-    assert flip.how.endswith("→ 0.25; B: the interval includes 0")
+    assert flip.how.endswith("→ 0.250; B: the interval includes 0")
     words = {(change.kind, change.words) for change in found.changes}
     assert words == {
         ("seeds", "seed 7 -> 8"),
@@ -71,6 +71,22 @@ def test_a_flip_names_how_it_moved_and_only_what_bears_on_its_models(side: Side)
     assert flip.because == ("seed 7 -> 8", "image: size none -> 112", "text: torch 2.14.1 -> torch 2.15.0")
     assert flips[alone["a"], alone["b"]].because == ("seed 7 -> 8",)
     assert found.kept == len(side.results["comparisons"]) - 2
+
+
+def test_models_go_by_the_short_names_of_the_reports_unless_two_would_share_one(
+    report_of: Any, side: Side, tmp_path: Path
+) -> None:
+    other = _changed(side)
+    _verdict(other, "unimodal[text]")["verdict"] = UNTOLD
+    found = compare_sides(side, other)
+    assert (found.labels[WEIGHTED], found.labels["unimodal[text]"]) == ("weighted", "text")
+    assert found.labels["concat[image+text]"] == "concat · image + text"
+    text = Path(write_comparison(Root(tmp_path), found)[0]).read_text(encoding="utf-8")
+    assert "<th>weighted v text</th>" in text
+    assert "unimodal[" not in text
+    other.results["models"].append({"name": "twin", "head": "weighted", "modalities": FULL.split("+"), "variant": ""})
+    assert compare_sides(side, other).labels["twin"] == "twin"
+    assert compare_sides(side, other).labels[WEIGHTED] == WEIGHTED
 
 
 def test_holm_over_more_comparisons_is_named_where_it_applies(side: Side) -> None:
@@ -90,7 +106,7 @@ def test_other_metrics_classes_models_and_references_are_remarked_on(report_of: 
     assert found.remarks[0].startswith("The primary metrics differ: macro F1 in A, accuracy in B.")
     assert found.kept == len(side.results["comparisons"])
     fewer = report_of(modalities=("text",))
-    alone = read_side(fewer.root, "alone", canonical(fewer.paths.content))
+    alone = read_side(fewer.root, canonical(fewer.content))
     for number, count in enumerate(alone.results["classes"]):
         count["label"] = f"other {number}"
     found = compare_sides(side, alone)
@@ -103,7 +119,7 @@ def test_other_metrics_classes_models_and_references_are_remarked_on(report_of: 
 
 def test_a_report_of_another_schema_is_refused_with_what_to_do(report_of: Any, side: Side) -> None:
     with pytest.raises(EvidenceError, match=r"schema version 1, expected \d+: write the report again"):
-        read_side(report_of().root, "old", {**side.results, "schema_version": 1})
+        read_side(report_of().root, {**side.results, "schema_version": 1})
 
 
 def test_the_page_is_whole_escapes_what_it_is_given_and_is_the_same_bytes_again(side: Side, tmp_path: Path) -> None:

@@ -1,14 +1,12 @@
 """Confusion matrices, their differences, agreement beyond chance, and Eq. 11."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, matthews_corrcoef
 
-from reports.compute import read_case
-from reports.config import ReportConfig
+from reports.chapters.confusions import Confusions
 from reports.findings.modality_recall import EVERY
 from reports.selection import worth_a_matrix
 
@@ -19,7 +17,7 @@ MODALITIES = ("image", "speech", "text")
 
 @pytest.fixture(scope="module")
 def found(report_of: Any) -> Any:
-    return report_of().paths.content.chapters["confusions"]
+    return report_of().content.chapters["confusions"]
 
 
 def test_shares_are_of_rows_and_the_diagonal_is_recall(found: Any) -> None:
@@ -32,7 +30,7 @@ def test_shares_are_of_rows_and_the_diagonal_is_recall(found: Any) -> None:
 def test_differences_are_of_row_shares_to_the_best_rival_and_the_best_single_modality(
     report_of: Any, found: Any
 ) -> None:
-    shown = worth_a_matrix(report_of().paths.content)
+    shown = worth_a_matrix(report_of().content)
     assert [(d.a, d.b) for d in found.differences] == [(WEIGHTED, shown[1]), (WEIGHTED, shown[-1])]
     shares = {m.model: np.array(m.shares) for m in found.matrices}
     for d in found.differences:
@@ -42,7 +40,7 @@ def test_differences_are_of_row_shares_to_the_best_rival_and_the_best_single_mod
 
 def test_kappa_and_mcc_are_means_over_repeats_that_scikit_learn_confirms(report_of: Any, found: Any) -> None:
     written = report_of()
-    case = read_case(written.store, written.runs, ReportConfig())
+    case = written.case
     pairs = [
         (part.labels, p.argmax(axis=1))
         for part, p in zip(case.evidence.held_out, case.evidence.posteriors[WEIGHTED], strict=True)
@@ -56,7 +54,7 @@ def test_kappa_and_mcc_are_means_over_repeats_that_scikit_learn_confirms(report_
 
 
 def test_groups_left_out_one_by_one_have_one_kappa_of_all(report_of: Any) -> None:
-    found = report_of(protocol="leave-one-group-out").paths.content.chapters["confusions"]
+    found = report_of(protocol="leave-one-group-out").case.value(Confusions)
     [matrix] = [m for m in found.matrices if m.model == WEIGHTED]
     [own] = [b for b in found.beyond_chance if b.model == WEIGHTED]
     rows = np.array(matrix.rows)
@@ -67,7 +65,7 @@ def test_groups_left_out_one_by_one_have_one_kappa_of_all(report_of: Any) -> Non
 
 
 def test_eq_11_weighs_recalls_of_single_modalities_and_lies_between_them(report_of: Any, found: Any) -> None:
-    weights = {w.modality: w.mean for w in report_of().paths.content.chapters["weights"].fitted if w.model == WEIGHTED}
+    weights = {w.modality: w.mean for w in report_of().content.chapters["weights"].fitted if w.model == WEIGHTED}
     rows = {m.model: np.array(m.rows) for m in found.matrices}
     assert [r.label for r in found.weighted_modality_recall] == ["joy", "sadness", "anger", "fear", "neutral", EVERY]
     for r in found.weighted_modality_recall:
@@ -81,18 +79,17 @@ def test_eq_11_weighs_recalls_of_single_modalities_and_lies_between_them(report_
 
 
 def test_the_page_states_the_orientation_prints_signs_and_calls_eq_11_no_measure_of_fusion(report_of: Any) -> None:
-    index = Path(report_of().paths.index)
-    section = index.read_text(encoding="utf-8").partition('<section id="confusions"')[2].partition("</section>")[0]
+    section = report_of().section("confusions")
     assert "Rows are the actual emotion, columns the predicted one" in section
     assert "weighted_modality_recall, no measure of fusion" in section
-    svg = (index.parent / "figures" / "confusion-difference-1.svg").read_text(encoding="utf-8")
+    svg = section[section.index('aria-labelledby="confusion-difference-1-title"') :].partition("</svg>")[0]
     assert ">+" in svg
     assert ">−" in svg
-    tables = {file.stem for file in (index.parent / "tables").glob("*.csv")}
-    assert {"confusions", "confusion_differences", "beyond_chance", "weighted_modality_recall"} <= tables
+    for name in ("confusions", "confusion_differences", "beyond_chance", "weighted_modality_recall"):
+        assert report_of().rows(name)
 
 
 def test_a_study_of_one_modality_has_no_eq_11_and_no_difference_to_itself(report_of: Any) -> None:
-    found = report_of(modalities=("text",)).paths.content.chapters["confusions"]
+    found = report_of(modalities=("text",)).case.value(Confusions)
     assert found.weighted_modality_recall == ()
     assert found.differences == ()

@@ -1,6 +1,7 @@
 """Who the scores are about: exclusions by emotion, and what hangs on the policy for missing modalities."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,27 @@ def test_under_complete_the_bounds_are_those_of_the_worst_and_the_best_case(made
     assert bound.low == pytest.approx((right_of_240[0] - (right_of_240[1] + 2)) / 242)
     assert bound.alike == pytest.approx((right_of_240[0] - right_of_240[1]) / 242)
     assert bound.high == pytest.approx((right_of_240[0] + 2 - right_of_240[1]) / 242)
+
+
+def test_single_modalities_alone_have_no_other_strategy_to_be_held_against(
+    write_study: Callable[..., Any], root: Root
+) -> None:
+    store, runs = write_study(root, modalities=("text",), repeats=3)
+    lacks = pa.array([None] * 249 + ["image"] * 3, pa.string())
+    root.put_table(store.samples().append_column("lacks", lacks), store.folder, "samples.parquet")
+    case = read_case(store, runs, ReportConfig())
+    assert [family.name for family in case.families] == ["chance"]
+    everything = [np.ones(len(part.labels), dtype=bool) for part in case.evidence.held_out]
+    assert (found(case).bounds, rescore(case, everything).compared) == ((), 0)
+
+
+def test_the_page_says_that_accuracy_stands_in_where_the_verdicts_are_about_another_score(
+    made: Made, report_of: Any, section_of: Callable[..., str]
+) -> None:
+    value = found(made("complete", {"planted/x9": "image"}))
+    assert "what becomes of the verdicts on it stays open" in section_of("denominators", value)
+    method = replace(report_of().content.method, primary_metric="accuracy")
+    assert "stands in" not in section_of("denominators", value, method=method)
 
 
 def test_under_mask_the_verdicts_are_those_on_samples_that_have_every_modality(made: Made) -> None:

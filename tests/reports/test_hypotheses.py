@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from reports.case import Case
-from reports.chapters.hypotheses import NOT_LOOKED_FOR, Answer, Answers, Hypotheses
+from reports.chapters._chapter import chapters
+from reports.chapters.hypotheses import Answer, Answers, Hypotheses
 from reports.comparisons import (
     BY_LABEL,
     EARLY_LATE,
     FURTHER,
     OTHERS_DROPPED,
     STRATEGIES,
-    WEIGHING,
     WEIGHTINGS,
     choose_reference,
     plan_families,
@@ -24,7 +24,8 @@ from reports.comparisons import (
 from reports.config import ReportConfig
 from reports.evidence import Evidence, HeldOut, Model
 from reports.findings.answers import CANNOT, CONTRADICTED, SUPPORTED
-from reports.findings.planted import MISSED, RECOVERED
+from reports.findings.planted import MISSED, NOT_LOOKED_FOR, RECOVERED
+from reports.heads import WEIGHING
 from reports.measures import Measures, recall_of
 from reports.metrics import PAPER_METRICS
 from reports.statistics._statistic import Design, Measured
@@ -64,6 +65,7 @@ class Written:
         self.pairing = pairing
         self.planted: Mapping[str, Sequence[str]] = {}
         self.weights: dict[str, tuple[np.ndarray, ...]] = {}
+        self.lacking: dict[str, tuple[int, ...]] = {}
         self.table: dict[str, dict[str, Measured]] = {
             name: dict.fromkeys(PAPER_METRICS, self.around(mean)) for name, mean in scores.items()
         }
@@ -113,7 +115,7 @@ class Written:
             confusions={},
             design=Design(overlap=True, ratio=15 / 70, shared=0.15),
             primary=CorrectedResampledT(),
-            lacking={},
+            lacking=self.lacking,
         )
         chosen = choose_reference(evidence.models, reference)
         families = tuple(f for f in plan_families(evidence.models, chosen) if f.name != "chance")
@@ -222,6 +224,52 @@ def test_h3_is_not_supported_by_two_of_three_nor_by_another_mapping() -> None:
     assert apart.verdict == CANNOT
 
 
+def test_h3_is_not_supported_where_a_cell_is_told_against_what_was_predicted() -> None:
+    alone = 0.2 + 0.6 * TOLD
+    alone[0, 3], alone[1, 3] = 0.8, 0.4  # image reads fear, and speech no longer does
+    answer = told(alone, 0.4 * TOLD, 0.2 + 0.4 * TOLD).answers()["H3"]
+    assert all(line.low is not None and line.low > 0 for line in answer.lines)
+    assert answer.verdict == CANNOT
+    assert answer.why.startswith("all three contrasts are above 0, but told against what was predicted: image for fear")
+    assert answer.notes[0].startswith("Told against what was predicted: image for fear (above 0)")
+
+
+def test_h3_is_not_told_of_a_part_of_what_was_predicted_and_one_number_is_counted_once() -> None:
+    written = Written({"unimodal[speech]": 0.5, "unimodal[text]": 0.5, "weighted[speech+text]": 0.7})
+    written.pairing, written.planted = "synthetic", PLANTED
+    for m, modality in enumerate(MODALITIES[1:], 1):
+        for k, label in enumerate(EMOTIONS):
+            written._row(f"unimodal[{modality}]")[recall_of(label)] = written.around(0.2 + 0.6 * TOLD[m, k], 0.03)
+    written._row("gated[speech+text]")
+    weights = 0.3 + 0.4 * TOLD[1:]
+    noise = 0.03 * written.rng.normal(size=(J, 5, 2))
+    written.weights["gated[speech+text]"] = tuple((weights.T + noise).astype(np.float32))
+    answer = written.answers()["H3"]
+    assert (answer.verdict, answer.planted) == (CANNOT, NOT_LOOKED_FOR)
+    assert answer.why == (
+        "image, joy and sadness could not be looked at; of the rest, "
+        "above 0: recall of each modality alone and weight by emotion in gated"
+    )
+    assert [line.about for line in answer.lines if line.decides] == [
+        "recall of each modality alone", "weight by emotion in gated",
+    ]  # fmt: skip
+
+
+def test_emotions_that_other_repeats_lack_are_refused_by_name_and_never_paired() -> None:
+    written = told(0.2 + 0.6 * TOLD, 0.4 * TOLD, 0.2 + 0.4 * TOLD)
+    written.lacking = {"anger": (0,), "fear": (3,), "joy": (1,), "sadness": (2,), "neutral": (5,)}
+    for row in written.table.values():
+        for label, gone in written.lacking.items():
+            if recall_of(label) in row:
+                row[recall_of(label)] = Measured(repeats=np.delete(row[recall_of(label)].repeats, gone))
+    answer = written.answers()["H3"]
+    assert (answer.verdict, answer.lines) == (CANNOT, ())
+    assert answer.why == (
+        "recalls do not pair: absent from the test part is joy from repeats 1, sadness from repeats 2, "
+        "anger from repeats 0, fear from repeats 3 and neutral from repeats 5"
+    )
+
+
 def test_equal_modalities_support_nothing() -> None:
     flat, found = np.full((3, 5), 0.4), []
     for seed in range(24):
@@ -281,6 +329,8 @@ def test_a_composed_corpus_answers_nothing() -> None:
         written.table[full(head)] = dict.fromkeys(PAPER_METRICS, written.around(0.9))
     found = written.answers()
     assert {(answer.verdict, answer.why) for answer in found.values()} == {(CANNOT, BY_LABEL)}
+    alone = Written({"unimodal[text]": 0.5}, pairing="composed").answers()
+    assert {(answer.verdict, answer.why) for answer in alone.values()} == {(CANNOT, BY_LABEL)}
 
 
 def test_families_follow_from_the_models_and_further_heads_leave_the_first_as_it_is() -> None:
@@ -310,12 +360,13 @@ def test_h2_is_answered_whatever_the_reference_is() -> None:
 
 def test_the_page_gives_every_question_its_verdict_before_the_scores(report_of: Any) -> None:
     written = report_of()
-    page = written.root.read("reports", written.paths.id, "index.html").decode()
-    section = page[page.index('<section id="hypotheses"') :].partition("</section>")[0]
-    assert page.index('id="hypotheses"') < page.index('id="scores"')
-    for answer in written.paths.content.chapters["hypotheses"].answers:
+    section = written.section("hypotheses")
+    assert list(chapters()).index("hypotheses") < list(chapters()).index("scores")
+    for answer in written.content.chapters["hypotheses"].answers:
         assert f'id="answer-{answer.id}"' in section
         assert answer.verdict in section
     assert "tests whether there is any interaction of modality and emotion" in section
-    composed = report_of(pairing="composed", protocol="fixed").paths.content.chapters["hypotheses"]
+    assert "are not corrected against each other" in section
+    assert "<th>interval, uncorrected, pp</th>" in section
+    composed = report_of(pairing="composed", protocol="fixed").case.value(Hypotheses)
     assert composed.answers[0].why == BY_LABEL

@@ -1,13 +1,24 @@
 """Contrasts of modality by emotion: the numbers by hand, and what they are of draws and of weights."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from reports.chapters.paper import read_paper
+from reports.comparisons import ABOVE, UNTOLD
+from reports.compute import read_case
+from reports.config import ReportConfig
 from reports.errors import StatisticsError
-from reports.findings.interaction import centred, combined, contrast_of
+from reports.evidence import Model
+from reports.findings.interaction import Interaction, centred, combined, contrast_of, find_interaction
 from reports.statistics._statistic import Design, Measured
 from reports.statistics.corrected_resampled_t import CorrectedResampledT
 from reports.statistics.paired_t import PairedT
+from stores.root import Root
 
 PREDICTED = np.array([[1, 1, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]], dtype=bool)  # image, speech, text
 
@@ -42,10 +53,58 @@ def test_draws_of_groups_are_combined_cell_by_cell() -> None:
     draws, point = rng.random((50, 3, 5)), rng.random((3, 5))
     table = [
         [Measured(repeats=np.zeros(m), pooled=point[m, k], draws=draws[:, m, k]) for k in range(5)] for m in range(3)
-    ]
+    ]  # one group tests other emotions than the next, so its repeats say nothing
     found, contrast = combined(table, contrast_of(PREDICTED)), contrast_of(PREDICTED)
     assert found.estimate == pytest.approx((point * contrast).sum())
     assert found.draws == pytest.approx((draws * contrast).sum(axis=(1, 2)))
+
+
+def test_seeds_on_one_split_keep_the_spread_that_training_has() -> None:
+    rng = np.random.default_rng(2)
+    seeds, contrast = rng.random((4, 3, 5)), contrast_of(PREDICTED)
+    table = [[Measured(repeats=seeds[:, m, k], pooled=0.5, draws=np.full(9, 0.5)) for k in range(5)] for m in range(3)]
+    assert combined(table, contrast).repeats == pytest.approx((seeds * contrast).sum(axis=(1, 2)))
+
+
+@pytest.fixture
+def masked(write_study: Callable[..., Any], root: Root) -> Callable[[str], tuple[Interaction, int]]:
+    """Return a function of the policy: only neutral always has a text, gates ignore the emotion; and who has all."""
+
+    def find(missing: str) -> tuple[Interaction, int]:
+        store, runs = write_study(root, facts={"missing": missing})
+        names = store.samples()["sample_id"].to_pylist()
+        gone = {name for i, name in enumerate(names[:240]) if i % 5 != 4 and (i // 5 + i % 5) % 2}
+        lacks = pa.array(["text" if name in gone else None for name in names], pa.string())
+        if "lacks" not in store.samples().column_names:
+            root.put_table(store.samples().append_column("lacks", lacks), store.folder, "samples.parquet")
+        case, rng = read_case(store, runs, ReportConfig()), np.random.default_rng(0)
+        rows = []
+        for part in case.evidence.held_out:
+            own = rng.gamma(8, size=(len(part.labels), 3))
+            own[[name in gone for name in part.sample_ids.tolist()], 2] = 0
+            rows.append((own / own.sum(axis=1, keepdims=True)).astype(np.float32))
+        gated = Model(name="gated[image+speech+text]", head="gated", modalities=("image", "speech", "text"))
+        evidence = replace(case.evidence, models=(*case.evidence.models, gated), weights={gated.name: tuple(rows)})
+        tested = {name for part in evidence.held_out for name in part.sample_ids.tolist()}
+        return find_interaction(replace(case, evidence=evidence), read_paper().predicted), len(tested - gone)
+
+    return find
+
+
+def test_who_lacks_a_modality_more_often_is_no_weight_by_emotion(
+    masked: Callable[[str], tuple[Interaction, int]],
+) -> None:
+    (found, complete), (of_all, _) = masked("mask"), masked("complete")
+    [own], [naive] = ([c for c in it.contrasts if "weight" in c.of] for it in (found, of_all))
+    assert (own.verdict, naive.verdict) == (UNTOLD, ABOVE)  # with zeros of the absent it would measure who is absent
+    assert own.result is not None
+    assert abs(own.result.difference) < 0.02
+    assert (found.samples, of_all.samples) == (complete, None)
+
+
+def test_a_masked_study_that_does_not_say_who_lacks_what_is_refused(write_study: Any, root: Root) -> None:
+    case = read_case(*write_study(root, facts={"missing": "mask"}), ReportConfig())
+    assert "expected samples with what they lack" in find_interaction(case, read_paper().predicted).refused
 
 
 def test_an_emotion_that_some_test_part_lacks_is_refused() -> None:

@@ -12,11 +12,8 @@ from sklearn.metrics import f1_score
 
 from reports.case import Case
 from reports.chapters.leakage import Leakage, Leaks
-from reports.compute import read_case
-from reports.config import ReportConfig
 from reports.findings.rescoring import rescore
 from stores.openings import Openings
-from stores.root import Root
 from stores.studies import RADAR, StudyStore
 
 REFERENCE = "weighted[image+speech+text]"
@@ -39,10 +36,10 @@ def flag(case: Case, kind: str, reason: str, wanted: Callable[[int, int], bool])
     ]
 
 
-@pytest.fixture(scope="module")
-def case(write_study: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Case:
-    """A planted study of its own; every test writes the radar it needs."""
-    return read_case(*write_study(Root(tmp_path_factory.mktemp("root"))), ReportConfig())
+@pytest.fixture
+def case(own_case: Case) -> Case:
+    """Return the study into which every test writes the radar it needs."""
+    return own_case
 
 
 @pytest.fixture
@@ -69,10 +66,17 @@ def test_the_score_without_the_flagged_is_that_of_the_other_test_samples(case: C
     assert finding.share == finding.tests / (finding.tests + finding.without.tests)
 
 
+def test_what_lies_near_is_called_possible_and_its_error_rate_nominal(case: Case, section: Callable[..., str]) -> None:
+    write_radar(case.store, flag(case, "speech", "near", lambda repeat, i: i == 0))
+    text = section(case)
+    assert "possibly near that of another speech recording" in text
+    assert "The 5 % are nominal" in text
+
+
 def test_in_a_clustered_design_the_score_is_that_of_all_kept_tests_together(
-    write_study: Callable[..., Any], root: Root
+    report_of: Callable[..., Any],
 ) -> None:
-    case = read_case(*write_study(root, protocol="leave-one-group-out"), ReportConfig())
+    case = report_of(protocol="leave-one-group-out").case
     keep = [np.arange(len(part.labels)) % 3 > 0 for part in case.evidence.held_out]
     labels = np.concatenate([part.labels[own] for part, own in zip(case.evidence.held_out, keep, strict=True)])
     posteriors = case.evidence.posteriors[REFERENCE]

@@ -3,22 +3,19 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from reports.case import Case
 from reports.chapters.limits import DesignLimits
 from reports.comparisons import STRATEGIES
-from reports.compute import read_case
-from reports.config import ReportConfig
 from reports.findings.limits import GroupSpread, Limits, Spread, find_limits, spread_of
 from reports.statistics.clustered_bootstrap import two_sided
-from stores.root import Root
-from tests.reports.conftest import REPEATS, Write, Written
+from tests.reports.conftest import REPEATS, Written
 
 TEXT = "unimodal[text]"
 NORMAL = 1.959963985 + 0.8416212336  # quantiles of 0.975 and 0.8
@@ -59,26 +56,33 @@ def test_the_repeats_needed_are_the_fewest_that_do(gain: float) -> None:
     assert needed == 3 or spread.power(gain, 0.05, needed - 1) < 0.8
 
 
-def test_the_spread_of_groups_is_taken_as_normal_and_shrinks_with_their_number() -> None:
+def test_the_power_of_groups_is_that_of_a_t_test_of_their_gains() -> None:
     spread = GroupSpread(sd=0.1, n=25)  # a standard error of 0.02
-    assert spread.detectable(0.05) == pytest.approx(0.02 * NORMAL, rel=1e-5)
-    assert spread.needed(0.01 * NORMAL, 0.05) == 100
+    theirs = TTestPower().solve_power(nobs=25, alpha=0.05, power=0.8)
+    assert spread.detectable(0.05) == pytest.approx(0.1 * theirs, rel=1e-6)
+    assert spread.needed(0.05, 0.05) == math.ceil(TTestPower().solve_power(effect_size=0.5, alpha=0.05, power=0.8))
+    assert spread.needed(10.0, 0.05) == 5  # fewer are not resampled
+
+
+def test_no_number_of_groups_shows_less_than_the_noise_of_training_allows() -> None:
+    spread = GroupSpread(sd=0.1, n=25, seeds=0.02**2, n_seeds=4)
+    floor = 0.02 * TTestPower().solve_power(nobs=4, alpha=0.05, power=0.8) * 2  # an error of 0.02 is that of 4 seeds
+    assert spread.detectable(0.05, math.inf) == pytest.approx(floor, rel=1e-6)
+    assert spread.needed(0.99 * floor, 0.05) is None
+    assert spread.detectable(0.05) > GroupSpread(sd=0.1, n=25).detectable(0.05)
+
+
+def test_a_few_repeats_have_a_detectable_gain_at_the_strictest_level() -> None:
+    spread = Spread(sd=0.01, n=3, ratio=0.2)
+    critical = stats.t.isf(5e-7, 2)
+    assert spread.power(spread.detectable(1e-6), 1e-6) == pytest.approx(0.8, abs=1e-9)
+    # so far out the gain is found where chi is small enough, whatever the gain's own noise
+    expected = critical * math.sqrt(stats.chi2.ppf(0.8, 2) / 2) * spread.error(3)
+    assert spread.detectable(1e-6) == pytest.approx(expected, rel=1e-6)
 
 
 def test_certainty_is_one() -> None:
     assert Spread(sd=0.001, n=3, ratio=0.2).power(0.9, 0.05) == 1.0
-
-
-@pytest.fixture(scope="module")
-def case_of(write_study: Write, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
-    """Return a function that writes a study of a protocol and reads it for a report, once."""
-
-    @cache
-    def case_of(protocol: str) -> Case:
-        store, runs = write_study(Root(tmp_path_factory.mktemp("root")), protocol=protocol)
-        return read_case(store, runs, ReportConfig())
-
-    return case_of
 
 
 def limits_of(case: Case, rival: str = "") -> Limits:
@@ -89,8 +93,8 @@ def limits_of(case: Case, rival: str = "") -> Limits:
     return find_limits(case.evidence, case.measures, families, case.primary_metric)
 
 
-def test_the_limits_of_a_study_follow_from_its_differences(case_of: Callable[[str], Case]) -> None:
-    case = case_of("repeated")
+def test_the_limits_of_a_study_follow_from_its_differences(report_of: Callable[..., Written]) -> None:
+    case = report_of().case
     limits, table = limits_of(case), case.measures.table
     [limit] = [limit for limit in limits.pairs if limit.b == TEXT]
     d = table[limit.a][limits.metric].repeats - table[TEXT][limits.metric].repeats
@@ -103,8 +107,8 @@ def test_the_limits_of_a_study_follow_from_its_differences(case_of: Callable[[st
     assert limit.floor < limit.detectable
 
 
-def test_the_smallest_p_of_each_test_is_said(case_of: Callable[[str], Case]) -> None:
-    case = case_of("repeated")
+def test_the_smallest_p_of_each_test_is_said(report_of: Callable[..., Written]) -> None:
+    case = report_of().case
     [primary, wilcoxon, mcnemar] = limits_of(case, TEXT).smallest
     assert primary.p is None
     assert wilcoxon.p == 2 / 2**REPEATS
@@ -117,26 +121,41 @@ def test_the_smallest_p_of_each_test_is_said(case_of: Callable[[str], Case]) -> 
     assert mcnemar.p == pytest.approx(2 / 2 ** min(apart))
 
 
-def test_a_fixed_split_is_limited_by_its_groups(case_of: Callable[[str], Case]) -> None:
-    case = case_of("fixed")
-    limits = limits_of(case)
+def test_a_fixed_split_is_limited_by_its_groups(report_of: Callable[..., Written]) -> None:
+    case = report_of(protocol="fixed", pairing="composed").case
+    limits, drawn = limits_of(case), case.measures.draws
     assert (limits.unit, limits.n, limits.ratio) == ("groups", 10, 0.0)
-    assert limits.smallest[0].p == two_sided(1 / 2001, 10) > 2 / 2001
+    assert drawn > case.config.draws
+    assert limits.smallest[0].p == two_sided(1 / (drawn + 1), 10) > 2 / (drawn + 1)
     [limit] = [limit for limit in limits.pairs if limit.b == TEXT]
     a, b = (case.measures.table[name][limits.metric].draws for name in (limit.a, TEXT))
     assert a is not None
     assert b is not None
-    assert limit.floor is None
-    assert limit.detectable == pytest.approx(NORMAL * (a - b).std(ddof=1), rel=1e-5)
+    assert limit.sd == pytest.approx(math.sqrt(10) * (a - b).std(ddof=1) * math.sqrt(10 / 9), rel=1e-9)
+    table = case.measures.table
+    d = table[limit.a][limits.metric].repeats - table[TEXT][limits.metric].repeats
+    seeds = d.var(ddof=1) / REPEATS
+    spread = GroupSpread(sd=limit.sd, n=10, seeds=seeds, n_seeds=REPEATS)
+    assert limit.detectable == pytest.approx(spread.detectable(0.05), rel=1e-9)
+    assert (limit.floor is None) == (seeds < 1e-20)
 
 
-def test_a_difference_that_never_varies_has_no_limit(case_of: Callable[[str], Case]) -> None:
-    assert spread_of(case_of("repeated").measures, "accuracy", TEXT, TEXT) is None
+def test_a_family_too_large_for_its_draws_has_no_gain_it_could_find(case_of: Callable[[str], Case]) -> None:
+    case = case_of("fixed")
+    [family] = [family for family in case.families if family.name == STRATEGIES]
+    many = replace(family, pairs=tuple((case.reference.name, TEXT) for _ in range(5000)))
+    [limit] = find_limits(case.evidence, case.measures, [many], case.primary_metric).pairs
+    assert limit.detectable_in_family is None
+    assert limit.detectable > 0
+
+
+def test_a_difference_that_never_varies_has_no_limit(report_of: Callable[..., Written]) -> None:
+    assert spread_of(report_of().case.measures, "accuracy", TEXT, TEXT) is None
 
 
 def test_the_chapter_says_what_can_be_seen_and_how_often_it_errs(report_of: Callable[..., Written]) -> None:
     written = report_of()
-    page = written.root.read("reports", written.paths.id, "index.html").decode()
+    page = written.section("limits")
     for words in (
         "What this study can see",
         "is found with a chance of 80 %",
@@ -144,6 +163,6 @@ def test_the_chapter_says_what_can_be_seen_and_how_often_it_errs(report_of: Call
         "Conditional on the fitted",
     ):
         assert words in page
-    value = written.paths.content.value(DesignLimits)
+    value = written.content.value(DesignLimits)
     assert value is not None
     assert [pair.b for pair in value.calibration.pairs] == [limit.b for limit in value.limits.pairs]

@@ -7,16 +7,13 @@ import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reports.figures import draw_figures
 from reports.findings.searches import Searched
-from reports.page.render import render_page
 from reports.summary import summary
-from reports.words import points
+from reports.words import percent, points, span
 
 SECTIONS = (
     "summary", "scores", "differences", "confusions", "emotions", "weights", "training", "data",
@@ -24,6 +21,21 @@ SECTIONS = (
 )  # fmt: skip
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 HOSTILE = ("<script>alert(1)</script>", 'joy" onload="x', "$\\frac{x$ & ~", "غضب", "{{ 7*7 }}")
+PAIR = ("speech", "text")
+STAGES = {"decode": 5.0, "embed": 8.0, "waiting": 1.0, "write": 0.5}
+SPOILT = {
+    "classes": HOSTILE,
+    "modalities": PAIR,
+    "facts": {
+        "name": "<b>study</b>",
+        "warnings": ["<img src=x onerror=alert(1)>"],
+        "excluded": {"<i>why</i>": 1},
+        "extraction": {
+            "text": {"rows": 100, "seconds": 10.0, "stages": STAGES},
+            "<b>old</b>": {"rows": 0, "seconds": 0.0, "stages": {}},
+        },
+    },
+}
 POLICY = re.compile(r'http-equiv="Content-Security-Policy" content="([^"]+)"')
 
 
@@ -62,18 +74,18 @@ def check(text: str) -> Checker:
     return checker
 
 
-def page(report_of: Any, **study: Any) -> tuple[str, Path]:
-    index = Path(report_of(**study).paths.index)
-    return index.read_text(encoding="utf-8"), index.parent
-
-
 @pytest.mark.parametrize(
     "study",
-    [{}, {"modalities": ("text",)}, {"protocol": "fixed", "pairing": "composed"}, {"repeats": 2}],
+    [
+        {},
+        {"modalities": ("text",)},
+        {"protocol": "fixed", "pairing": "composed", "modalities": PAIR},
+        {"repeats": 2, "modalities": PAIR},
+    ],
     ids=["trimodal", "one modality", "composed", "two repeats"],
 )
 def test_the_page_is_whole_well_formed_and_needs_no_network(report_of: Any, study: Any) -> None:
-    text, _ = page(report_of, **study)
+    text = report_of(**study).page
     found = check(text)
     assert set(SECTIONS) <= set(found.ids)
     assert len(found.ids) == len(set(found.ids))
@@ -86,23 +98,24 @@ def test_the_page_is_whole_well_formed_and_needs_no_network(report_of: Any, stud
 
 
 def test_names_from_the_data_are_escaped_everywhere(report_of: Any) -> None:
-    facts = {"name": "<b>study</b>", "warnings": ["<img src=x onerror=alert(1)>"], "excluded": {"<i>why</i>": 1}}
-    text, folder = page(report_of, classes=HOSTILE, facts=facts)
+    files, text = report_of(**SPOILT).files, report_of(**SPOILT).page
     found = check(text)
     assert not {"img", "b", "i"} & set(found.tags)
     assert found.tags.count("script") == 1
     assert found.handlers == []
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "{{ 7*7 }}" in text
-    for figure in (folder / "figures").iterdir():
-        ElementTree.parse(figure)
-    latex = (folder / "tables" / "scores.tex").read_text(encoding="utf-8")
+    drawn = [content for path, content in files.items() if path.startswith("figures/")]
+    assert len(drawn) > 20
+    for figure in drawn:
+        ElementTree.fromstring(figure)
+    latex = files["tables/scores.tex"].decode()
     assert latex.startswith("% needs \\usepackage{booktabs}")
     assert "\n\\begin{tabular}{lrrrrc}\n\\toprule\n" in latex
 
 
 def test_the_only_script_that_runs_is_the_one_the_page_names(report_of: Any) -> None:
-    text, _ = page(report_of)
+    text = report_of().page
     (script,) = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     (policy,) = POLICY.findall(text)
@@ -111,9 +124,9 @@ def test_the_only_script_that_runs_is_the_one_the_page_names(report_of: Any) -> 
 
 
 def test_a_name_written_from_right_to_left_moves_nothing_beside_it(report_of: Any) -> None:
-    text, _ = page(report_of, classes=HOSTILE)
+    text = report_of(**SPOILT).page
     assert "<bdi>غضب</bdi>" in text
-    content = report_of().paths.content
+    content = report_of().content
     emotions = content.chapters["emotions"]
     winners = tuple(replace(winner, label="غضب", told=True) for winner in emotions.winners)
     told = summary(replace(content, chapters={"emotions": replace(emotions, winners=winners)}))[2]
@@ -121,9 +134,9 @@ def test_a_name_written_from_right_to_left_moves_nothing_beside_it(report_of: An
 
 
 def test_figures_have_a_text_alternative_and_take_their_colours_from_the_page(report_of: Any) -> None:
-    text, folder = page(report_of)
+    text, files = report_of().page, report_of().files
     drawings = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
-    names = {file.stem for file in (folder / "figures").iterdir()}
+    names = {path.split("/")[1].removesuffix(".svg") for path in files if path.startswith("figures/")}
     assert {"scores", "joined", "gains", "classes", "recalls", "weights", "dropped", "confusion-1", "curve-1"} <= names
     assert len(drawings) == len(names)
     for drawing in drawings:
@@ -135,44 +148,41 @@ def test_figures_have_a_text_alternative_and_take_their_colours_from_the_page(re
 
 
 def test_figures_tell_their_numbers_to_those_who_do_not_see_them(report_of: Any) -> None:
-    text, _ = page(report_of)
+    text = report_of().page
     described = dict(
         re.findall(
             r'aria-describedby="(?P<name>[^"]+)-desc".*?<desc id="(?P=name)-desc">([^<]+)</desc>', text, flags=re.DOTALL
         )
     )
-    gain = next(c for c in report_of().paths.content.compared() if c.b == "unimodal[text]").primary
+    gain = next(c for c in report_of().content.compared() if c.b == "unimodal[text]").primary
     assert f"minus text: {points(gain.difference)} ({points(gain.low)} to {points(gain.high)}), " in described["gains"]
     assert "image, joy: 48 used, 2 left out, 1 lack it" in described["classes"]
-    for name in ("scores", "joined"):
-        assert "majority class" in described[name] or "weighted" in described[name]
+    score = report_of().content.score("unimodal[text]", "macro_f1")
+    assert f"text: {percent(score.estimate)} % ({span(score.low, score.high)})" in described["scores"]
+    assert "weighted" in described["joined"]
 
 
 def test_the_papers_scores_are_shown_as_printed_and_never_as_a_target(report_of: Any) -> None:
-    text, _ = page(report_of)
+    text = report_of().page
     paper = text[text.index('id="paper"') :]
     assert "never a target" in paper
     assert "<td>93.8</td>" in paper
 
 
 def test_methods_and_tables_lie_beside_the_page(report_of: Any) -> None:
-    _, folder = page(report_of)
-    methods = (folder / "methods.md").read_text(encoding="utf-8")
+    files = report_of().files
+    methods = files["methods.md"].decode()
     assert "Nadeau & Bengio 2003" in methods
     assert "6 repeats" in methods
-    comparisons = (folder / "tables" / "comparisons.csv").read_text(encoding="utf-8").splitlines()
+    comparisons = files["tables/comparisons.csv"].decode().splitlines()
     assert comparisons[0].startswith("family,metric,a,b,verdict,reason,holm_p,")
     assert sum(line.startswith("strategies,macro_f1,") for line in comparisons) == 5
+    tables, latex = ({path for path in files if path.endswith(suffix)} for suffix in (".csv", ".tex"))
+    assert {path.replace(".csv", ".tex") for path in tables} == latex
 
 
 def test_what_extraction_cost_is_told_by_stage_with_shares_of_the_loop(report_of: Any) -> None:
-    stages = {"decode": 5.0, "embed": 8.0, "waiting": 1.0, "write": 0.5}
-    costs = {
-        "text": {"rows": 100, "seconds": 10.0, "stages": stages},
-        "<b>old</b>": {"rows": 0, "seconds": 0.0, "stages": {}},
-    }
-    text, _ = page(report_of, facts={"extraction": costs})
-    check(text)
+    text = report_of(**SPOILT).page
     table = text[text.index('id="extraction"') :]
     row = re.search(r"<tr><th>text</th>(.*?)</tr>", table)
     assert row is not None
@@ -189,14 +199,13 @@ def test_what_extraction_cost_is_told_by_stage_with_shares_of_the_loop(report_of
         "80 %",
     ]
     assert "&lt;b&gt;old&lt;/b&gt;" in table
-    without, _ = page(report_of)
-    assert 'id="extraction"' not in without
+    assert 'id="extraction"' not in report_of().page
 
 
 def test_how_settings_were_searched_stands_above_them_and_models_not_listed_are_folded(
-    report_of: Any, monkeypatch: pytest.MonkeyPatch
+    report_of: Any, section_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = report_of().paths.content
+    content = report_of().content
     other = next(model.name for model in content.models if model.name not in (content.reference, "majority class"))
     searches = tuple(
         Searched(
@@ -205,11 +214,8 @@ def test_how_settings_were_searched_stands_above_them_and_models_not_listed_are_
         )
         for model, tried in ((content.reference, "0, 0.5"), (other, "0, 0.25"))
     )  # fmt: skip
-    monkeypatch.setattr("reports.chapters.training.listed", lambda results: {results.reference})
-    training = replace(content.chapters["training"], searches=searches)
-    searched = replace(content, chapters={**content.chapters, "training": training})
-    text = render_page(searched, draw_figures(searched))
-    check(text)
+    monkeypatch.setattr("reports.chapters.training.shown_first", lambda results: {results.reference})
+    text = section_of("training", replace(content.chapters["training"], searches=searches))
     said = text.index(
         "Dropout of 2 models were chosen by 16 trials of Bayesian optimisation (TPE) a model, within each"
     )

@@ -8,7 +8,15 @@ from scipy import stats
 
 from reports.errors import StatisticsError
 from reports.statistics._statistic import CONSTANT, Design, Measured
-from reports.statistics.clustered_bootstrap import ClusteredBootstrap, group_weights, tail_share, two_sided
+from reports.statistics.clustered_bootstrap import (
+    MOST_DRAWS,
+    OF_THESE_MODELS,
+    ClusteredBootstrap,
+    draws_for,
+    group_weights,
+    tail_share,
+    two_sided,
+)
 
 
 def _bernoulli(right: int, n: int, weights: np.ndarray) -> Measured:
@@ -120,3 +128,58 @@ def test_bootstrap_of_equal_models_has_no_p_and_says_why() -> None:
         ClusteredBootstrap(9).compare(
             same, Measured(repeats=same.repeats, pooled=np.nan, draws=same.draws), Design(overlap=True)
         )
+
+
+def test_seeds_on_one_split_widen_the_interval_by_their_own_noise_and_their_own_t() -> None:
+    n, mean, groups = 20, 0.03, 0.01
+    draws = stats.norm.ppf((np.arange(400_000) + 0.5) / 400_000, mean, groups * np.sqrt((n - 1) / n))
+    repeats = np.array([0.01, 0.02, 0.03, 0.06])
+    a = Measured(repeats=repeats, pooled=mean, draws=draws)
+    seeds = repeats.std(ddof=1) / 2
+    result = ClusteredBootstrap(n).compare(a, a.zero(), Design(overlap=False))
+    t = np.average(stats.t.isf(0.025, [n - 1, 3]), weights=[groups**2, seeds**2])
+    half = t * np.hypot(groups, seeds)
+    assert (result.low, result.high) == pytest.approx((mean - half, mean + half), abs=1e-4)
+    assert result.p is not None
+    at_its_end = np.average(stats.t.isf(result.p / 2, [n - 1, 3]), weights=[groups**2, seeds**2])
+    assert at_its_end * np.hypot(groups, seeds) == pytest.approx(mean, rel=1e-3)
+    assert result.assumptions[-1].statistic == pytest.approx(seeds**2 / (seeds**2 + groups**2), rel=1e-4)
+
+
+def test_p_and_interval_with_seeds_say_the_same() -> None:
+    gains, weights = np.random.default_rng(9).normal(0.02, 0.04, size=30), group_weights(30, 4000, seed=9)
+    told = set()
+    for mean in np.linspace(0.0, 0.05, 21):
+        own = gains - gains.mean() + mean
+        a = Measured(repeats=mean + np.array([-0.01, 0.0, 0.01]), pooled=mean, draws=weights @ own / 30)
+        result = ClusteredBootstrap(30).compare(a, a.zero(), Design(overlap=False))
+        assert result.p is not None
+        assert result.low is not None
+        if abs(result.p - 0.05) > 0.002:
+            assert (result.p < 0.05) == (result.low > 0)
+            told.add(result.p < 0.05)
+    assert told == {True, False}
+
+
+def test_repeats_that_share_samples_are_no_seeds_and_one_seed_speaks_of_its_models_alone() -> None:
+    a = Measured(repeats=np.array([0.1, 0.3, 0.2]), pooled=0.2, draws=np.linspace(0.1, 0.3, 1000))
+    once = Measured(repeats=a.repeats[:1], pooled=0.2, draws=a.draws)
+    folds = ClusteredBootstrap(30).compare(a, a.zero(), Design(overlap=True))
+    alone = ClusteredBootstrap(30).compare(once, once.zero(), Design(overlap=False))
+    assert (folds.low, folds.high, folds.p) == (alone.low, alone.high, alone.p)
+    assert (folds.note, alone.note) == ("", OF_THESE_MODELS)
+    assert alone.assumptions[-1].outcome == f"violated: {OF_THESE_MODELS}"
+    assert "noise of training seen" not in [it.name for it in folds.assumptions]
+
+
+@pytest.mark.parametrize("n", [7, 10, 40])
+@pytest.mark.parametrize("family", [1, 5])
+def test_so_many_draws_are_made_that_the_whole_family_can_be_told(n: int, family: int) -> None:
+    draws = draws_for(0.05, family, n, 2000)
+    assert 2000 <= draws <= MOST_DRAWS
+    assert two_sided(1 / (draws + 1), n) < 0.05 / family
+
+
+def test_five_groups_cannot_tell_a_family_of_five_however_many_draws_are_made() -> None:
+    assert draws_for(0.05, 5, 5, 2000) == MOST_DRAWS
+    assert two_sided(1 / (MOST_DRAWS + 1), 5) > 0.05 / 5

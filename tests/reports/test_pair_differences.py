@@ -1,7 +1,6 @@
 """The chapter on differences: which test stands where, and that the page says what the value says."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,34 +11,20 @@ from reports.case import Case
 from reports.chapters._chapter import chapters
 from reports.chapters.differences import Compared, Differences
 from reports.comparisons import STRATEGIES
-from reports.compute import read_case
-from reports.config import ReportConfig
-from stores.root import Root
 
 METRIC = "macro_f1"
 
 
-@pytest.fixture(scope="module")
-def case_of(write_study: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Case]:
+@pytest.fixture
+def case_of(report_of: Any) -> Callable[..., Case]:
     """Return a function that reads a study of text and speech as a case."""
-
-    def case_of(**study: Any) -> Case:
-        root = Root(tmp_path_factory.mktemp("root"))
-        return read_case(*write_study(root, modalities=("speech", "text"), **study), ReportConfig(rope=0.02))
-
-    return case_of
+    return lambda **study: report_of(modalities=("speech", "text"), **study).case
 
 
 def _value(case: Case) -> Compared:
     value = case.value(Differences)
     assert value is not None
     return value
-
-
-def _section(index: str) -> str:
-    text = Path(index).read_text(encoding="utf-8")
-    start = text.index('<section id="differences">')
-    return text[start : text.index("</section>", start)]
 
 
 def test_overlapping_repeats_have_a_posterior_a_flagged_wilcoxon_and_no_mcnemar(case_of: Any) -> None:
@@ -52,7 +37,7 @@ def test_overlapping_repeats_have_a_posterior_a_flagged_wilcoxon_and_no_mcnemar(
         assert it.wilcoxon.p == pytest.approx(stats.wilcoxon(d).pvalue)
         assert it.wilcoxon.independence_violated
         law = stats.t(len(d) - 1, d.mean(), d.std(ddof=1) * np.sqrt(1 / len(d) + case.measures.design.ratio))
-        expected = (law.cdf(-0.02), law.cdf(0.02) - law.cdf(-0.02), law.sf(0.02))
+        expected = (law.cdf(-0.01), law.cdf(0.01) - law.cdf(-0.01), law.sf(0.01))
         assert (it.posterior.p_left, it.posterior.p_rope, it.posterior.p_right) == pytest.approx(expected, abs=1e-12)
         assert it.samples is None
 
@@ -88,16 +73,29 @@ def test_a_comparison_that_is_refused_has_nothing_beside_it(case_of: Any) -> Non
 
 
 def test_the_page_shows_effects_equivalence_and_what_was_assumed(report_of: Any) -> None:
-    section = _section(report_of().paths.index)
+    section = report_of().section("differences")
     for said in (
         "P within", "within ±1 pp", "rank-biserial", "smallest p", "0.0312 ⚑", "McNemar's test is absent",
         "normal differences", "taken to be n2/(n1+n2)", "24 tests",
     ):  # fmt: skip
         assert said in section
-    fixed = _section(report_of(protocol="fixed", pairing="composed").paths.index)
+    fixed = report_of(protocol="fixed", pairing="composed").section("differences")
     assert "One test for each of 6 seeds" in fixed
     assert "P within" not in fixed
     assert "violated: 90 samples come from 10 groups" in fixed
+    assert "A median of p describes the seeds" in fixed
+    assert "Intervals are of 95 % each and not corrected for their number" in section
+    assert "not across tables, metrics and questions" in section
+    assert "95 % interval, pp" in section
+
+
+def test_what_mcnemar_takes_for_granted_is_looked_at_for_every_seed(report_of: Any) -> None:
+    results = report_of(protocol="fixed", pairing="composed").content
+    value = results.value(Differences)
+    found = Differences().context(value, results)["assumed"]["samples"]
+    apart = [table.only_a + table.only_b for it in value.beside for table in it.samples.tables]
+    told = [it.statistic for alike in found for it in alike.found.values() if it.statistic is not None]
+    assert sorted(told) == sorted(apart)
 
 
 def test_tables_hold_every_comparison_once_with_the_same_columns(report_of: Any) -> None:
@@ -105,7 +103,7 @@ def test_tables_hold_every_comparison_once_with_the_same_columns(report_of: Any)
         ({}, {"comparisons", "equivalence", "wilcoxon", "assumptions"}),
         ({"protocol": "fixed", "pairing": "composed"}, {"comparisons", "mcnemar", "wilcoxon", "assumptions"}),
     ):
-        results = report_of(**study).paths.content
+        results = report_of(**study).content
         tables = chapters()["differences"].tables(results.chapters["differences"], results)
         assert set(tables) == names
         for rows in tables.values():

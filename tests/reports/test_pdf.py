@@ -6,8 +6,8 @@ from typing import Any
 import matplotlib as mpl
 
 from reports.drawing import INK, PALETTE, Drawing, finish
-from reports.figures import draw_figures
 from reports.pdf import collect_pdfs
+from reports.report import draw_figures
 
 
 def _drawn() -> None:
@@ -42,5 +42,5 @@ def test_colours_that_stand_for_the_palette_are_printed_as_the_light_page_has_th
 
 def test_every_figure_of_a_report_has_its_pdf(report_of: Any) -> None:
     with collect_pdfs() as pdfs:
-        figures = draw_figures(report_of(modalities=("text",)).paths.content)
+        figures = draw_figures(report_of(modalities=("text",)).content)
     assert set(pdfs) == {figure.name for own in figures.values() for figure in own}

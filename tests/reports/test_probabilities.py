@@ -1,7 +1,5 @@
 """Calibration, ROC and precision-recall against scikit-learn and figures by hand."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +16,10 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from reports.compute import read_case
-from reports.config import ReportConfig
 from reports.findings.posteriors import GRID
 from reports.findings.thresholds import areas, curves, sweep
 from reports.metrics import BINS, CLIP, brier_scores, calibration_error, confidence_bins, log_losses
+from stores.identity import canonical
 
 FULL = "image+speech+text"
 WEIGHTED = f"weighted[{FULL}]"
@@ -123,12 +120,12 @@ def test_a_class_without_samples_has_no_area_and_no_curve() -> None:
 
 @pytest.fixture(scope="module")
 def found(report_of: Any) -> Any:
-    return report_of().paths.content.chapters["probabilities"]
+    return report_of().content.chapters["probabilities"]
 
 
 def test_figures_are_means_over_repeats_that_scikit_learn_confirms(report_of: Any, found: Any) -> None:
     written = report_of()
-    case = read_case(written.store, written.runs, ReportConfig())
+    case = written.case
     pairs = list(zip((p.labels for p in case.evidence.held_out), case.evidence.posteriors[WEIGHTED], strict=True))
     [own] = [c for c in found.calibration if c.model == WEIGHTED]
     briers = [brier_score_loss(y, p, labels=list(range(5)), scale_by_half=False) for y, p in pairs]
@@ -142,12 +139,22 @@ def test_figures_are_means_over_repeats_that_scikit_learn_confirms(report_of: An
         expected = np.mean([average_precision_score(y == k, p[:, k]) for y, p in pairs])
         assert by_class[label].average_precision.estimate == pytest.approx(expected)
     macro = np.mean([r.auc.estimate for r in by_class.values()])
-    assert macro == pytest.approx(written.paths.content.score(WEIGHTED, "auc_macro_ovr").estimate)
+    assert macro == pytest.approx(written.content.score(WEIGHTED, "auc_macro_ovr").estimate)
+
+
+def test_a_calibration_error_has_no_interval_where_draws_of_groups_would_raise_it(report_of: Any) -> None:
+    written = report_of(pairing="composed", protocol="fixed")
+    for own in written.content.chapters["probabilities"].calibration:
+        assert (own.ece.low, own.ece.high) == (None, None)
+        assert "no interval" in own.ece.reason
+    [own] = [c for c in written.content.chapters["probabilities"].calibration if c.model == WEIGHTED]
+    assert own.brier.low < own.brier.estimate
+    assert "ECE has none" in written.section("probabilities")
 
 
 def test_curves_are_averaged_at_each_point_of_the_grid_with_quartiles(report_of: Any, found: Any) -> None:
     written = report_of()
-    case = read_case(written.store, written.runs, ReportConfig())
+    case = written.case
     [curve] = [c for c in found.curves if (c.model, c.label) == (WEIGHTED, "joy")]
     assert curve.parts == 6
     each = [
@@ -160,29 +167,27 @@ def test_curves_are_averaged_at_each_point_of_the_grid_with_quartiles(report_of:
 
 
 def test_only_models_worth_a_look_have_curves_and_all_have_figures(report_of: Any, found: Any) -> None:
-    results = report_of().paths.content
+    results = report_of().content
     assert {c.model for c in found.calibration} == {m.name for m in results.models}
     assert {c.model for c in found.curves} == {r.model for r in found.reliability}
     assert len({c.model for c in found.curves}) < len(results.models)
     tested = round(6 * results.method.test_size)
     assert {sum(one.count for one in own.bins) for own in found.reliability} == {tested}
-    stored = json.loads(Path(report_of().paths.results).read_text(encoding="utf-8"))["chapters"]["probabilities"]
+    stored = canonical(found)
     assert len(stored["grid"]) == len(stored["curves"][0]["roc"]["mean"]) == len(GRID) <= 101
 
 
 def test_groups_left_out_one_by_one_share_one_curve(report_of: Any) -> None:
     written = report_of(protocol="leave-one-group-out")
-    found = written.paths.content.chapters["probabilities"]
+    found = written.content.chapters["probabilities"]
     assert found.pooled
     assert {c.parts for c in found.curves} == {1}
-    page = Path(written.paths.index).read_text(encoding="utf-8")
-    assert "One curve of all held-out groups together" in page
+    assert "One curve of all held-out groups together" in written.section("probabilities")
     [own] = [c for c in found.calibration if c.model == WEIGHTED]
     assert own.brier.low < own.brier.estimate < own.brier.high
 
 
 def test_the_page_states_bins_formula_clip_and_how_curves_were_averaged(report_of: Any) -> None:
-    page = Path(report_of().paths.index).read_text(encoding="utf-8")
-    section = page[page.index('<section id="probabilities"') :].partition("</section>")[0]
+    section = report_of().section("probabilities")
     for said in ("15 equal-width", "0.00000012", "0 to 2", "averaged vertically", "at each of 51 false positive rates"):
         assert said in section

@@ -1,20 +1,24 @@
 """What a study's results say, and that they follow from its predictions alone."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from reports.chapters.emotions import ByEmotion, Emotions
+from reports.chapters.provenance import Provenance
+from reports.chapters.training import Training
 from reports.comparisons import ABOVE, BY_LABEL, UNTOLD
-from reports.compute import compute_results
+from reports.compute import compute_results, read_case
 from reports.config import ReportConfig
 from reports.errors import EvidenceError
 from reports.evidence import CHANCE
-from reports.findings.planted import RECOVERED
-from reports.report import write_report
-from reports.results import SCHEMA_VERSION, Results
+from reports.findings.planted import MISSED, RECOVERED
+from reports.report import report_id, write_report
+from reports.results import SCHEMA_VERSION
 from reports.summary import summary
 from reports.words import shape_of
 from stores.errors import ConfigError, NotFound
@@ -24,13 +28,15 @@ FULL = "image+speech+text"
 WEIGHTED, CONCAT = f"weighted[{FULL}]", f"concat[{FULL}]"
 
 
-def _again(written: Any, config: ReportConfig) -> Results:
-    return write_report(written.root, written.store.id, written.runs, config).content
+def _by_emotion(written: Any) -> ByEmotion:
+    found = written.case.value(Emotions)
+    assert found is not None
+    return found
 
 
 def test_a_score_is_the_mean_over_repeats_and_can_be_recomputed(report_of: Any) -> None:
     written = report_of()
-    store, results = written.store, written.paths.content
+    store, results = written.store, written.content
     table = store.runs()
     assert table is not None
     ids = [row["run_id"] for row in table.to_pylist() if row["model"] == CONCAT]
@@ -43,9 +49,7 @@ def test_a_score_is_the_mean_over_repeats_and_can_be_recomputed(report_of: Any) 
     score = results.score(CONCAT, "macro_f1")
     assert score.repeats == pytest.approx(scores)
     assert score.estimate == pytest.approx(np.mean(scores))
-    assert score.low is not None
-    assert score.high is not None
-    assert score.low < np.mean(scores) < score.high
+    assert 0 < score.low < np.mean(scores) < score.high < 1
 
 
 def test_results_are_the_same_bytes_whatever_order_and_time_the_runs_were_written_in(
@@ -55,18 +59,27 @@ def test_results_are_the_same_bytes_whatever_order_and_time_the_runs_were_writte
     for name, direction in (("one", 1), ("two", -1)):
         root = Root(tmp_path / name)
         store, runs = write_study(root, modalities=("speech", "text"))
+        latency = {"batch": 1, "median_us": 7.0, "p95_us": 8.0, "parameters": 1, "input_width": 2, "flops": 3}
+        removed = {"condition": "removed", "modality": "text", "level": None, "metric": "macro_f1", "value": 0.5}
+        logs = {
+            "latency": [latency | {"run_id": runs[0], "model": "unimodal[speech]", "device": "cpu"}],
+            "robustness": [removed | {"run_id": run} for run in runs],
+        }
+        for log in list(logs)[::direction]:
+            store.append(log, logs[log])
         paths = write_report(root, store.id, runs[::direction], ReportConfig())
         files = sorted((tmp_path / name / "reports" / paths.id).rglob("*.*"))
         written.append({file.relative_to(tmp_path / name).as_posix(): file.read_bytes() for file in files})
     assert written[0] == written[1]
-    assert len(written[0]) > 15
+    names = {name.rpartition("/")[2] for name in written[0]}
+    assert {"index.html", "results.json", "methods.md", "latency.csv", "robustness.tex", "gains.svg"} <= names
     text = b"".join(written[0].values())
     assert str(tmp_path).encode() not in text
     assert b'"seconds"' not in text
 
 
 def test_repeated_splits_use_the_corrected_t_with_the_realised_ratio(report_of: Any) -> None:
-    results = report_of().paths.content
+    results = report_of().content
     assert results.method.primary_test == "corrected resampled t"
     assert results.method.ratio == pytest.approx(results.method.test_size / results.method.train_size)
     compared = {c.b: c for c in results.compared()}
@@ -102,7 +115,7 @@ def test_folds_are_repeats_of_the_corrected_t_with_the_realised_ratio(root: Root
     ("protocol", "study"), [("leave-one-group-out", {}), ("fixed", {"pairing": "composed"})], ids=["one out", "fixed"]
 )
 def test_one_group_out_and_fixed_splits_resample_groups(report_of: Any, protocol: str, study: dict[str, str]) -> None:
-    results = report_of(protocol=protocol, **study).paths.content
+    results = report_of(protocol=protocol, **study).content
     groups = 40 if protocol == "leave-one-group-out" else 10
     assert results.method.primary_test == "paired bootstrap over groups"
     assert results.method.groups == groups
@@ -112,16 +125,15 @@ def test_one_group_out_and_fixed_splits_resample_groups(report_of: Any, protocol
     score = results.score(WEIGHTED, "accuracy")
     matrix = next(np.array(c.rows) for c in results.chapters["confusions"].matrices if c.model == WEIGHTED)
     assert score.estimate == pytest.approx(np.trace(matrix) / matrix.sum())
-    assert score.low is not None
-    assert score.low < np.trace(matrix) / matrix.sum()
+    assert 0 < score.low < score.estimate < score.high < 1
 
 
 def test_planted_effects_are_recovered(report_of: Any) -> None:
-    results = report_of(protocol="leave-one-group-out").paths.content
-    assert {w.label: w.modality for w in results.chapters["emotions"].winners} == {
+    found = _by_emotion(report_of(protocol="leave-one-group-out"))
+    assert {w.label: w.modality for w in found.winners} == {
         "joy": "image", "sadness": "image", "anger": "speech", "fear": "speech", "neutral": "text",
     }  # fmt: skip
-    assert {effect.effect: effect.verdict for effect in results.chapters["emotions"].planted} == {
+    assert {effect.effect: effect.verdict for effect in found.planted} == {
         "image alone reads joy best": RECOVERED,
         "image alone reads sadness best": RECOVERED,
         "speech alone reads anger best": RECOVERED,
@@ -130,7 +142,7 @@ def test_planted_effects_are_recovered(report_of: Any) -> None:
         "weighted fusion is above every single modality": RECOVERED,
         "concat fusion is above every single modality": RECOVERED,
     }
-    lost = {(d.modality, d.label): d.result for d in results.chapters["emotions"].dropped}
+    lost = {(d.modality, d.label): d.result for d in found.dropped}
     assert lost["text", "neutral"].low > 0
     assert lost["image", "joy"].low > 0
 
@@ -138,13 +150,13 @@ def test_planted_effects_are_recovered(report_of: Any) -> None:
 def test_an_effect_that_is_not_there_is_missed(report_of: Any) -> None:
     notes = {"planted": {"text": ["anger"]}}
     corpus = {"name": "c", "pairing": "synthetic", "source": "s", "licence": "l", "notes": notes, "dropped": {}}
-    results = report_of(modalities=("speech", "text"), facts={"corpus": corpus}).paths.content
-    assert results.chapters["emotions"].planted[0].verdict == "missed"
-    assert results.chapters["emotions"].planted[0].why.startswith("speech recalls it best")
+    planted = _by_emotion(report_of(modalities=("speech", "text"), facts={"corpus": corpus})).planted[0]
+    assert planted.verdict == MISSED
+    assert planted.why.startswith("speech recalls it best")
 
 
 def test_a_composed_corpus_tells_nothing_about_fusing(report_of: Any) -> None:
-    results = report_of(pairing="composed", protocol="fixed").paths.content
+    results = report_of(pairing="composed", protocol="fixed").content
     assert {(c.verdict, c.reason) for c in results.compared()} == {(UNTOLD, BY_LABEL)}
     assert not any(winner.told for winner in results.chapters["emotions"].winners)
     assert results.banners[0].kind == "composed"
@@ -153,7 +165,7 @@ def test_a_composed_corpus_tells_nothing_about_fusing(report_of: Any) -> None:
 
 
 def test_a_study_of_one_modality_is_held_against_the_most_frequent_class(report_of: Any) -> None:
-    results = report_of(modalities=("text",)).paths.content
+    results = report_of(modalities=("text",)).content
     assert results.reference == "unimodal[text]"
     (c,) = results.compared("chance")
     assert (c.a, c.b, c.verdict) == ("unimodal[text]", CHANCE, ABOVE)
@@ -165,7 +177,7 @@ def test_a_study_of_one_modality_is_held_against_the_most_frequent_class(report_
 
 
 def test_two_repeats_are_reported_without_a_test(report_of: Any) -> None:
-    results = report_of(repeats=2).paths.content
+    results = report_of(repeats=2).content
     assert {c.verdict for c in results.compared()} == {UNTOLD}
     assert "at least 3 repeats, got 2" in results.compared()[0].reason
     assert results.score(WEIGHTED, "accuracy").low is None
@@ -175,7 +187,7 @@ def test_two_repeats_are_reported_without_a_test(report_of: Any) -> None:
 
 def test_a_class_absent_from_a_test_part_is_flagged_and_its_auc_left_out(report_of: Any) -> None:
     seven = ("joy", "sadness", "anger", "fear", "neutral", "surprise", "disgust")
-    results = report_of(classes=seven, protocol="leave-one-group-out", modalities=("text",)).paths.content
+    results = report_of(classes=seven, protocol="leave-one-group-out", modalities=("text",)).content
     assert results.lacking["surprise"]
     assert "surprise in repeat" in next(b for b in results.banners if b.kind == "lacking").text
     score = results.score("unimodal[text]", "auc_macro_ovr")
@@ -191,38 +203,42 @@ def test_random_weights_and_shared_rows_put_banners_on_the_page(report_of: Any) 
     }  # fmt: skip
     protocol = {"kind": "repeated", "repeats": 6, "encoder_share": 1.0}
     facts = {"features": features, "protocol": protocol, "warnings": ["3 texts recur in training"]}
-    results = report_of(modalities=("text",), pairing="recorded", facts=facts).paths.content
+    results = report_of(modalities=("text",), pairing="recorded", facts=facts).content
     assert [banner.kind for banner in results.banners] == ["random", "in_sample", "note"]
 
 
 def test_fitted_weights_are_summed_up_over_repeats(report_of: Any) -> None:
-    results = report_of().paths.content
-    own = [weight for weight in results.chapters["weights"].fitted if weight.model == WEIGHTED]
+    own = [weight for weight in report_of().content.chapters["weights"].fitted if weight.model == WEIGHTED]
     assert [weight.modality for weight in own] == ["image", "speech", "text"]
     assert {weight.n for weight in own} == {6}
     assert sum(weight.mean for weight in own) == pytest.approx(1.0)
 
 
-def test_heads_and_encoders_that_train_have_curves(root: Root, write_study: Any, encoder: str) -> None:
+def test_heads_and_encoders_that_train_have_curves(
+    root: Root, write_study: Any, encoder: str, section_of: Callable[..., str]
+) -> None:
     features = {"text": {"ids": ["s"], "extractor": "bert", "weights": "trained", "random": False,
                          "encoders": [encoder], "encoder_samples": "reserved", "rows": 1}}  # fmt: skip
     store, runs = write_study(root, modalities=("text",), facts={"features": features})
-    paths = write_report(root, store.id, runs, ReportConfig())
-    assert {curve.name: (curve.kind, curve.n) for curve in paths.content.chapters["training"].curves} == {
+    case = read_case(store, runs, ReportConfig())
+    training, origins = case.value(Training), case.value(Provenance)
+    assert training is not None
+    assert origins is not None
+    assert {curve.name: (curve.kind, curve.n) for curve in training.curves} == {
         "unimodal[text]": ("head", 6),
         "text encoder": ("encoder", 1),
     }
-    assert f"{encoder} (reserved)".encode() in root.read("reports", paths.id, "index.html")
+    assert f"{encoder} (reserved)" in section_of("provenance", origins, facts=case.evidence.facts)
 
 
 def test_a_run_that_is_missing_is_named(root: Root, write_study: Any) -> None:
     store, runs = write_study(root, skip=lambda model, repeat: model == CONCAT and repeat == 2)
     with pytest.raises(EvidenceError, match=r"concat\[.*do not share repeats \[2\]"):
-        write_report(root, store.id, runs, ReportConfig())
+        read_case(store, runs, ReportConfig())
     with pytest.raises(NotFound, match="has no run nowhere"):
-        write_report(root, store.id, ["nowhere"], ReportConfig())
+        read_case(store, ["nowhere"], ReportConfig())
     with pytest.raises(EvidenceError, match="at least one run"):
-        write_report(root, store.id, [], ReportConfig())
+        read_case(store, [], ReportConfig())
 
 
 def test_a_study_whose_splits_name_no_training_sample_is_refused(root: Root, write_study: Any) -> None:
@@ -232,7 +248,7 @@ def test_a_study_whose_splits_name_no_training_sample_is_refused(root: Root, wri
         splits.filter([part != "train" for part in splits["part"].to_pylist()]), store.folder, "splits.parquet"
     )
     with pytest.raises(EvidenceError, match="train on no labelled sample"):
-        write_report(root, store.id, runs, ReportConfig())
+        read_case(store, runs, ReportConfig())
 
 
 def test_models_scored_on_different_samples_are_refused_by_name(root: Root, write_study: Any) -> None:
@@ -249,16 +265,18 @@ def test_models_scored_on_different_samples_are_refused_by_name(root: Root, writ
     ]
     root.put_table(rows.filter(keep), store.folder, "predictions", part)
     with pytest.raises(EvidenceError, match=f"repeat 1 was not scored on the samples of .*{last}"):
-        write_report(root, store.id, runs, ReportConfig())
+        read_case(store, runs, ReportConfig())
 
 
 def test_a_reference_that_was_not_run_is_refused_with_the_nearest(report_of: Any) -> None:
+    written = report_of()
     with pytest.raises(ConfigError, match=r"did you mean 'weighted\[image\+speech\+text\]'"):
-        _again(report_of(), ReportConfig(reference="weigthed[image+speech+text]"))
+        read_case(written.store, written.runs, ReportConfig(reference="weigthed[image+speech+text]"))
 
 
 def test_the_reference_and_primary_metric_can_be_chosen(report_of: Any) -> None:
-    results = _again(report_of(), ReportConfig(reference=CONCAT, primary_metric="accuracy"))
+    written, config = report_of(), ReportConfig(reference=CONCAT, primary_metric="accuracy")
+    results = compute_results(written.store, written.runs, config, report_id="r")
     assert {c.a for c in results.compared()} == {CONCAT}
     assert results.ranking()[0].metric == "accuracy"
     assert results.score_rows()[0]["model"] == results.ranking()[0].model
@@ -278,12 +296,12 @@ def test_a_bad_setting_is_refused(bad: dict[str, Any], message: str) -> None:
 
 
 def test_results_json_is_what_the_value_says(report_of: Any) -> None:
-    written = report_of()
-    paths = written.paths
-    content = json.loads(written.root.read("reports", paths.id, "results.json"))
+    written = report_of(modalities=("text",))
+    content = json.loads((written.folder / "results.json").read_bytes())
+    assert written.folder.name == content["id"] == report_id(written.store.id, written.runs, ReportConfig())
     assert content["schema_version"] == SCHEMA_VERSION
-    assert content["reference"] == WEIGHTED
-    assert len(content["scores"]) == len(paths.content.scores)
+    assert content["reference"] == "unimodal[text]"
+    assert len(content["scores"]) == len(written.content.scores)
     assert content["chapters"]["confusions"]["matrices"][0]["rows"] == [
-        list(row) for row in paths.content.chapters["confusions"].matrices[0].rows
+        list(row) for row in written.content.chapters["confusions"].matrices[0].rows
     ]

@@ -1,21 +1,21 @@
 """Scores under disturbances and costs of a call: shown if the study has them, of the report's runs alone."""
 
-import csv
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy.stats import t as student_t
 
+from reports.case import Case
+from reports.chapters.costs import Costs
+from reports.chapters.robustness import Robustness
+from reports.compute import read_case
 from reports.config import ReportConfig
-from reports.report import ReportPaths, write_report
-from reports.results import Results
 from reports.words import span
 from stores.root import Root
 from stores.studies import StudyStore
+from tests.reports.conftest import Written
 
 REFERENCE = "weighted[image+speech+text]"
 
@@ -52,32 +52,20 @@ def _time(store: StudyStore) -> None:
     store.append("latency", rows)
 
 
-Written = tuple[StudyStore, list[str], ReportPaths]
-
-
 @pytest.fixture(scope="module")
 def written(write_study: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """Return a study of 3 repeats with both logs, its runs, and its report."""
+    """Return a study of 3 repeats with both logs."""
     root = Root(tmp_path_factory.mktemp("root"))
     store, runs = write_study(root, repeats=3)
     _disturb(store)
     _time(store)
-    return store, runs, write_report(root, store.id, runs, ReportConfig())
+    return Written(root=root, store=store, runs=runs)
 
 
-def _rows(paths: ReportPaths, table: str) -> list[dict[str, str]]:
-    with (Path(paths.index).parent / "tables" / f"{table}.csv").open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _removed(content: Results) -> Any:
-    return next(d for d in content.chapters["robustness"].scores if (d.model, d.condition) == (REFERENCE, "removed"))
-
-
-def _section(paths: ReportPaths, name: str) -> str:
-    text = Path(paths.index).read_text(encoding="utf-8")
-    start = text.index(f'<section id="{name}">')
-    return text[start : text.index("</section>", start)]
+def _removed(case: Case) -> Any:
+    value = case.value(Robustness)
+    assert value is not None
+    return next(d for d in value.scores if (d.model, d.condition) == (REFERENCE, "removed"))
 
 
 def _own_row(section: str) -> str:
@@ -86,20 +74,19 @@ def _own_row(section: str) -> str:
 
 
 def test_robustness_is_mean_and_deviation_over_the_repeats_of_a_model(written: Written) -> None:
-    _, _, paths = written
-    (own,) = [r for r in _rows(paths, "robustness") if (r["model"], r["condition"]) == (REFERENCE, "removed")]
-    assert (own["modality"], own["level"], own["n"]) == ("text", "", "3")
-    assert float(own["mean"]) == pytest.approx(0.6)
-    assert float(own["sd"]) == pytest.approx(0.1)
-    assert float(own["undisturbed"]) == pytest.approx(np.mean(paths.content.score(REFERENCE, "macro_f1").repeats))
+    (own,) = [r for r in written.rows("robustness") if (r["model"], r["condition"]) == (REFERENCE, "removed")]
+    assert (own["modality"], own["level"], own["n"]) == ("text", None, 3)
+    assert own["mean"] == pytest.approx(0.6)
+    assert own["sd"] == pytest.approx(0.1)
+    assert own["undisturbed"] == pytest.approx(np.mean(written.content.score(REFERENCE, "macro_f1").repeats))
 
 
 def test_the_interval_of_a_disturbed_score_allows_for_the_samples_repeats_share(written: Written) -> None:
-    content = written[2].content
-    own = _removed(content)
-    error = 0.1 * np.sqrt(1 / 3 + content.method.ratio)
+    value, own = written.case.value(Robustness), _removed(written.case)
+    error = 0.1 * np.sqrt(1 / 3 + written.case.measures.design.ratio)
     reach = student_t(df=2).ppf(0.975) * error
-    assert content.chapters["robustness"].spread == "intervals"
+    assert value is not None
+    assert value.spread == "intervals"
     assert own.low == pytest.approx(max(0, 0.6 - reach))
     assert own.high == pytest.approx(min(1, 0.6 + reach))
 
@@ -109,62 +96,55 @@ def test_where_groups_are_resampled_the_quartiles_of_the_repeats_are_shown(
 ) -> None:
     store, runs = write_study(root, repeats=3, protocol="fixed")
     _disturb(store)
-    content = write_report(root, store.id, runs, ReportConfig()).content
-    assert content.chapters["robustness"].spread == "quartiles"
-    assert (_removed(content).low, _removed(content).high) == (pytest.approx(0.55), pytest.approx(0.65))
+    case = read_case(store, runs, ReportConfig())
+    value, own = case.value(Robustness), _removed(case)
+    assert value is not None
+    assert value.spread == "quartiles"
+    assert (own.low, own.high) == (pytest.approx(0.55), pytest.approx(0.65))
 
 
 def test_only_runs_of_the_report_count(written: Written) -> None:
-    store, _, whole = written
-    paths = write_report(store.root, store.id, [r["run_id"] for r in _runs(store) if r["repeat"] > 0], ReportConfig())
-    (own,) = [r for r in _rows(paths, "robustness") if (r["model"], r["condition"]) == (REFERENCE, "removed")]
-    assert own["n"] == "2"
-    assert float(own["mean"]) == pytest.approx(0.65)
-    repeats = whole.content.score(REFERENCE, "macro_f1").repeats
-    assert float(own["undisturbed"]) == pytest.approx(np.mean(repeats[1:]))
-    assert paths.content.chapters["costs"].costs == ()  # what was timed is the first repeat
+    later = [run["run_id"] for run in _runs(written.store) if run["repeat"] > 0]
+    case = read_case(written.store, later, ReportConfig())
+    own, costs = _removed(case), case.value(Costs)
+    assert own.n == 2
+    assert own.mean == pytest.approx(0.65)
+    repeats = written.case.measures.table[REFERENCE]["macro_f1"].repeats
+    assert own.undisturbed == pytest.approx(np.mean(repeats[1:]))
+    assert costs is not None
+    assert costs.costs == ()  # what was timed is the first repeat
 
 
 def test_the_page_shows_noise_as_a_curve_and_each_modality_taken_away(written: Written) -> None:
-    section, own = _section(written[2], "robustness"), _removed(written[2].content)
+    section, own = written.section("robustness"), _removed(written.case)
     assert 'id="figure-noise"' in section
     assert _own_row(section).endswith(f"<td>–</td><td>–</td><td>60.0 ({span(own.low, own.high)})</td>")
     assert "described, not tested" in section
 
 
 def test_what_a_prediction_costs_is_shown_with_what_it_was_measured_on(written: Written) -> None:
-    paths = written[2]
-    own = _own_row(_section(paths, "costs"))
+    own, costs = _own_row(written.section("costs")), written.content.chapters["costs"].costs
     for cell in ("101", "2,101", "164", "2,164", "1,234", "48", "5,678", "cpu, 2 &lt;threads&gt;"):
         assert f">{cell}</td>" in own
-    costs = json.loads(Path(paths.results).read_text(encoding="utf-8"))["chapters"]["costs"]["costs"]
-    assert {cost["device"] for cost in costs} == {"cpu, 2 <threads>"}
-    assert {cost["median_us"] for cost in costs} == {101.0, 164.0}  # none of other settings
-    assert len(_rows(paths, "latency")) == len(costs)
+    assert {cost.device for cost in costs} == {"cpu, 2 <threads>"}
+    assert {cost.median_us for cost in costs} == {101.0, 164.0}  # none of other settings
+    assert len(written.rows("latency")) == len(costs)
 
 
 def test_times_that_name_no_run_are_shown_for_want_of_better(write_study: Callable[..., Any], root: Root) -> None:
-    store, runs = write_study(root, repeats=2)
+    store, runs = write_study(root, repeats=1)
     nameless = {"batch": 1, "median_us": 7.0, "p95_us": 8.0, "parameters": 1, "input_width": 2, "flops": 3}
     store.append("latency", [nameless | {"model": model, "device": "cpu"} for model in (REFERENCE, "gone[text]")])
-    (cost,) = write_report(root, store.id, runs, ReportConfig()).content.chapters["costs"].costs
+    value = read_case(store, runs, ReportConfig()).value(Costs)
+    assert value is not None
+    (cost,) = value.costs
     assert (cost.model, cost.median_us) == (REFERENCE, 7.0)
 
 
-def test_the_same_study_makes_the_same_bytes(written: Written, write_study: Callable[..., Any], root: Root) -> None:
-    store, runs = write_study(root, repeats=3)
-    _time(store)
-    _disturb(store)
-    again = write_report(root, store.id, runs, ReportConfig())
-    for one, other in ((again.index, written[2].index), (again.results, written[2].results)):
-        assert Path(one).read_bytes() == Path(other).read_bytes()
-
-
 def test_a_study_without_these_logs_shows_what_is_stored_with_its_runs_alone(report_of: Any) -> None:
-    paths = report_of().paths
-    assert 'id="robustness"' not in Path(paths.index).read_text(encoding="utf-8")
-    assert "median µs" not in _section(paths, "costs")
-    assert "robustness.csv" not in {file.name for file in (Path(paths.index).parent / "tables").iterdir()}
+    written = report_of()
+    assert "robustness" not in written.content.chapters
+    assert "median µs" not in written.section("costs")
 
 
 def test_what_training_and_extraction_took_is_told_by_model(write_study: Callable[..., Any], root: Root) -> None:
@@ -174,8 +154,9 @@ def test_what_training_and_extraction_took_is_told_by_model(write_study: Callabl
         "speech": {"rows": 0, "seconds": 0.0, "stages": {}},
     }
     store, runs = write_study(root, repeats=3, facts={"extraction": receipts})
-    content = write_report(root, store.id, runs, ReportConfig()).content
-    spent = {it.model: it for it in content.chapters["costs"].spent}
+    value = read_case(store, runs, ReportConfig()).value(Costs)
+    assert value is not None
+    spent = {it.model: it for it in value.spent}
     assert spent["concat[image+text]"].extraction_ms == pytest.approx(30.0)
     assert spent["concat[speech+text]"].extraction_ms is None  # speech has no receipt
     assert spent["vote[image+text]"].training_s is None  # it trains nothing

@@ -10,7 +10,7 @@ TEXT = DOCS.read_text(encoding="utf-8")
 
 
 def test_every_key_and_every_chapter_of_results_json_is_documented(report_of: Any) -> None:
-    results: Any = canonical(report_of().paths.content)
+    results: Any = canonical(report_of().content)
     fields = TEXT[TEXT.index(START) :]
     top = fields[: fields.index("###", fields.index("###") + 3)]
     for key in results:
@@ -27,3 +27,8 @@ def test_the_document_is_what_the_dataclasses_say() -> None:
 def test_every_chapter_says_what_its_value_is() -> None:
     for chapter in chapters().values():
         assert value_of(type(chapter)).__doc__
+
+
+def test_no_heading_stands_twice() -> None:
+    headings = [line for line in TEXT.splitlines() if line.startswith("#")]
+    assert len(headings) == len(set(headings))

@@ -12,32 +12,24 @@ from statsmodels.stats.multitest import multipletests
 
 from reports.case import Case
 from reports.chapters.subgroups import Division, Subgroups
-from reports.compute import read_case
-from reports.config import ReportConfig
 from reports.findings.traits import PooledTests
-from stores.root import Root
 
 REFERENCE = "weighted[image+speech+text]"
 Told = Callable[..., Case]
 
 
-@pytest.fixture(scope="module")
-def plain(write_study: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Case:
-    return read_case(*write_study(Root(tmp_path_factory.mktemp("root"))), ReportConfig())
-
-
 @pytest.fixture
-def told(plain: Case) -> Told:
+def told(own_case: Case) -> Told:
     """Return a function that writes traits, a value for every group, into the samples of the study."""
 
     def told(**traits: Callable[[str], str | None]) -> Case:
-        samples = plain.store.samples()
+        samples = own_case.store.samples()
         for i, name in enumerate(samples.column_names):
             if name in ("gender", "age", "culture"):
                 values = [traits[name](group) if name in traits else None for group in samples["group"].to_pylist()]
                 samples = samples.set_column(i, name, pa.array(values, pa.string()))
-        plain.store.root.put_table(samples, plain.store.folder, "samples.parquet")
-        return plain
+        own_case.store.root.put_table(samples, own_case.store.folder, "samples.parquet")
+        return own_case
 
     return told
 
@@ -62,6 +54,16 @@ def pooled(case: Case, model: str, keep: Callable[[str], bool]) -> tuple[np.ndar
     labels, groups = (np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "groups"))
     chosen = np.array([keep(group) for group in groups])
     return labels[chosen], np.concatenate([p.argmax(axis=1) for p in posteriors])[chosen], groups[chosen]
+
+
+def spoilt_for_men(case: Case) -> Case:
+    """Return the case with a reference that is nearly always wrong about one of two genders."""
+    spoilt = tuple(
+        np.where(np.array([by_parity(g) == "male" for g in part.groups])[:, None], np.roll(p, 1, axis=1), p)
+        for part, p in zip(case.evidence.held_out, case.evidence.posteriors[REFERENCE], strict=True)
+    )
+    changed = {**case.evidence.posteriors, REFERENCE: spoilt}
+    return replace(case, evidence=replace(case.evidence, posteriors=changed))
 
 
 def test_a_score_is_that_of_all_tests_of_the_subgroup_and_the_gap_the_difference(told: Told) -> None:
@@ -97,13 +99,7 @@ def test_a_draw_is_the_score_of_the_groups_that_were_drawn(told: Told) -> None:
 def test_equal_subgroups_have_no_gap_and_one_that_is_always_wrong_has(told: Told) -> None:
     case = told(gender=x_aside(by_parity))
     assert {gap.verdict for gap in found(case).gaps if gap.model == REFERENCE} == {"cannot tell"}
-    spoilt = tuple(
-        np.where(np.array([by_parity(g) == "male" for g in part.groups])[:, None], np.roll(p, 1, axis=1), p)
-        for part, p in zip(case.evidence.held_out, case.evidence.posteriors[REFERENCE], strict=True)
-    )
-    changed = {**case.evidence.posteriors, REFERENCE: spoilt}
-    case = replace(case, evidence=replace(case.evidence, posteriors=changed))
-    gap = next(gap for gap in found(case).gaps if gap.model == REFERENCE)
+    gap = next(gap for gap in found(spoilt_for_men(case)).gaps if gap.model == REFERENCE)
     assert (gap.value, gap.other, gap.verdict) == ("female", "male", "above")
 
 
@@ -116,13 +112,36 @@ def test_too_few_groups_or_samples_are_not_judged_and_the_rest_still_is(told: To
     assert {score.value for score in value.scores} == {"a", "b"}
 
 
-def test_of_several_each_is_set_against_all_others_and_holm_counts_those_of_a_model(told: Told) -> None:
+def test_of_several_each_is_set_against_all_others(told: Told) -> None:
     value = found(told(culture=x_aside(lambda group: "abc"[int(group[1:]) % 3])))
     for model in value.models:
         gaps = [gap for gap in value.gaps if gap.model == model]
         assert [(gap.value, gap.other) for gap in gaps] == [(culture, "all others") for culture in "abc"]
-        p = [gap.result.p for gap in gaps if gap.result and gap.result.p is not None]
-        assert [gap.holm_p for gap in gaps] == pytest.approx(multipletests(p, method="holm")[1].tolist())
+
+
+def test_holm_counts_the_gaps_of_the_reference_in_all_traits_and_others_have_no_verdict(told: Told) -> None:
+    value = found(told(gender=x_aside(by_parity), culture=x_aside(lambda group: "abc"[int(group[1:]) % 3])))
+    own, others = ([gap for gap in value.gaps if (gap.model == REFERENCE) == wanted] for wanted in (True, False))
+    p = [gap.result.p for gap in own if gap.result and gap.result.p is not None]
+    assert len(p) == 4
+    assert [gap.holm_p for gap in own] == pytest.approx(multipletests(p, method="holm")[1].tolist())
+    assert None not in {gap.verdict for gap in own}
+    assert {(gap.holm_p, gap.verdict, gap.result is None) for gap in others} == {(None, None, False)}
+
+
+def test_where_pairs_were_made_by_label_no_gap_of_a_fused_model_is_told(
+    told: Told, section_of: Callable[..., str]
+) -> None:
+    case = told(gender=x_aside(by_parity))
+    facts = {**case.evidence.facts, "corpus": {**case.evidence.facts["corpus"], "pairing": "composed"}}
+    composed = spoilt_for_men(replace(case, evidence=replace(case.evidence, facts=facts)))
+    [gap] = [gap for gap in found(composed).gaps if gap.model == REFERENCE]
+    assert (gap.verdict, gap.reason) == ("cannot tell", "pairs were made by label")
+    assert gap.holm_p is not None
+    assert gap.holm_p < 0.05
+    assert "pairs were made by label" in section_of("subgroups", found(composed))
+    [alone] = [model for model in case.evidence.models if model.name == "unimodal[text]"]
+    assert [g.reason for g in found(replace(composed, reference=alone)).gaps if g.model == alone.name] != [gap.reason]
 
 
 def test_ages_stand_in_bands_unless_one_is_no_number_and_who_has_none_is_counted(told: Told) -> None:
@@ -148,7 +167,7 @@ def test_values_are_escaped_and_figures_name_the_subgroups(
 ) -> None:
     hostile = ("<script>alert(1)</script>", "$x_{")
     value = found(told(culture=x_aside(lambda group: hostile[int(group[1:]) % 2])))
-    figures = list(Subgroups().figures(value, report_of().paths.content))
+    figures = list(Subgroups().figures(value, report_of().content))
     text = section_of("subgroups", value, figures)
     assert "<script>" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text

@@ -29,7 +29,7 @@ def _against(content: Results, found: dict[str, tuple[float, float, float, str]]
 
 
 def test_the_answer_is_three_sentences_on_score_gain_and_what_is_not_known(report_of: Any) -> None:
-    content = report_of().paths.content
+    content = report_of().content
     reached, gained, untold = summary(content)
     assert reached.startswith("Weighted reaches a macro F1 of ")
     assert " on 5 emotions and 240 samples, against " in reached
@@ -40,30 +40,31 @@ def test_the_answer_is_three_sentences_on_score_gain_and_what_is_not_known(repor
 
 def test_gains_are_given_with_their_interval(report_of: Any) -> None:
     found = {"early": (0.1, 0.05, 0.15, ABOVE), "late": (-0.035, -0.09, 0.019, UNTOLD)}
-    assert summary(_against(report_of().paths.content, found))[1] == (
-        "Weighted is above early (+10.0 pp, interval +5.0 to +15.0); "
-        "it cannot be told from late (−3.5 pp, interval −9.0 to +1.9)."
+    assert summary(_against(report_of().content, found))[1] == (
+        "Weighted is above early (+10.0 pp, uncorrected interval +5.0 to +15.0); "
+        "it cannot be told from late (−3.5 pp, uncorrected interval −9.0 to +1.9)."
     )
 
 
 def test_many_rivals_are_counted_and_few_are_named(report_of: Any) -> None:
     found = {f"low{i}": (0.01 * i, 0.005 * i, 0.02 * i, ABOVE) for i in range(1, 9)}
     found |= {"high": (-0.05, -0.08, -0.02, BELOW), "same": (0.0, -0.01, 0.01, UNTOLD)}
-    assert summary(_against(report_of().paths.content, found))[1] == (
-        "Weighted is above 8 of 10 other strategies (+1.0 to +8.0 pp, intervals within +0.5 to +16.0); "
-        "it is below high (−5.0 pp, interval −8.0 to −2.0); "
-        "it cannot be told from same (+0.0 pp, interval −1.0 to +1.0)."
+    assert summary(_against(report_of().content, found))[1] == (
+        "Weighted is above 8 of 10 other strategies (+1.0 to +8.0 pp, uncorrected intervals within +0.5 to +16.0); "
+        "it is below high (−5.0 pp, uncorrected interval −8.0 to −2.0); "
+        "it cannot be told from same (+0.0 pp, uncorrected interval −1.0 to +1.0)."
     )
 
 
 def test_of_a_composed_corpus_the_answer_is_that_it_cannot_be_told(report_of: Any) -> None:
-    gained = summary(report_of(pairing="composed", protocol="fixed").paths.content)[1]
+    gained = summary(report_of(pairing="composed", protocol="fixed").content)[1]
     assert gained.startswith("Whether fusing helps cannot be told: pairs were made by label")
 
 
 @pytest.mark.parametrize(("verdict", "hollow"), [(ABOVE, False), (UNTOLD, True)])
 def test_a_gain_that_cannot_be_told_is_drawn_hollow(report_of: Any, verdict: str, hollow: bool) -> None:
-    figure = gains_figure(_against(report_of().paths.content, {"early": (0.1, 0.05, 0.15, verdict)}))
+    figure = gains_figure(_against(report_of().content, {"early": (0.1, 0.05, 0.15, verdict)}))
     assert figure is not None
     assert ("fill: var(--paper)" in figure.svg) == hollow
     assert "+10.0  (+5.0 to +15.0)" in figure.svg
+    assert "intervals uncorrected" in figure.svg

@@ -3,12 +3,12 @@
 import csv
 import io
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reports.tables import LONGEST, csv_table, latex_table
+from reports.chapters._chapter import chapters
+from reports.tables import LONGEST, csv_table, latex_scores, latex_table
 
 HOSTILE = ("50 % & $x_1$ #2 {~^\\}", "\\input{/etc/passwd}", "two\n\nlines", "[2pt]", "غضب")
 _COMMANDS = {
@@ -86,11 +86,16 @@ def test_a_table_longer_than_a_page_breaks_over_several(rows: int, kind: str) ->
 
 
 def test_every_table_of_a_report_is_csv_and_latex_that_can_be_read(report_of: Any) -> None:
-    folder = Path(report_of().paths.index).parent / "tables"
-    names = {file.stem for file in folder.glob("*.csv")}
-    assert {"scores", "repeats", "models", "optimisers", "strategies", "notation", "paper"} <= names
-    assert names == {file.stem for file in folder.glob("*.tex")}
-    for file in folder.glob("*.tex"):
-        text, rows = file.read_text(encoding="utf-8"), (folder / f"{file.stem}.csv").read_text(encoding="utf-8")
-        if text != "% no rows\n":
-            assert len(read_latex(text)) == len(list(csv.reader(io.StringIO(rows))))
+    results = report_of().content
+    tables = {
+        table: rows
+        for name, chapter in chapters().items()
+        if name in results.chapters
+        for table, rows in chapter.tables(results.chapters[name], results).items()
+    }
+    assert {"scores", "repeats", "models", "optimisers", "strategies", "notation", "paper"} <= set(tables)
+    for rows in tables.values():
+        if rows:
+            lines = list(csv.reader(io.StringIO(csv_table(rows))))
+            assert len(read_latex(latex_table(rows))) == len(lines) == len(rows) + 1
+    assert len(read_latex(latex_scores(results))) > len(results.models)

@@ -22,13 +22,13 @@ from reports.findings.sample_weights import SampleWeight, by_group, sample_weigh
 from reports.findings.weights_in_training import weight_paths
 from reports.metrics import METRICS
 from reports.page.render import render_page
-from reports.report import write_report
-from reports.selection import MOST, RIVALS, listed, worth_a_matrix
+from reports.selection import MOST, RIVALS, shown_first, worth_a_matrix
 from reports.statistics._statistic import Design
 from reports.statistics.clustered_bootstrap import group_weights
 from stores.identity import canonical
 from stores.root import Root
 from stores.studies import Predicted, Run, RunSpec, StudyStore
+from tests.reports.conftest import Written
 
 STORED = Path(__file__).resolve().parents[1] / "data" / "store-v1"
 PAIR = ("speech", "text")
@@ -102,7 +102,8 @@ def test_the_interval_of_a_mean_weight_draws_whole_groups_the_same_in_all_repeat
         joy = [weigh * (p.labels == 0) for p in parts]
         drawn.append(sum((w * s).sum() for w, s in zip(joy, speech, strict=True)) / sum(w.sum() for w in joy))
     [own] = [w for w in found if (w.modality, w.label) == ("speech", "joy")]
-    assert (own.low, own.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=1e-6)
+    share = stats.norm.sf(stats.t.ppf(0.975, 7) * np.sqrt(8 / 7))  # eight groups: expanded, as for a difference
+    assert (own.low, own.high) == pytest.approx(tuple(np.quantile(drawn, [share, 1 - share])), abs=1e-6)
     assert by_group(evidence(old, {"gated[speech+text]": rows}, *parts), "gated[speech+text]").counts.sum() == 90
 
 
@@ -181,16 +182,14 @@ def add_weighing_heads(store: StudyStore) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def weighing(write_study: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def weighing(write_study: Any, tmp_path_factory: pytest.TempPathFactory) -> Written:
     root = Root(tmp_path_factory.mktemp("root"))
     store, runs = write_study(root, modalities=PAIR)
-    paths = write_report(root, store.id, runs + add_weighing_heads(store), ReportConfig())
-    return root, paths
+    return Written(root=root, store=store, runs=runs + add_weighing_heads(store))
 
 
-def test_weights_by_emotion_stay_apart_and_given_ones_are_told_from_learned_ones(weighing: Any) -> None:
-    _, paths = weighing
-    weights = [w for w in paths.content.chapters["weights"].fitted if w.modality == "text"]
+def test_weights_by_emotion_stay_apart_and_given_ones_are_told_from_learned_ones(weighing: Written) -> None:
+    weights = [w for w in weighing.content.chapters["weights"].fitted if w.modality == "text"]
     by_head = {head: [w for w in weights if w.model.startswith(head + "[")] for head in ("fixed", "class_weighted")}
     [fixed] = by_head["fixed"]
     assert (fixed.given, fixed.label, fixed.mean, fixed.sd, fixed.n) == (True, None, pytest.approx(0.7), 0.0, 6)
@@ -199,16 +198,15 @@ def test_weights_by_emotion_stay_apart_and_given_ones_are_told_from_learned_ones
     leans = [0.5 + 0.125 * repeat / 5 for repeat in range(6)]
     neutral = by_head["class_weighted"][-1]
     assert (neutral.mean, neutral.sd) == pytest.approx((np.mean(leans), np.std(leans, ddof=1)))
-    ratio = paths.content.method.ratio  # the repeats share samples
+    ratio = weighing.content.method.ratio  # the repeats share samples
     reach = stats.t.ppf(0.975, 5) * np.std(leans, ddof=1) * np.sqrt(1 / 6 + ratio)
     assert (neutral.low, neutral.high) == pytest.approx((np.mean(leans) - reach, np.mean(leans) + reach))
     assert (fixed.low, fixed.high) == (None, None)
 
 
-def test_the_page_shows_weights_by_emotion_with_their_intervals_and_n(weighing: Any) -> None:
-    root, paths = weighing
-    page = root.read("reports", paths.id, "index.html").decode()
-    assert {"weights", "weights-by-emotion"} <= {Path(name).stem for name in root.names("reports", paths.id, "figures")}
+def test_the_page_shows_weights_by_emotion_with_their_intervals_and_n(weighing: Written) -> None:
+    page = weighing.section("weights")
+    assert 'id="figure-weights-by-emotion"' in page
     assert "fixed (given):  speech" in page
     assert "Outlined: given as a setting" in page
     table = page[page.index('id="weights-by-emotion"') :].partition("</table>")[0]
@@ -221,16 +219,25 @@ def test_the_page_shows_weights_by_emotion_with_their_intervals_and_n(weighing: 
     assert UNIDENTIFIED in page
     assert ["", "n, repeats", *["6"] * 5] in told
     support = {
-        s.label: s.support for s in paths.content.chapters["emotions"].class_scores if s.model == "concat[speech+text]"
+        s.label: s.support
+        for s in weighing.content.chapters["emotions"].class_scores
+        if s.model == "concat[speech+text]"
     }
     assert n[2:] == [str(support[label]) for label in ("joy", "sadness", "anger", "fear", "neutral")]
 
 
-def test_a_study_without_weighing_heads_says_so(write_study: Any, root: Root) -> None:
-    store, runs = write_study(root, modalities=("text",))
-    page = root.read("reports", write_report(root, store.id, runs, ReportConfig()).id, "index.html").decode()
-    assert "No model of this study weighs its modalities." in page
-    assert 'id="weights-by-emotion"' not in page
+def test_what_was_asked_says_of_every_interval_of_a_weight_what_it_is_over(weighing: Written) -> None:
+    rows = re.findall(
+        r"<tr><th>(.*?)</th><td class=\"words\">(?:speech|text)</td>(.*?)</tr>", weighing.section("hypotheses")
+    )
+    over = {name: re.sub(r".*<td class=\"words\">", "", cells) for name, cells in rows if name}
+    assert over == {"fixed": "–</td>", "weighted": "repeats</td>", "gated": "groups</td>"}
+
+
+def test_a_study_without_weighing_heads_says_so(report_of: Any) -> None:
+    section = report_of(modalities=("text",)).section("weights")
+    assert "No model of this study weighs its modalities." in section
+    assert 'id="weights-by-emotion"' not in section
 
 
 def test_a_study_of_before_the_later_columns_gives_the_same_results(write_study: Any, tmp_path: Path) -> None:
@@ -247,17 +254,17 @@ def test_a_study_of_before_the_later_columns_gives_the_same_results(write_study:
 
 
 def test_many_models_are_shown_by_those_on_one_or_all_modalities(report_of: Any) -> None:
-    results = report_of().paths.content
-    assert listed(results) == {model.name for model in results.models}
+    results = report_of().content
+    assert shown_first(results) == {model.name for model in results.models}
     everything = results.model(results.reference).modalities
     more = [Model(name=f"h{i}", head=f"h{i}", modalities=everything[: 2 + i % 2]) for i in range(MOST)]
     crowded = replace(results, models=(*results.models, *more))
     full = {m.name for m in results.models if len(m.modalities) != 2} | {f"h{i}" for i in range(1, MOST, 2)}
-    assert listed(crowded) == full
+    assert shown_first(crowded) == full
 
 
 def test_scores_of_models_that_are_not_shown_first_are_folded_away_and_none_is_left_out(report_of: Any) -> None:
-    results = report_of().paths.content
+    results = report_of().content
     everything = results.model(results.reference).modalities
     more = [Model(name=f"h{i}[x]", head=f"h{i}", modalities=everything[: 2 + i % 2]) for i in range(MOST)]
     scores = [replace(results.score(results.reference, metric), model=m.name) for m in more for metric in METRICS]
@@ -270,17 +277,17 @@ def test_scores_of_models_that_are_not_shown_first_are_folded_away_and_none_is_l
     page = render_page(crowded, drawn)
     section = page[page.index('id="scores"') :].partition("</section>")[0]
     shown, fold, folded = section.partition("<details>")
-    away = len(crowded.models) - len(listed(crowded))
+    away = len(crowded.models) - len(shown_first(crowded))
     assert f"Scores of {away} models on other modalities, or trained otherwise" in fold + folded
     assert f"{away} models on other modalities, or trained otherwise, are in the tables." in shown
     rows = [re.findall(r"<tr[^>]*><th>(.*?)</th><td>", text) for text in (shown, folded)]
-    assert (len(rows[0]), len(rows[1])) == (len(listed(crowded)), away)
+    assert (len(rows[0]), len(rows[1])) == (len(shown_first(crowded)), away)
     assert "h1" in rows[0]
     assert "h0 · image + speech" in rows[1]
 
 
 def test_confusions_are_shown_of_the_reference_its_best_rivals_and_the_best_modality(report_of: Any) -> None:
-    results = report_of().paths.content
+    results = report_of().content
     everything = results.model(results.reference).modalities
     more = tuple(Model(name=f"h{i}", head=f"h{i}", modalities=everything) for i in range(6))
     best = results.ranking()[0]

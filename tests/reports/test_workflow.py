@@ -2,25 +2,29 @@
 
 import re
 from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy
 
 from reports.chapters.paper import Paper, read_paper
 from reports.chapters.provenance import Provenance
+from reports.chapters.training import Training, _missing
 from reports.chapters.workflow import Workflow
 from reports.compute import read_case
 from reports.config import ReportConfig
 from reports.diagrams import Box, stack
-from reports.findings.making import FUSES, Making
-from reports.findings.read_making import _of_heads
+from reports.findings.making import Making
+from reports.findings.read_making import _of_heads, _settings, _text
+from reports.heads import FUSES
 from stores.plugins import plugin_names
 from stores.root import Root
 
 
 def _making(report_of: Any) -> Making:
-    found = report_of().paths.content.value(Workflow)
+    found = report_of().content.value(Workflow)
     assert found is not None
     return found
 
@@ -40,9 +44,11 @@ def test_training_time_and_epochs_are_those_of_the_runs(report_of: Any) -> None:
     assert len(built) == 15
     for model, own in runs.groupby("model"):
         assert built[model].runs == 6
-        assert built[model].total_s == pytest.approx(own["seconds"].sum())
-        assert built[model].training_s == pytest.approx(own["seconds"].mean())
-    assert built["vote[image+speech+text]"].epochs is None
+        if not model.startswith("vote"):
+            assert built[model].total_s == pytest.approx(own["seconds"].sum())
+            assert built[model].training_s == pytest.approx(own["seconds"].mean())
+    vote = built["vote[image+speech+text]"]
+    assert (vote.epochs, vote.training_s, vote.total_s) == (None, None, None)  # it trains nothing
     assert 9 <= (built["weighted[image+speech+text]"].epochs or 0) < 16
 
 
@@ -74,12 +80,17 @@ def test_an_encoder_that_was_trained_here_brings_its_seconds_and_its_size(
     assert (took["extraction of speech"].wall_s, took["extraction of speech"].on) == (4.5, "cpu, bfloat16")
     assert took["training of speech encoders"].wall_s == speech.training_s
     assert took["training of text encoders"].wall_s is None
-    assert took["training of heads"].wall_s == pytest.approx(sum(row.total_s for row in making.models))
+    assert took["training of heads"].wall_s == pytest.approx(sum(row.total_s or 0 for row in making.models))
+    assert took["training of heads"].count == sum(row.runs for row in making.models if row.head != "vote")
+    assert (speech.missing, text.missing) == (0, 1)
+    training = case.value(Training)
+    assert training is not None
+    assert _missing(training, facts["features"]) == ["1 of 1 text"]
 
 
 def test_every_head_there_is_has_its_words_in_the_table_of_strategies(report_of: Any) -> None:
     assert set(plugin_names("fusion.heads")) <= set(FUSES)
-    results = report_of().paths.content
+    results = report_of().content
     rows = {row["head"]: row for row in Workflow().tables(_making(report_of), results)["strategies"]}
     assert rows["unimodal"]["subsets"] == 3
     assert rows["unimodal"]["accuracy"] == "–"
@@ -97,8 +108,46 @@ def test_settings_of_ways_of_training_are_told_once_each() -> None:
     ]
 
 
+def test_settings_are_words_and_not_json() -> None:
+    reads = {"extractor": "acoustic", "config": {}, "spec": {"hop_length": 160, "mel": True}, "of": [1, [2, 3], None]}
+    assert _text(reads) == "config none, extractor acoustic, of (1, (2, 3), none), spec (hop length 160, mel yes)"
+    specs = [{"head": "gated", "version": 1, "config": {"temperature": 1.5, "with_bias": False}}]
+    facts = {"scheme": "emotion", "groups": [], "missing": "mask", "seed": 3, "protocol": {"encoder_share": 0.5}}
+    told = {(own.part, own.name): own.value for own in _settings({**facts, "features": {}}, specs)}
+    assert told["study", "groups"] == "none"
+    assert told["protocol", "encoder share"] == "0.5"
+    assert told["head gated", "with bias"] == "no"
+
+
+def test_encoders_that_are_not_in_the_root_are_said_to_be_missing(report_of: Any, section_of: Any) -> None:
+    making = _making(report_of)
+    assert "not in this root" not in section_of("workflow", making)
+    gone = replace(making, encoders=(replace(making.encoders[0], trained=20, missing=3),))
+    assert "3 of 20 image encoders are not in this root: curves and times are missing" in section_of("workflow", gone)
+    facts = report_of().content.facts
+    features = {**facts["features"], "image": {**facts["features"]["image"], "encoders": ["resnet-0123456789ab"]}}
+    said = section_of("training", report_of().content.chapters["training"], facts={**facts, "features": features})
+    assert "Encoders that are not in this root: 1 of 1 image. Their curves and times are missing." in said
+
+
+def test_provenance_names_the_study_and_what_computed_it_and_explains_its_rows(report_of: Any, section_of: Any) -> None:
+    content = report_of().content
+    facts = content.facts
+    speech = {**facts["features"]["speech"], "identity": {"upstream": "acoustic-0123456789ab"}}
+    said = section_of(
+        "provenance",
+        content.chapters["provenance"],
+        name="<b>mine</b>",
+        facts={**facts, "features": {**facts["features"], "speech": speech}},
+    )
+    assert '<th>study</th><td class="words">&lt;b&gt;mine&lt;/b&gt;</td>' in said
+    assert f"affuse {version('affuse')}, numpy {np.__version__}, scipy {scipy.__version__}" in said
+    assert "<code>acoustic</code> rows are what the speech rows are made from" in said
+    assert "Samples with the same file or text share a row." in said
+
+
 def test_diagrams_hold_their_texts_and_are_narrow_enough_for_a_phone(report_of: Any) -> None:
-    results = report_of().paths.content
+    results = report_of().content
     workflow, architecture = Workflow().figures(_making(report_of), results)
     for text in ("Corpus planted", "240 take part", "6 repeats", "4 heads, 15 models", "corrected resampled t"):
         assert text in workflow.svg
@@ -126,7 +175,7 @@ def test_an_arrow_leaves_every_box_for_what_lies_below_it() -> None:
 def test_hostile_names_do_not_break_the_diagrams(report_of: Any) -> None:
     making = _making(report_of)
     hostile = replace(making, corpus=replace(making.corpus, groups=("<b>$\\frac{</b>",)))
-    workflow, _ = Workflow().figures(hostile, report_of().paths.content)
+    workflow, _ = Workflow().figures(hostile, report_of().content)
     assert "<b>" not in workflow.svg
     assert "&lt;b&gt;" in workflow.svg
 
@@ -144,7 +193,7 @@ def test_the_papers_figures_agree_with_its_own_text_only_where_the_audit_says_so
 
 def test_our_models_stand_beside_the_papers_only_where_the_study_has_them(report_of: Any) -> None:
     written = report_of()
-    value = written.paths.content.value(Paper)
+    value = written.content.value(Paper)
     assert {row.model: row.ours for row in value.scores} == {
         "BERT (text)": "unimodal[text]",
         "LSTM-CNN (speech)": "unimodal[speech]",
@@ -154,14 +203,12 @@ def test_our_models_stand_beside_the_papers_only_where_the_study_has_them(report
         "weighted fusion": "weighted[image+speech+text]",
     }
     assert [row.ours for row in value.others] == [None, None, None, "weighted[image+speech+text]"]
-    page = written.root.read("reports", written.paths.id, "index.html").decode()
-    section = page[page.index('<section id="paper"') :]
+    section = written.section("paper")
     assert "Display only" in section
-    ours = 100 * written.paths.content.score("unimodal[text]", "accuracy").estimate
+    ours = 100 * written.content.score("unimodal[text]", "accuracy").estimate
     assert f"<th>BERT (text)</th><td>91.2</td><td>{ours:.1f}</td>" in section
 
 
 def test_the_same_runs_say_the_same_again(report_of: Any) -> None:
     written = report_of()
-    case = read_case(written.store, written.runs, ReportConfig())
-    assert case.value(Workflow) == written.paths.content.value(Workflow)
+    assert written.case.value(Workflow) == written.content.value(Workflow)
