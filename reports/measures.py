@@ -14,7 +14,7 @@ from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, ClusteredBoots
 from reports.statistics.corrected_repeated_kfold_t import CorrectedRepeatedKFoldT
 from reports.statistics.corrected_resampled_t import CorrectedResampledT
 
-_CELLS = 1 << 23  # counts of draws held at once
+_CELLS = 1 << 20  # counts of draws held at once
 RESAMPLED = ("repeated", "k-fold")  # protocols whose repeats train on overlapping parts drawn from all samples
 
 

@@ -66,10 +66,11 @@ def _protocol(results: Results) -> str:
 
 def _tests(results: Results) -> str:
     method = results.method
-    drawn = f"{method.draws} draws, {method.groups} groups" if method.draws is not None else f"realised n2/n1 {method.ratio:.4f}"
+    overlap, draws = f"realised n2/n1 {method.ratio:.4f}", f"{method.draws} draws, {method.groups} groups"
     families = ", ".join(f"{family.name}: {len(family.pairs)}" for family in results.families)
     return (
-        f"{sentence(method.primary_test)} ({method.primary_source}), two-sided, alpha {method.alpha:g}, {drawn}; Holm "
+        f"{sentence(method.primary_test)} ({method.primary_source}), two-sided, alpha {method.alpha:g}, "
+        f"{overlap if method.draws is None else draws}; Holm "
         f"within each family of comparisons ({families}); families, metrics and questions are not corrected against "
         "one another. The naive paired t and the one-way ANOVA of the reference "
         "paper are given beside them and flagged, since they take overlapping repeats as independent."

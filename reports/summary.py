@@ -41,8 +41,9 @@ def _reached(results: Results) -> str:
     used = sum(count.used for count in results.classes)
     return (
         f"{sentence(labels_of(results)[results.reference])} reaches {with_article(NAMES[metric])} of "
-        f"{percent(best.estimate)} % ({span(best.low, best.high)}) on {len(results.classes)} emotions and {used:,} samples, against "
-        f"{percent(chance.estimate)} % for guessing the most frequent class{_outdone(results)}."
+        f"{percent(best.estimate)} % ({span(best.low, best.high)}) on {len(results.classes)} emotions and "
+        f"{used:,} samples, against {percent(chance.estimate)} % "
+        f"for guessing the most frequent class{_outdone(results)}."
     )
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
-from reports.comparisons import FURTHER, STRATEGIES
+from reports.comparisons import FURTHER, STRATEGIES, cannot_tell
 from reports.drawing import BLUE, INK, MUTED, Drawing, Figure, finish
 from reports.findings.false_alarms import Calibration, FalsePositives, calibrate
 from reports.findings.limits import GAINS, POWER, Limit, Limits, PowerCurve, find_limits
 from reports.results import Results
-from reports.words import NAMES, NONE, labels_of, number, percent
+from reports.words import NAMES, NONE, exact, labels_of, number, percent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class DesignLimits(Chapter[Sight]):
             "rate_rows": [(names[p.b], _rate(p.primary), _rate(p.naive)) for p in value.calibration.pairs],
             "untold": [names[b] for _, b in value.limits.without],
             "smallest": [
-                (it.test, it.law, "no bound" if it.p is None else f"{it.p:.3g}") for it in value.limits.smallest
+                (it.test, it.law, "no bound" if it.p is None else exact(it.p)) for it in value.limits.smallest
             ],
         }
 
@@ -86,9 +86,20 @@ def in_words(value: Sight, results: Results) -> str:
         worst = max(pair.primary.rate for pair in calibration.pairs)
         naive = max((pair.naive.rate for pair in calibration.pairs if pair.naive), default=None)
         said.append(
-            f"Between two models made equal by exchange, the primary procedure is wrong in at most {percent(worst)} % of "
-            f"{calibration.repetitions:,} repetitions (nominal: {percent(calibration.nominal)} %)"
+            f"Between two models made equal by exchange, the primary procedure is wrong in at most "
+            f"{percent(worst)} % of {calibration.repetitions:,} repetitions (nominal: {percent(calibration.nominal)} %)"
             + ("." if naive is None else f", the naive paired t in up to {percent(naive)} %.")
+        )
+        least_rate = max(pair.primary.low for pair in calibration.pairs)
+        if least_rate > calibration.nominal:
+            said.append(
+                f"It errs more often than it promises: at {percent(least_rate)} % or more with 95 % confidence."
+            )
+    groups = [c for name in (STRATEGIES, FURTHER) for c in results.compared(name)]
+    if blind := cannot_tell(groups, results.method.alpha):
+        said.append(
+            f"This design cannot find any difference, of whatever size: its smallest p, {exact(blind)}, is not below "
+            f"{results.method.alpha:g} after Holm's correction."
         )
     return " ".join(said)
 

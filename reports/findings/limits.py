@@ -154,7 +154,10 @@ class SmallestP:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The limits of a study on one metric; `n` counts `unit`s, `without` are pairs whose test is refused, flat or never below alpha."""
+    """The limits of a study on one metric; `n` counts `unit`s.
+
+    `without` are pairs whose test is refused, flat or never below alpha.
+    """
 
     metric: str
     alpha: float

@@ -30,8 +30,8 @@ class Corpus:
 class Encoder:
     """Where the features of a modality come from. What was not trained here, or is not stored, is None.
 
-    Of the `trained` encoders `missing` are not in this root; `training_s` is the sum of the seconds of all epochs of the
-    others, `weights_mb` the size of one.
+    Of the `trained` encoders `missing` are not in this root; of the others `training_s` is the sum of the seconds of
+    all epochs, `weights_mb` the size of one.
     """
 
     modality: str

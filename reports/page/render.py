@@ -13,6 +13,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports import words
+from reports.chapters._chapter import chapters as all_chapters
 from reports.chapters._chapter import told
 from reports.chapters.hypotheses import Hypotheses
 from reports.drawing import Figure, palette_css
@@ -74,6 +75,7 @@ def render_page(results: Results, figures: Mapping[str, Sequence[Figure]]) -> st
         script=Markup(script),  # noqa: S704
         script_digest=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         summary=summary(results),
+        absent=[chapter.title for name, chapter in all_chapters().items() if name not in results.chapters],
         answers=asked.answers if asked else (),
         shape=words.shape_of(results),
     )

@@ -294,7 +294,7 @@ def own_case(write_study: Write, tmp_path_factory: pytest.TempPathFactory) -> Ca
 def section_of(report_of: Callable[..., Written]) -> Callable[..., str]:
     """Return a function that shows one chapter, given its name and value, on a page that has no other."""
 
-    def section_of(name: str, value: Any, figures: Sequence[Figure] = (), **changed: Any) -> str:
+    def section_of(name: str, value: Any, /, figures: Sequence[Figure] = (), **changed: Any) -> str:
         return cut_out(replace(report_of().content, chapters={name: value}, **changed), name, figures)
 
     return section_of

@@ -102,6 +102,7 @@ def test_the_limits_of_a_study_follow_from_its_differences(report_of: Callable[.
     assert limit.gain == pytest.approx(d.mean(), rel=1e-9)
     assert limit.sd == pytest.approx(d.std(ddof=1), rel=1e-9)
     assert limit.powers[1] == Spread(sd=limit.sd, n=REPEATS, ratio=limits.ratio).power(0.02, 0.05)
+    assert limit.detectable_in_family is not None
     assert limit.detectable < limit.detectable_in_family
     assert limit.floor is not None
     assert limit.floor < limit.detectable
@@ -140,8 +141,8 @@ def test_a_fixed_split_is_limited_by_its_groups(report_of: Callable[..., Written
     assert (limit.floor is None) == (seeds < 1e-20)
 
 
-def test_a_family_too_large_for_its_draws_has_no_gain_it_could_find(case_of: Callable[[str], Case]) -> None:
-    case = case_of("fixed")
+def test_a_family_too_large_for_its_draws_has_no_gain_it_could_find(report_of: Callable[..., Written]) -> None:
+    case = report_of(protocol="fixed", pairing="composed").case
     [family] = [family for family in case.families if family.name == STRATEGIES]
     many = replace(family, pairs=tuple((case.reference.name, TEXT) for _ in range(5000)))
     [limit] = find_limits(case.evidence, case.measures, [many], case.primary_metric).pairs

@@ -158,7 +158,7 @@ def test_figures_tell_their_numbers_to_those_who_do_not_see_them(report_of: Any)
     assert f"minus text: {points(gain.difference)} ({points(gain.low)} to {points(gain.high)}), " in described["gains"]
     assert "image, joy: 48 used, 2 left out, 1 lack it" in described["classes"]
     score = report_of().content.score("unimodal[text]", "macro_f1")
-    assert f"text: {percent(score.estimate)} % ({span(score.low, score.high)})" in described["scores"]
+    assert f"text {percent(score.estimate)} ({span(score.low, score.high)})" in described["scores"]
     assert "weighted" in described["joined"]
 
 

@@ -16,7 +16,9 @@ ROUNDING = 0.0031  # of a share of 1,000 data sets: three of them may fall other
 def documented() -> dict[tuple[str, str], list[float | None]]:
     """Return the shares in the table of the document by (design, true gain)."""
     lines = re.findall(
-        r"^\| (\d+ samples, .*|one split, .*) \|$", DOCUMENT.read_text(encoding="utf-8"), flags=re.M
+        r"^\| (\d+ samples, .*|one split, (?:bootstrap|\d+ seeds) .*) \|$",
+        DOCUMENT.read_text(encoding="utf-8"),
+        flags=re.M,
     )
     cells = [[cell.strip() for cell in line.split("|")] for line in lines]
     return {(design, gain): [float(x) / 100 if x else None for x in shares] for design, gain, *shares in cells}

@@ -11,6 +11,7 @@ from reports.forest import gains_figure
 from reports.results import Results
 from reports.statistics._statistic import PairResult
 from reports.summary import summary
+from reports.words import exact, plain
 
 FULL = ("image", "speech", "text")
 
@@ -68,3 +69,35 @@ def test_a_gain_that_cannot_be_told_is_drawn_hollow(report_of: Any, verdict: str
     assert ("fill: var(--paper)" in figure.svg) == hollow
     assert "+10.0  (+5.0 to +15.0)" in figure.svg
     assert "intervals uncorrected" in figure.svg
+
+
+def test_a_rival_that_scores_higher_is_named_and_the_article_follows_the_metric(report_of: Any) -> None:
+    content = report_of().content
+    best = content.ranking()[0]
+    assert best.model == "concat[image+speech+text]"
+    assert "; concat scores highest, " in summary(content)[0]
+    assert (
+        " reaches an accuracy of "
+        in summary(replace(content, method=replace(content.method, primary_metric="accuracy")))[0]
+    )
+
+
+def test_a_test_whose_smallest_p_is_too_large_for_its_family_is_said_to_find_nothing(report_of: Any) -> None:
+    content = _against(report_of().content, {"early": (0.1, -0.1, 0.3, UNTOLD), "late": (0.2, -0.1, 0.5, UNTOLD)})
+    for smallest, blind in ((0.03, True), (0.02, False)):  # twice 0.03 is not below 0.05, twice 0.02 is
+        comparisons = tuple(
+            replace(c, primary=replace(c.primary, p=0.5, smallest_p=smallest)) for c in content.comparisons if c.primary
+        )
+        gained = summary(replace(content, comparisons=comparisons))[1]
+        assert gained.startswith("This design cannot find any difference, of whatever size: ") == blind
+
+
+def test_the_text_of_an_error_becomes_a_clause() -> None:
+    assert plain("expected at least 3 repeats, got 1: raise `repeats`") == (
+        "it needs at least 3 repeats, and there is 1 (raise `repeats`)"
+    )
+    assert plain("the interval includes 0") == "the interval includes 0"
+
+
+def test_p_keeps_three_digits() -> None:
+    assert [exact(p) for p in (1.0, 0.002, 4e-14, None)] == ["1.00", "0.00200", "4.00e-14", "undefined"]
