@@ -31,7 +31,7 @@ def methods_text(results: Results) -> str:
         "Protocol": _protocol(results),
         "Search": sentence(in_words(trained.searches)) if trained and trained.searches else "",
         "Test parts": f"Opened, all settings these models ever had counted: {opened(results.openings)}.",
-        "Scores": f"{sentence(NAMES[results.method.primary_metric])} was primary beforehand. Macro averages run over "
+        "Scores": f"{sentence(NAMES[results.method.primary_metric])} was the primary metric. Macro averages run over "
         "the classes present in a test part.",
         "Tests": _tests(results),
         "Versions": f"{_versions(results)}.",
