@@ -78,7 +78,8 @@ def _gained(results: Results) -> str:
             f"not below {results.method.alpha:g} after Holm's correction."
         )
     phrases = [text for verdict in PHRASES for text in _came_out(results, groups, verdict)]
-    return f"{sentence(labels_of(results)[results.reference])} {'; it '.join([*phrases, *_refused(results, groups)])}."
+    said = f"{sentence(labels_of(results)[results.reference])} {'; it '.join([*phrases, *_refused(results, groups)])}."
+    return said.replace(", interval", ", uncorrected interval", 1)  # once: what follows is of the same kind
 
 
 def _came_out(results: Results, groups: Groups, verdict: str) -> list[str]:
@@ -118,8 +119,7 @@ def _sizes(chosen: Sequence[Comparison]) -> str:
     if not lows or not highs:
         return sizes
     return (
-        f"{sizes}, uncorrected {'interval' if len(tested) == 1 else 'intervals within'} "
-        f"{span(min(lows), max(highs), signed=True)}"
+        f"{sizes}, {'interval' if len(tested) == 1 else 'intervals within'} {span(min(lows), max(highs), signed=True)}"
     )
 
 

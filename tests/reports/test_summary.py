@@ -43,7 +43,7 @@ def test_gains_are_given_with_their_interval(report_of: Any) -> None:
     found = {"early": (0.1, 0.05, 0.15, ABOVE), "late": (-0.035, -0.09, 0.019, UNTOLD)}
     assert summary(_against(report_of().content, found))[1] == (
         "Weighted is above early (+10.0 pp, uncorrected interval +5.0 to +15.0); "
-        "it cannot be told from late (−3.5 pp, uncorrected interval −9.0 to +1.9)."
+        "it cannot be told from late (−3.5 pp, interval −9.0 to +1.9)."
     )
 
 
@@ -52,8 +52,8 @@ def test_many_rivals_are_counted_and_few_are_named(report_of: Any) -> None:
     found |= {"high": (-0.05, -0.08, -0.02, BELOW), "same": (0.0, -0.01, 0.01, UNTOLD)}
     assert summary(_against(report_of().content, found))[1] == (
         "Weighted is above 8 of 10 other strategies (+1.0 to +8.0 pp, uncorrected intervals within +0.5 to +16.0); "
-        "it is below high (−5.0 pp, uncorrected interval −8.0 to −2.0); "
-        "it cannot be told from same (+0.0 pp, uncorrected interval −1.0 to +1.0)."
+        "it is below high (−5.0 pp, interval −8.0 to −2.0); "
+        "it cannot be told from same (+0.0 pp, interval −1.0 to +1.0)."
     )
 
 
