@@ -10,6 +10,7 @@ from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
 from reports.chapters.costs import Costs
 from reports.evidence import CHANCE, Model
+from reports.findings.printed_matrix import MatrixReading, readings
 from reports.results import Results
 from reports.words import NAMES, NONE, percent
 
@@ -27,8 +28,8 @@ class Printed:
 class Published:
     """What the paper prints, and what an audit of it found.
 
-    `scores` are on `columns`; `others` (accuracy, F1) stand in another table; `confusion` has counts; `predicted` says
-    which emotions each modality should tell; `latencies` are (what, value).
+    `scores` are on `columns`; `others` (accuracy, F1) stand in another table; `confusion` has counts and `readings`
+    what they say; `predicted` says which emotions each modality should tell; `latencies` are (what, value).
     """
 
     title: str
@@ -38,6 +39,7 @@ class Published:
     others: tuple[Printed, ...]
     labels: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
+    readings: tuple[MatrixReading, ...]
     orientation: str
     recalls: Mapping[str, float]
     hypotheses: Mapping[str, str]
@@ -90,6 +92,7 @@ def read_paper(models: Sequence[Model] = ()) -> Published:
         others=tuple(_printed(row, models) for row in others),
         labels=tuple(printed["confusion"]["labels"]),
         confusion=tuple(map(tuple, printed["confusion"]["rows"])),
+        readings=readings(printed["confusion"]["rows"]),
         orientation=printed["confusion"]["orientation"],
         hypotheses={row["id"]: row["gist"] for row in printed["hypotheses"]},
         predicted={modality: tuple(labels) for modality, labels in printed["predicted_strength"].items()},
