@@ -130,7 +130,7 @@ def test_a_study_tells_what_was_searched_and_how_often_its_test_parts_were_opene
     assert ran["test_openings"] == counted
     content = json.loads(Path(ran["results"]).read_text(encoding="utf-8"))
     assert content["openings"] == counted
-    (search,) = content["searches"]
+    (search,) = content["chapters"]["training"]["searches"]
     assert search["space"] == {"learning_rate": "1e-09, 0.01"}
     assert search["chosen"] == {"learning_rate": "0.01 (3)"}
     methods, page = _methods(ran), Path(ran["report"]).read_text(encoding="utf-8")

@@ -36,7 +36,8 @@ def test_methods_say_what_was_varied_and_how_settings_were_chosen() -> None:
         "views": {"count": 2, "used_by": "both", "settings": {"pitch": 2.0, "noise": 0.0}, "ids": []},
     }
     assert _feature("speech", feature) == (
-        "Speech: lstm_cnn (trained here; lstm_cnn-1; settings chosen among 2 on the encoder's own held-back groups). "
+        "Speech: lstm_cnn, weights: trained here; rows: lstm_cnn-1; settings chosen among 2 on the encoder's own "
+        "held-back groups. "
         "Augmented: 2 views of each training sample (noise 0.0, pitch 2.0), read by encoder and heads; no other part."
     )
     assert "read by heads;" in _feature("speech", {**feature, "encoders": []})
