@@ -26,7 +26,6 @@ POWER = 0.8
 GAINS = (0.01, 0.02, 0.04)  # true gains the power is told for
 MOST = 1_000_000  # of repeats or groups; who needs more gets no number
 _LARGE = 60.0  # a noncentrality beyond which the gain's own noise is nothing beside that of the spread
-_ONE_SIDED = 6.0  # and one beyond which a gain is never significant as a loss (its series then fails)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +107,8 @@ def _power(noncentrality: float, df: float, critical: float) -> float:
         return float(stats.norm.sf(critical - noncentrality) + stats.norm.cdf(-critical - noncentrality))
     if noncentrality > _LARGE:
         return float(stats.chi2.cdf(df * (noncentrality / critical) ** 2, df))
-    wrong = stats.nct.cdf(-critical, df, noncentrality) if noncentrality < _ONE_SIDED else 0.0
-    return float(stats.nct.sf(critical, df, noncentrality) + wrong)
+    wrong = float(stats.nct.cdf(-critical, df, noncentrality))  # NaN where the chance is below what its series can say
+    return float(stats.nct.sf(critical, df, noncentrality)) + (0.0 if math.isnan(wrong) else wrong)
 
 
 @dataclass(frozen=True, kw_only=True)

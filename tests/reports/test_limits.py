@@ -167,3 +167,16 @@ def test_the_chapter_says_what_can_be_seen_and_how_often_it_errs(report_of: Call
     value = written.content.value(DesignLimits)
     assert value is not None
     assert [pair.b for pair in value.calibration.pairs] == [limit.b for limit in value.limits.pairs]
+
+
+@pytest.mark.parametrize("n", [3, 5, 30, 500, 3500, 20_000])
+@pytest.mark.parametrize("alpha", [0.05, 0.01, 1e-4])
+def test_what_can_be_detected_has_the_power_it_is_said_to_have_with_few_groups_and_with_thousands(
+    n: int, alpha: float
+) -> None:
+    for spread in (Spread(sd=0.02, n=n, ratio=0.2), GroupSpread(sd=0.3, n=n)):
+        detectable = spread.detectable(alpha)
+        assert spread.power(detectable, alpha) == pytest.approx(0.8, abs=1e-6)
+        if n >= 500:
+            normal = (stats.norm.isf(alpha / 2) + stats.norm.ppf(0.8)) * spread.error(n)
+            assert detectable == pytest.approx(normal, rel=0.02)
