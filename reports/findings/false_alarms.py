@@ -21,6 +21,7 @@ from reports.statistics.clustered_bootstrap import ClusteredBootstrap, Noise, ta
 
 FEWEST_COINS = 6  # groups; fewer make at most 16 different exchanges
 BEYOND = 3  # draws beyond 0, one added, of the last bootstrap that rejects within a repetition
+MOST_DRAWS = 1500  # within a repetition; a level that asks for more would take hours
 FLAT = 1e-12  # a smaller spread is rounding, and no test is possible
 _CELLS = 1 << 24  # coins held at once
 
@@ -77,14 +78,15 @@ def calibrate(
     rows, design = count_by_group(evidence, dict.fromkeys(name for pair in pairs for name in pair)), measures.design
     clustered = isinstance(measures.primary, ClusteredBootstrap)
     tested = len(evidence.held_out) >= FEWEST_REPEATS  # by t
+    draws = draws_within(design.alpha, rows.n_groups) if clustered and rows.n_groups > 1 else None
     found = Calibration(
         metric=metric,
         nominal=design.alpha,
         repetitions=repetitions,
         groups=rows.n_groups,
-        draws=draws_within(design.alpha, rows.n_groups) if clustered and rows.n_groups > 1 else None,
+        draws=draws,
         pairs=(),
-        reason=_refusal(rows.n_groups, len(evidence.held_out), tested or clustered),
+        reason=_refusal(rows.n_groups, len(evidence.held_out), tested or clustered, draws or 0),
     )
     if found.reason or not pairs:
         return found
@@ -111,9 +113,13 @@ def calibrate(
     )
 
 
-def _refusal(n_groups: int, repeats: int, tested: bool) -> str:
+def _refusal(n_groups: int, repeats: int, tested: bool, draws: int) -> str:
     if n_groups < FEWEST_COINS:
         return f"{n_groups} groups allow too few exchanges; {FEWEST_COINS} are the least"
+    if draws > MOST_DRAWS:
+        return (
+            f"this level asks for {draws:,} draws of {n_groups} groups in every repetition; {MOST_DRAWS:,} are the most"
+        )
     return "" if tested else f"{repeats} repeats are too few for a t test"
 
 

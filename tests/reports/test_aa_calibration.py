@@ -104,6 +104,14 @@ def widened(draws: np.ndarray, seeds: np.ndarray, n: int) -> np.ndarray:
     return wide
 
 
+def test_a_level_that_asks_for_too_many_draws_is_refused_before_hours_pass(write_study: Write, root: Root) -> None:
+    evidence = evidence_of(write_study, root, protocol="fixed", repeats=2)
+    measures = measure(evidence, alpha=1e-4, draws=1000, seed=0)
+    found = calibrate(evidence, measures, PAIRS, "macro_f1", repetitions=1000, seed=0)
+    assert found.pairs == ()
+    assert f"asks for {found.draws:,} draws of 10 groups" in found.reason
+
+
 def bootstrapped(evidence: Evidence, posteriors: list[np.ndarray], drawn: list[np.ndarray]) -> np.ndarray:
     """Return the mean score over repeats, (draws,), of the rows of each draw."""
     tested = list(zip(evidence.held_out, posteriors, strict=True))
