@@ -71,6 +71,17 @@ class Evidence:
         return str(self.facts["protocol"]["kind"])
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Tested:
+    """The test predictions of one run, sorted by sample; texts stay in Arrow, since all models share most of them."""
+
+    sample_ids: pa.Array
+    groups: pa.Array
+    labels: np.ndarray
+    posteriors: np.ndarray
+    weights: np.ndarray | None
+
+
 def read_evidence(store: StudyStore, run_ids: Sequence[str]) -> Evidence:
     """Read the runs `run_ids` of a study and pair them.
 
@@ -80,19 +91,9 @@ def read_evidence(store: StudyStore, run_ids: Sequence[str]) -> Evidence:
     runs = _chosen_runs(store, run_ids)
     facts = store.facts()
     tests = _tests_by_run(store.predictions(runs["run_id"].to_pylist()))
-    rows = runs.select(["run_id", "model", "head", "modalities", "repeat", "variant"]).to_pylist()
-    by_model: dict[str, dict[int, str]] = {}
-    for row in rows:
-        by_model.setdefault(row["model"], {})[row["repeat"]] = row["run_id"]
-    first = next(iter(by_model))
-    repeats = sorted(by_model[first])
-    for name, own in by_model.items():
-        if odd := sorted(set(own) ^ set(repeats)):
-            raise EvidenceError(f"{name} and {first} do not share repeats {odd}: run `affuse study` to complete them")
-        for repeat in repeats:
-            _check_finite(tests[own[repeat]], f"{name}, repeat {repeat}")
-            _check_same_samples(tests[by_model[first][repeat]], tests[own[repeat]], f"{name}, repeat {repeat}", first)
-    held_out = _held_out(store, len(facts["classes"]), {r: tests[by_model[first][r]] for r in repeats})
+    by_model, repeats = _paired(runs, tests)
+    first = next(iter(by_model.values()))
+    held_out = _held_out(store, len(facts["classes"]), {r: tests[first[r]] for r in repeats})
     posteriors = {name: tuple(tests[own[r]].posteriors for r in repeats) for name, own in by_model.items()}
     weights = {
         name: tuple(own for own in weighed if own is not None)
@@ -103,23 +104,45 @@ def read_evidence(store: StudyStore, run_ids: Sequence[str]) -> Evidence:
         np.tile((part.trained_on / part.trained_on.sum()).astype(np.float32), (len(part.labels), 1))
         for part in held_out
     )
-    models = {
-        row["model"]: Model(
-            name=row["model"],
-            head=row["head"],
-            modalities=tuple(row["modalities"].split("+")),
-            variant=row["variant"] or "",  # runs of before there were variants have none
-        )
-        for row in rows
-    } | {CHANCE: Model(name=CHANCE, head=CHANCE)}
     return Evidence(
         facts=facts,
-        models=tuple(models.values()),
+        models=_models(runs),
         held_out=held_out,
         posteriors=posteriors,
         weights=weights,
         runs=runs,
     )
+
+
+def _paired(runs: pa.Table, tests: Mapping[str, _Tested]) -> tuple[dict[str, dict[int, str]], list[int]]:
+    """Return the run ids by model and repeat, and the repeats, once all models share these and their samples."""
+    by_model: dict[str, dict[int, str]] = {}
+    for row in runs.select(["run_id", "model", "repeat"]).to_pylist():
+        by_model.setdefault(row["model"], {})[row["repeat"]] = row["run_id"]
+    first = next(iter(by_model))
+    repeats = sorted(by_model[first])
+    for name, own in by_model.items():
+        if odd := sorted(set(own) ^ set(repeats)):
+            raise EvidenceError(f"{name} and {first} do not share repeats {odd}: run `affuse study` to complete them")
+        for repeat in repeats:
+            _check_finite(tests[own[repeat]], f"{name}, repeat {repeat}")
+            _check_same_samples(tests[by_model[first][repeat]], tests[own[repeat]], f"{name}, repeat {repeat}", first)
+    return by_model, repeats
+
+
+def _models(runs: pa.Table) -> tuple[Model, ...]:
+    """Return the models of the runs in their order, and last the majority class."""
+    rows = {row["model"]: row for row in runs.select(["model", "head", "modalities", "variant"]).to_pylist()}
+    models = [
+        Model(
+            name=name,
+            head=row["head"],
+            modalities=tuple(row["modalities"].split("+")),
+            variant=row["variant"] or "",  # runs of before there were variants have none
+        )
+        for name, row in rows.items()
+    ]
+    return (*models, Model(name=CHANCE, head=CHANCE))
 
 
 def _chosen_runs(store: StudyStore, run_ids: Sequence[str]) -> pa.Table:
@@ -130,17 +153,6 @@ def _chosen_runs(store: StudyStore, run_ids: Sequence[str]) -> pa.Table:
     if runs is None or not run_ids:
         raise EvidenceError(f"expected at least one run of study {store.id} to report on, got none")
     return runs.filter(pc.is_in(runs["run_id"], pa.array(sorted(run_ids), pa.string())))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Tested:
-    """The test predictions of one run, sorted by sample; texts stay in Arrow, since all models share most of them."""
-
-    sample_ids: pa.Array
-    groups: pa.Array
-    labels: np.ndarray
-    posteriors: np.ndarray
-    weights: np.ndarray | None
 
 
 def _tests_by_run(table: pa.Table) -> dict[str, _Tested]:
