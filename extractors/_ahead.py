@@ -2,25 +2,74 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from threading import TIMEOUT_MAX, Condition, Thread, current_thread
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from threading import TIMEOUT_MAX, Condition, Thread, current_thread, get_ident, local
 from typing import Any, Generic, TypeVar
+
+from stores.errors import MediaError
 
 Given = TypeVar("Given")
 MOST_BYTES = 512 << 20  # decoded and waiting: a few long recordings weigh more than a queue of short ones
+LIMIT_S = 120.0
+PATIENCE = 10  # limits an item may take by the clock on the wall: for one that waits, and uses no time of a processor
+_LEAST_S = 0.05  # between two looks at the clocks
 _GRACE_S = 1.0  # threads that are merely busy get this long to end with their stream
 
 
 class _Task(Generic[Given]):
-    """One item on its way; `started` is None until a thread takes it up."""
+    """One item on its way; `started` is None while its time does not run, else a time on the wall and a thread's."""
 
-    def __init__(self, item: Given) -> None:
-        self.item = item
-        self.started: float | None = None
+    def __init__(self, item: Given, limit_s: float) -> None:
+        self.item, self.limit_s = item, limit_s
+        self.started: tuple[float, float] | None = None
+        self.clock: int | None = None
         self.done = self.given_up = False
         self.result: Any = None
         self.bytes = 0
         self.error: BaseException | None = None
+
+    def start(self) -> None:
+        """Let the time run of what this very thread does."""
+        if hasattr(time, "pthread_getcpuclockid"):
+            self.clock = time.pthread_getcpuclockid(get_ident())
+        self.started = time.monotonic(), self._computed()
+
+    def left(self) -> float:
+        """Return the seconds after which its time is up at the earliest: that of a processor, or PATIENCE times any."""
+        if (started := self.started) is None:
+            return self.limit_s
+        waited, computed = time.monotonic() - started[0], self._computed() - started[1]
+        return min(self.limit_s - computed, PATIENCE * self.limit_s - waited)
+
+    def _computed(self) -> float:
+        return 0.0 if self.clock is None else time.clock_gettime(self.clock)
+
+
+_own = local()  # the task a thread works on
+
+
+@contextmanager
+def unclocked() -> Iterator[None]:
+    """Do something that is no decoding, such as importing a library, while the time of this thread's item stands."""
+    task: _Task[Any] | None = getattr(_own, "task", None)
+    if task is not None:
+        task.started = None
+    yield
+    if task is not None:
+        task.start()
+
+
+def time_limit() -> float:
+    """Return the seconds that the item may take which this thread decodes."""
+    task: _Task[Any] | None = getattr(_own, "task", None)
+    return LIMIT_S if task is None else task.limit_s
+
+
+def given_up(limit_s: float) -> MediaError:
+    """Return what becomes of an item whose time was up."""
+    longest = f"{limit_s:g} s of computing, nor {PATIENCE * limit_s:g} s of waiting"
+    return MediaError(f"not decoded within {longest}: given up; a longer `time_limit` may help", reason="timeout")
 
 
 class _Decoders(Generic[Given]):
@@ -36,7 +85,7 @@ class _Decoders(Generic[Given]):
         self._threads = {self._start() for _ in range(threads)}
 
     def submit(self, item: Given) -> _Task[Given]:
-        task = _Task(item)
+        task = _Task(item, self._limit_s)
         with self._changed:
             self._waiting.append(task)
             self._changed.notify_all()
@@ -47,9 +96,8 @@ class _Decoders(Generic[Given]):
         with self._changed:
             self._replace_late()
             while not (task.done or task.given_up):
-                starts = [running.started for running in self._running if running.started is not None]
-                left = min(starts) + self._limit_s - time.monotonic() if starts else TIMEOUT_MAX
-                self._changed.wait(min(left, TIMEOUT_MAX))
+                left = min((running.left() for running in self._running), default=TIMEOUT_MAX)
+                self._changed.wait(min(max(left, _LEAST_S), TIMEOUT_MAX))
                 self._replace_late()
 
     def take(self, task: _Task[Given]) -> Any:
@@ -76,15 +124,14 @@ class _Decoders(Generic[Given]):
         return thread
 
     def _replace_late(self) -> None:
-        now = time.monotonic()
-        late = [t for t in self._running if t.started is not None and now >= t.started + self._limit_s]
-        for task in late:
+        for task in [running for running in self._running if running.left() <= 0]:
             task.given_up = True
             self._threads.discard(self._running.pop(task))
             self._threads.add(self._start())
 
     def _work(self) -> None:
         while (task := self._next()) is not None:
+            _own.task = task
             try:
                 task.result = self._function(task.item)
             except BaseException as error:  # raised where the result is asked for
@@ -98,7 +145,7 @@ class _Decoders(Generic[Given]):
                 self._held += task.bytes
                 del self._running[task]
                 self._changed.notify_all()
-            del task  # or its result would stay in memory while this thread waits
+            del task, _own.task  # or its result would stay in memory while this thread waits
 
     def _next(self) -> _Task[Given] | None:
         with self._changed:
@@ -107,7 +154,7 @@ class _Decoders(Generic[Given]):
             if self._closed:
                 return None
             task = self._waiting.popleft()
-            task.started = time.monotonic()
+            task.start()
             self._running[task] = current_thread()
             self._changed.notify_all()
             return task
@@ -124,8 +171,9 @@ def ahead(
 ) -> Generator[tuple[Given, Any], None, None]:
     """Yield (item, function(item)) in order, never more than `depth` of them, or MOST_BYTES, decoded and waiting.
 
-    An item that takes longer than `limit_s` seconds from when its turn on a thread came is given up: `late(item)`
-    stands in for its result and another thread takes over, while the old one ends by itself or with the process.
+    An item is given up that computes for more than `limit_s` seconds from when its turn on a thread came, or takes
+    PATIENCE times as long by the clock on the wall: so none is lost on a busy machine. `late(item)` stands in for its
+    result and another thread takes over, while the old one ends by itself or with the process.
     What `function` raises is raised here, at the item's place.
     """
     decoders = _Decoders(function, threads, limit_s)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from extractors._ahead import given_up
 from extractors.extractor import Extractor
 from stores.errors import MediaError, StoreError
 from stores.samples import Sample
@@ -31,8 +32,7 @@ def decoded(extractor: Extractor[Any], sample: Sample, key: str) -> Any:
 
 def too_slow(sample: Sample, limit_s: float) -> MediaError:
     """Return what becomes of a sample whose decoding was given up."""
-    message = f"{sample.id}: not decoded within {limit_s:g} s: given up; a longer `time_limit` may help"
-    return MediaError(message, reason="timeout")
+    return MediaError(f"{sample.id}: {given_up(limit_s)}", reason="timeout")
 
 
 def _failure(error: Exception, sample: Sample) -> MediaError:

@@ -86,7 +86,7 @@ def test_an_item_that_hangs_is_given_up_and_nothing_else_is_lost(hang: Event, th
             hang.wait()
         return item
 
-    found = dict(run(stuck, range(8), threads=threads, limit_s=0.6))
+    found = dict(run(stuck, range(8), threads=threads, limit_s=0.06))
     assert found == {0: "late 0", 1: 1, 2: 2, 3: "late 3", 4: "late 4", 5: 5, 6: 6, 7: "late 7"}
 
 
@@ -99,7 +99,7 @@ def test_what_an_abandoned_thread_brings_late_is_thrown_away() -> None:
         return f"result {item}"
 
     found = []
-    for pair in run(stuck, range(4), threads=1, depth=1, limit_s=0.6):
+    for pair in run(stuck, range(4), threads=1, depth=1, limit_s=0.06):
         found.append(pair)
         let_go.set()
     assert found == [(0, "late 0"), (1, "result 1"), (2, "result 2"), (3, "result 3")]
@@ -139,7 +139,7 @@ def test_a_process_ends_although_a_decoder_hangs() -> None:
 import threading
 from extractors._ahead import ahead
 stuck = lambda item: threading.Event().wait() if item == 1 else item
-for pair in ahead(stuck, range(3), threads=2, depth=3, limit_s=0.6, late=lambda item: "late"):
+for pair in ahead(stuck, range(3), threads=2, depth=3, limit_s=0.06, late=lambda item: "late"):
     print(*pair)
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
