@@ -125,7 +125,7 @@ class EncoderStore:
 
     def checkpoints(self, encoder_id: str, names: Sequence[str]) -> "Checkpoints":
         """Return where the training of an encoder on the samples of these ids keeps its state."""
-        return Checkpoints(self.root, encoder_id, fingerprint(list(names)))
+        return Checkpoints(self.root, encoder_id, fingerprint([encoder_id, *names]))
 
     def describe(self, encoder_id: str) -> dict[str, Any]:
         """Return `encoder.json`. Raises NotFound."""

@@ -40,6 +40,10 @@ class DamagedError(StoreError, ValueError):
     """What lies on disk is not what was written: `affuse store verify` names all of it."""
 
 
+class ForeignError(DamagedError):
+    """What lies here was written as something else: it is passed over, and `affuse store verify` names it."""
+
+
 class RootError(StoreError, OSError):
     """The root cannot be read or written: no space, no permission, no credentials, no such bucket."""
 

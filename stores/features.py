@@ -20,7 +20,7 @@ import zarr
 
 from stores import quarantine
 from stores.books import Books
-from stores.errors import DamagedError, FeatureMismatch, NotFound, StoreError
+from stores.errors import DamagedError, FeatureMismatch, ForeignError, NotFound, StoreError
 from stores.identity import row_digest
 from stores.parts import Seal, parts_of, put_seal
 from stores.quarantine import RECOVERED, Quarantined
@@ -76,14 +76,16 @@ class FeatureStore:
         where = f"features/{modality}/{found[0]}/feature.json"
         try:
             content = json.loads(root.read(where))
-            version = int(content["format_version"])
-            if version <= FORMAT:
-                return cls(root, FeatureIdentity.from_dict(content["identity"]))
+            if (version := int(content["format_version"])) > FORMAT:
+                raise StoreError(f"{found[0]} has format {version}, this affuse reads up to {FORMAT}: update")
+            store = cls(root, FeatureIdentity.from_dict(content["identity"]))
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedError(
                 f"{where} is not what was written ({error}): delete it, the next run writes it"
             ) from None
-        raise StoreError(f"{found[0]} has format {version}, this affuse reads up to {FORMAT}: update")
+        if store.id != found[0]:
+            raise ForeignError(f"{where} is another's: its identity is that of {store.id}; delete it, runs write it")
+        return store
 
     def seals(self) -> list[Seal]:
         """Return the metadata of the parts readers may use, sorted by part; replaced parts are left out."""
@@ -185,8 +187,8 @@ class FeatureStore:
 
         A new line counts one attempt more than any earlier line of its sample, so that a clock may go backwards.
         """
-        names = self.root.names(self.folder, "quarantine")
-        rows = [q for n in names for q in quarantine.from_table(self.root.read_table(self.folder, "quarantine", n))]
+        parts = self.root.tables(f"{self.folder}/quarantine", quarantine.SCHEMA).values()
+        rows = [row for part in parts for row in quarantine.from_table(part)]
         latest: dict[tuple[str, str | None], Quarantined] = {}
         for row in sorted(rows, key=lambda row: (row.attempts, row.time)):
             latest[row.sample_id, row.key] = row

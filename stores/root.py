@@ -1,12 +1,14 @@
 """The one place everything is written under: a folder or any fsspec address."""
 
 import json
+import logging
 import os
 import posixpath
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -15,14 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from zarr.storage import FsspecStore, LocalStore
 
-from stores.errors import ConfigError, DamagedError, NotFound, RootError, StoreError
+from stores.errors import ConfigError, DamagedError, ForeignError, NotFound, RootError, StoreError
 from stores.identity import canonical, fingerprint
 from stores.local_files import INVISIBLE, put_file, sync
 from stores.refusals import is_refusal, lacks_bucket, refusal
 
 DEFAULT = "runs"
 VARIABLE = "AFFUSE_ROOT"
-_DIGEST = b"affuse_schema"  # key of a table's metadata
+_DIGEST, _PLACE = b"affuse_schema", b"affuse_place"  # keys of a table's metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +166,12 @@ class Root:
         return True
 
     def put_json(self, content: Mapping[str, Any], *parts: str) -> None:
-        """Write a JSON object atomically, with a digest of itself inside."""
-        self.put(json_text(content).encode(), *parts)
+        """Write a JSON object atomically, with its place and a digest of both inside."""
+        self.put(json_text(content, _where(*parts)).encode(), *parts)
 
     def read_json(self, *parts: str) -> dict[str, Any]:
-        """Return what `put_json` wrote. Raises DamagedError if it is something else."""
-        where = posixpath.join(*parts)
+        """Return what `put_json` wrote. Raises DamagedError, or ForeignError if it is another's."""
+        where = _where(*parts)
         try:
             content = json.loads(self.read(*parts))
             digest = content.pop("digest")
@@ -177,18 +179,21 @@ class Root:
             raise DamagedError(f"{where} is not the JSON that was written: {error}") from None
         if digest != fingerprint(content):
             raise DamagedError(f"{where} is not what was written: its digest differs")
+        _check_place(where, content.pop("place", None))
         return cast(dict[str, Any], content)
 
     def put_table(self, table: pa.Table, *parts: str, compression: str = "zstd", use_dictionary: bool = True) -> None:
-        """Write a Parquet file atomically, with checksums of its pages and a digest of its columns and metadata."""
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), _DIGEST: _schema_digest(table.schema)})
+        """Write a Parquet file atomically, with checksums of its pages and a digest of columns, metadata and place."""
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), _PLACE: _where(*parts).encode()})
+        table = table.replace_schema_metadata({**table.schema.metadata, _DIGEST: _schema_digest(table.schema)})
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression=compression, use_dictionary=use_dictionary, write_page_checksum=True)
         self.put(sink.getvalue().to_pybytes(), *parts)
 
-    def read_table(self, *parts: str) -> pa.Table:
-        """Return a Parquet file. Raises DamagedError if it is not what was written.
+    def read_table(self, *parts: str, like: pa.Schema | None = None) -> pa.Table:
+        """Return a Parquet file. Raises DamagedError if it is not what was written, ForeignError if it is another's.
 
+        `like` has the columns it should begin with; a table of an earlier version may lack the last of them.
         One thread reads: a worker of Arrow's that still holds the bytes when Python exits aborts the process.
         """
         data = pa.BufferReader(self.read(*parts))
@@ -197,10 +202,26 @@ class Root:
             metadata = dict(table.schema.metadata or {})
             if metadata.pop(_DIGEST, None) != _schema_digest(table.schema):
                 raise ValueError("its columns or metadata have changed")
-            return table.replace_schema_metadata(metadata or None)
         except (pa.ArrowException, OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
-            raise DamagedError(f"{posixpath.join(*parts)} is not the table that was written: {reason}") from None
+            raise DamagedError(f"{_where(*parts)} is not the table that was written: {reason}") from None
+        _check_place(_where(*parts), metadata.pop(_PLACE, None))
+        if like is not None and any(one != other for one, other in zip(table.schema.names, like.names, strict=False)):
+            raise ForeignError(
+                f"{_where(*parts)} has the columns {', '.join(table.schema.names)}: it is of another kind"
+            )
+        return table.replace_schema_metadata(metadata or None)
+
+    def tables(self, folder: str, like: pa.Schema) -> dict[str, pa.Table]:
+        """Return name -> table of every Parquet file in a folder that is one of its own; others are passed over."""
+        found = {}
+        for name in self.names(folder):
+            try:
+                if name.endswith(".parquet"):
+                    found[name] = self.read_table(folder, name, like=like)
+            except ForeignError as error:
+                say_once(f"{self.address}: not read: {error}")
+        return found
 
     def zarr(self, *parts: str) -> LocalStore | FsspecStore:
         """Return a zarr store at a relative path."""
@@ -259,16 +280,39 @@ class Root:
             raise RootError(text) from error
 
 
-def json_text(content: Mapping[str, Any]) -> str:
-    """Return the JSON of an object and of its digest, indented for people."""
-    plain = cast(dict[str, Any], canonical(content))
+def json_text(content: Mapping[str, Any], place: str) -> str:
+    """Return the JSON of an object, of where it is written to and of the digest of both, indented for people."""
+    plain = cast(dict[str, Any], canonical({**content, "place": place}))
     return json.dumps({**plain, "digest": fingerprint(plain)}, indent=1) + "\n"
 
 
+@cache
+def say_once(text: str) -> None:
+    """Tell who runs this what was passed over."""
+    logging.getLogger("affuse").warning(text)
+
+
+def _where(*parts: str) -> str:
+    return posixpath.normpath(posixpath.join(*parts))
+
+
+def _check_place(where: str, place: str | bytes | None) -> None:
+    """Refuse a document that was written to another place; those of earlier versions do not say where."""
+    said = place.decode(errors="replace") if isinstance(place, bytes) else place
+    if said not in (None, where):
+        raise ForeignError(f"{where} is another's: it was written as {said}; put it back there, or delete it")
+
+
 def _schema_digest(schema: pa.Schema) -> bytes:
-    """Return the digest of what no checksum of a page covers: the names of columns, and metadata."""
+    """Return the digest of what no checksum of a page covers: names and types of columns, and metadata.
+
+    Tables of earlier versions, which do not say where they were written to, leave the types out.
+    """
     metadata = {key.hex(): value.hex() for key, value in (schema.metadata or {}).items() if key != _DIGEST}
-    return fingerprint([list(schema.names), metadata]).encode()
+    signed: list[Any] = [list(schema.names), metadata]
+    if _PLACE in (schema.metadata or {}):  # Parquet gives back `item`, the name of what is in a list, as `element`
+        signed.append([str(kind).replace("<item: ", "<element: ") for kind in schema.types])
+    return fingerprint(signed).encode()
 
 
 def _modified(info: Mapping[str, Any]) -> float:

@@ -120,7 +120,8 @@ class StudyStore:
         Facts that are not part of the id (licence, pairing, who is left out) may change: the latest are kept.
         """
         store = cls(root, study_id)
-        text = json_text({"format_version": FORMAT, "id": study_id, **dict(facts)}).encode()
+        content = {"format_version": FORMAT, "id": study_id, **dict(facts)}
+        text = json_text(content, f"{store.folder}/study.json").encode()
         same = root.exists(store.folder, "study.json") and root.read(store.folder, "study.json") == text
         if not same or not store._holds(samples, "samples") or not store._holds(splits, "splits"):
             root.put_table(samples, store.folder, "samples.parquet")
@@ -147,7 +148,7 @@ class StudyStore:
     def check(self) -> None:
         """Raise DamagedError, or NotFound, unless everything a sealed run needs is there and as it was written.
 
-        Of the logs, which nothing sealed needs, `log_part` looks at one part at a time.
+        The logs, which grow part by part, are looked at one by one.
         """
         self.facts()
         self.samples()
@@ -205,13 +206,10 @@ class StudyStore:
 
         What two processes have scored or timed at once is there once.
         """
-        parts = [self.log_part(log, name) for name in self.root.names(self.folder, log)]
-        table = pa.concat_tables([LOGS[log].empty_table(), *parts])
+        parts = self.root.tables(f"{self.folder}/{log}", LOGS[log]).values()
+        whole = (_with_later(part, LOGS[log]).select(LOGS[log].names) for part in parts)
+        table = pa.concat_tables([LOGS[log].empty_table(), *whole])
         return _first_of_each(table, *_ONCE[log]) if log in _ONCE else table
-
-    def log_part(self, log: str, part: str) -> pa.Table:
-        """Return one part of a log. Raises DamagedError if it is not what was written."""
-        return _with_later(self.root.read_table(self.folder, log, part), LOGS[log]).select(LOGS[log].names)
 
     def open_test(self, run_ids: Sequence[str], purpose: str) -> None:
         """Note, before it happens, that these runs are about to be let see their test part."""

@@ -111,10 +111,13 @@ def _checks(root: Root, verdict: Verdict) -> Iterator[tuple[str, Callable[[], ob
 def _study_checks(store: StudyStore) -> Iterator[tuple[str, Callable[[], object]]]:
     yield store.folder, store.check
     yield f"{store.folder}/radar.parquet", store.radar
-    for log in LOGS:
+    for log, schema in LOGS.items():
         for part in store.root.names(store.folder, log):
             if part.endswith(".parquet"):  # a foreign file is told already
-                yield f"{store.folder}/{log}/{part}", partial(store.log_part, log, part)
+                yield (
+                    f"{store.folder}/{log}/{part}",
+                    partial(store.root.read_table, store.folder, log, part, like=schema),
+                )
 
 
 def _feature_checks(
@@ -123,8 +126,6 @@ def _feature_checks(
     folder = f"features/{modality}/{name}"
     try:
         store = FeatureStore.open(root, modality, name)
-        if store.id != name:
-            raise DamagedError(f"its identity is that of {store.id}")
     except (StoreError, OSError, KeyError, TypeError, ValueError) as error:
         path = f"{folder}/feature.json"
         verdict.damages.append(Damage(path, f"{error}; {_remedy(path)}"))
@@ -144,7 +145,7 @@ def _feature_checks(
 
 
 def _check_quarantine(root: Root, path: str) -> None:
-    quarantine.from_table(root.read_table(path))
+    quarantine.from_table(root.read_table(path, like=quarantine.SCHEMA))
 
 
 def _check_part(store: FeatureStore, part: str, verdict: Verdict) -> None:

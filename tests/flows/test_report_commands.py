@@ -188,7 +188,8 @@ def test_two_study_files_of_one_stored_study_have_each_a_report_of_its_own_name(
     shutil.copytree(ran.root / "studies", tmp_path / "studies")
     twin = ran.one.with_name("twin.toml")
     twin.write_text(ran.one.read_text(encoding="utf-8").replace('name = "faces"', 'name = "twin"'), encoding="utf-8")
-    shutil.copy(tmp_path / "studies/faces.latest.json", tmp_path / "studies/twin.latest.json")
+    root = Root(tmp_path)
+    root.put_json(root.read_json("studies", "faces.latest.json"), "studies", "twin.latest.json")
     first, second = (Path(result("report", str(study), root=tmp_path)["report"]) for study in (ran.one, twin))
     assert first != second
     for page, name in ((first, "faces"), (second, "twin")):

@@ -3,9 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stores.encoders import EncoderRecipe, EncoderStore, Epoch, Trainee
+from stores.encoders import CHECKPOINT, EncoderRecipe, EncoderStore, Epoch, Trainee
 from stores.errors import DamagedError, NotFound
 from stores.identity import tensors_digest
+from stores.verifying import verify
 
 RECIPE = EncoderRecipe(
     extractor="lstm_cnn",
@@ -90,3 +91,31 @@ def test_weights_that_have_changed_are_refused(root):
     path.write_bytes(content)
     with pytest.raises(DamagedError, match="have changed"):
         store.weights(RECIPE.id)
+
+
+@pytest.mark.parametrize("file", ["encoder.json", "trained_on.parquet", "curves.parquet", "weights.safetensors"])
+def test_files_of_two_encoders_exchanged_are_refused_and_named(root, file):
+    store, second = EncoderStore(root), replace(RECIPE, seed=9)
+    store.seal(RECIPE, WEIGHTS, CURVE, best_epoch=2)
+    store.seal(second, {name: 2 * weight for name, weight in WEIGHTS.items()}, CURVE, best_epoch=2)
+    assert verify(root).damages == []
+    one, other = (f"encoders/{recipe.id}/{file}" for recipe in (RECIPE, second))
+    first = root.read(one)
+    root.put(root.read(other), one)
+    root.put(first, other)
+    read = {"trained_on.parquet": store.trained_on, "curves.parquet": store.curves}.get(file, store.weights)
+    for encoder in (RECIPE.id, second.id):
+        with pytest.raises(DamagedError):
+            read(encoder)
+    assert sorted(damage.path for damage in verify(root).damages) == sorted(
+        f"encoders/{r.id}" for r in (RECIPE, second)
+    )
+
+
+def test_the_checkpoint_of_another_encoder_is_no_checkpoint(root):
+    """Points of a grid are trained on the same samples: what tells them apart is the encoder."""
+    store = EncoderStore(root)
+    store.checkpoints("one", ["c/1"]).save(WEIGHTS, {"epoch": 1})
+    root.put(root.read("encoders", "one", CHECKPOINT), "encoders", "other", CHECKPOINT)
+    assert store.checkpoints("one", ["c/1"]).load() is not None
+    assert store.checkpoints("other", ["c/1"]).load() is None

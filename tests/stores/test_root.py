@@ -1,9 +1,11 @@
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zarr
 
-from stores.errors import StoreError
+from stores.errors import DamagedError, ForeignError, StoreError
+from stores.identity import canonical_json, fingerprint
 from stores.root import Root
 
 
@@ -98,3 +100,59 @@ def test_a_relative_root_stays_where_it_was_when_the_process_moves(monkeypatch, 
     monkeypatch.chdir("/")
     assert root.local("x") == tmp_path / "here" / "x"
     assert Root(root.address).local("x") == root.local("x")
+
+
+DOCUMENT, TABLE = {"a": 1}, pa.table({"key": ["a"], "row": [1]})
+
+
+@pytest.mark.parametrize("kind", ["json", "table"])
+def test_what_was_written_to_another_place_is_refused_and_told_from_where(any_root, kind):
+    put, read = (getattr(any_root, f"{verb}_{kind}") for verb in ("put", "read"))
+    put(DOCUMENT if kind == "json" else TABLE, "one", "file")
+    any_root.put(any_root.read("one", "file"), "two", "file")
+    assert read("one", "file") == (DOCUMENT if kind == "json" else TABLE)
+    with pytest.raises(ForeignError, match="two/file is another's: it was written as one/file"):
+        read("two", "file")
+
+
+def earlier(table):
+    """The bytes of a table as versions before 2026-11-30 wrote it: signed by its names and metadata alone."""
+    sink = pa.BufferOutputStream()
+    digest = fingerprint([table.schema.names, {}]).encode()
+    pq.write_table(table.replace_schema_metadata({"affuse_schema": digest}), sink, write_page_checksum=True)
+    return sink.getvalue().to_pybytes()
+
+
+def test_what_an_earlier_version_wrote_is_read_wherever_it_lies(any_root):
+    plain = canonical_json({"a": 1, "digest": fingerprint({"a": 1})})
+    any_root.put(plain.encode(), "old.json")
+    any_root.put(earlier(TABLE), "old.parquet")
+    assert any_root.read_json("old.json") == {"a": 1}
+    assert any_root.read_table("old.parquet").equals(TABLE)
+
+
+def test_the_type_of_a_column_is_under_the_digest(any_root):
+    """Parquet holds signed and unsigned numbers alike: one byte of the footer says which they are."""
+    kinds = {"int32": TABLE.set_column(1, "row", pa.array([-1], pa.int32())), "lists": pa.table({"row": [[1.5]]})}
+    for name, table in kinds.items():
+        any_root.put_table(table, name)
+        assert any_root.read_table(name).equals(table)
+    sink = pa.BufferOutputStream()
+    stored = pq.read_table(pa.BufferReader(any_root.read("int32")))
+    changed = stored.set_column(1, "row", pa.array([2**32 - 1], pa.uint32()))
+    pq.write_table(changed.replace_schema_metadata(stored.schema.metadata), sink, write_page_checksum=True)
+    any_root.put(sink.getvalue().to_pybytes(), "int32")
+    with pytest.raises(DamagedError, match="its columns or metadata have changed"):
+        any_root.read_table("int32")
+
+
+def test_tables_of_another_kind_in_a_folder_are_passed_over(any_root, caplog):
+    schema = pa.schema([("key", pa.string()), ("row", pa.int64()), ("later", pa.string())])
+    any_root.put_table(TABLE, "own", "a.parquet")
+    any_root.put_table(pa.table({"run_id": ["x"]}), "own", "b.parquet")
+    any_root.put(any_root.read("own", "a.parquet"), "own", "c.parquet")
+    any_root.put(b"notes", "own", "notes.csv")
+    assert list(any_root.tables("own", schema)) == ["a.parquet"]
+    told = [record.message for record in caplog.records]
+    assert any("own/b.parquet has the columns run_id" in text for text in told)
+    assert any("own/c.parquet is another's" in text for text in told)

@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -208,3 +209,52 @@ def test_a_damaged_feature_json_is_told_with_what_to_do(root, fill):
     ):
         FeatureStore.open(root, "text", "bert")
     assert paths(verify(root)) == [f"features/text/{name}/feature.json"]
+
+
+def exchange(root: Root, one: str, other: str) -> None:
+    first, second = root.read(one), root.read(other)
+    root.put(second, one)
+    root.put(first, other)
+
+
+def test_parts_of_two_features_exchanged_are_not_read_and_named(root, fill, vectors, receipt, row):
+    """Two encoders of one kind have the same keys: what tells their parts apart is where they were written to."""
+    fill(root)
+    folders = []
+    for encoder in ("lstm_cnn-1", "lstm_cnn-2"):
+        store = FeatureStore.create(root, replace(vectors, encoder=encoder))
+        store.write_part({"k1": row(len(folders))}, receipt)
+        folders.append(root.local(store.folder, "parts"))
+    assert verify(root).damages == []
+    folders[0].rename(root.local("aside"))
+    folders[1].rename(folders[0])
+    root.local("aside").rename(folders[1])
+    for encoder in ("lstm_cnn-1", "lstm_cnn-2"):
+        store = FeatureStore(Root(root.address), replace(vectors, encoder=encoder))
+        assert dict(store.index()) == {}
+        [why] = store.parts.lost().values()
+        assert "is another's: it was written as features/text/" in why
+    assert sorted(Path(path).parts[2] for path in paths(verify(root))) == sorted(f.parts[-2] for f in folders)
+
+
+def test_another_table_among_the_failures_is_passed_over_and_named(root, fill):
+    fill(root)
+    store = FeatureStore.open(root, "text", "bert")
+    before = store.standing()
+    foreign = f"{store.folder}/quarantine/{0:032x}.parquet"
+    root.put(root.read("studies", "study-1", "splits.parquet"), foreign)
+    assert store.standing() == before
+    assert paths(verify(root)) == [foreign]
+    root.put_table(root.read_table("studies", "study-1", "splits.parquet"), foreign)  # as an earlier version's
+    assert store.standing() == before
+    assert paths(verify(root)) == [foreign]
+
+
+def test_feature_json_of_another_feature_is_refused(root, fill, vectors):
+    fill(root)
+    store = FeatureStore.create(root, replace(vectors, encoder="lstm_cnn-1"))
+    [other] = [name for name in root.names("features", "text") if name != store.id]
+    exchange(root, f"{store.folder}/feature.json", f"features/text/{other}/feature.json")
+    with pytest.raises(DamagedError, match=f"is another's: its identity is that of {other}"):
+        FeatureStore.open(root, "text", store.id)
+    assert paths(verify(root)) == sorted(f"features/text/{name}/feature.json" for name in (store.id, other))
