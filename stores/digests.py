@@ -1,4 +1,7 @@
-"""Content digests of files, remembered by (path, size, mtime_ns), so that a plan need not read every recording.
+"""Content digests of files, remembered by path and status, so that a plan need not read every recording.
+
+The status is size, time of change, inode, and when that changed: what is moved, unpacked or copied over a file with
+its time kept is told by the last two.
 
 Advisory: what is remembered saves a reading and never decides more than the file itself would. On disk it is
 `digests/<manifest name>.parquet`, which may be deleted at any time.
@@ -18,15 +21,18 @@ from stores.identity import file_digest
 from stores.root import Root
 
 _SETTLED_NS = 2_000_000_000  # a file may change twice within one tick of its clock
-_SCHEMA = pa.schema([("path", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()), ("digest", pa.string())])
+_STATUS = {"size": pa.int64(), "mtime_ns": pa.int64(), "inode": pa.uint64(), "ctime_ns": pa.int64()}
+_SCHEMA = pa.schema([("path", pa.string()), *_STATUS.items(), ("digest", pa.string())])
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What a file was when it was last read; `settled` unless it had been written that very moment."""
+    """What a file was when it was last read: (size, mtime_ns, inode, ctime_ns) and digest.
 
-    size: int
-    mtime_ns: int
+    It is `settled` unless it had been written that very moment.
+    """
+
+    status: tuple[int, ...]
     digest: str
     settled: bool = True
 
@@ -35,20 +41,21 @@ _known: dict[str, Remembered] = {}
 
 
 def content_digest(path: Path) -> str:
-    """Return the sha256 of a file's bytes, from memory if size and time of change are as they were.
+    """Return the sha256 of a file's bytes, from memory if its status is as it was.
 
     Raises OSError or ValueError if it cannot be read, or is not a regular file.
     """
     name = str(path)
-    status = os.stat(name)
+    told = os.stat(name)
+    status = told.st_size, told.st_mtime_ns, told.st_ino, told.st_ctime_ns
     found = _known.get(name)
-    if found is not None and found.settled and found.mtime_ns == status.st_mtime_ns and found.size == status.st_size:
+    if found is not None and found.settled and found.status == status:
         return found.digest
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(told.st_mode):
         raise OSError(None, "not a regular file", name)  # a pipe would be waited for, a device never ends
-    settled = abs(time.time_ns() - status.st_mtime_ns) > _SETTLED_NS
+    settled = all(abs(time.time_ns() - changed) > _SETTLED_NS for changed in (told.st_mtime_ns, told.st_ctime_ns))
     digest = file_digest(path)
-    _known[name] = Remembered(status.st_size, status.st_mtime_ns, digest, settled)
+    _known[name] = Remembered(status, digest, settled)
     return digest
 
 
@@ -68,10 +75,9 @@ def load_digests(root: Root, name: str) -> None:
         return
     try:
         table = root.read_table("digests", f"{name}.parquet")
-        columns = (table[field].to_pylist() for field in ("path", "size", "mtime_ns", "digest"))
-        for path, size, mtime_ns, digest in zip(*columns, strict=True):
-            _known.setdefault(path, Remembered(size, mtime_ns, digest))
-    except (StoreError, KeyError, ValueError):  # advisory: a damaged memory is no memory
+        for path, *status, digest in zip(*(table[name].to_pylist() for name in _SCHEMA.names), strict=True):
+            _known.setdefault(path, Remembered(tuple(status), digest))
+    except (StoreError, KeyError, ValueError):  # advisory: a damaged memory, or one of less, is no memory
         return
 
 
@@ -81,8 +87,7 @@ def save_digests(root: Root, name: str, paths: Iterable[Path]) -> None:
     table = pa.table(
         {
             "path": list(known),
-            "size": [entry.size for entry in known.values()],
-            "mtime_ns": [entry.mtime_ns for entry in known.values()],
+            **{name: [entry.status[i] for entry in known.values()] for i, name in enumerate(_STATUS)},
             "digest": [entry.digest for entry in known.values()],
         },
         schema=_SCHEMA,

@@ -1,4 +1,6 @@
 import os
+import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -16,12 +18,16 @@ def nothing_known():
     forget()
 
 
+HOUR = 3600 * 10**9  # ns
+
+
 @pytest.fixture
-def settled(tmp_path: Path) -> Path:
+def settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file last changed an hour ago."""
     path = tmp_path / "a.wav"
     path.write_bytes(b"abc")
-    os.utime(path, ns=(0, path.stat().st_mtime_ns - 3600 * 10**9))
+    later = time.time_ns() + HOUR
+    monkeypatch.setattr(time, "time_ns", lambda: later)
     return path
 
 
@@ -38,6 +44,36 @@ def test_a_changed_file_is_read_again(settled, change):
     if change == "size":
         os.utime(settled, ns=(0, time))
     assert content_digest(settled) == file_digest(settled) != before
+
+
+def test_a_file_copied_over_another_with_its_time_kept_is_read(settled, tmp_path):
+    before, corrected = content_digest(settled), tmp_path / "corrected.wav"
+    corrected.write_bytes(b"xyz")
+    os.utime(corrected, ns=(0, settled.stat().st_mtime_ns))
+    shutil.copy2(corrected, settled)
+    assert content_digest(settled) == file_digest(corrected) != before
+
+
+def test_after_a_swap_each_name_has_its_own_content(settled, tmp_path):
+    other = tmp_path / "b.wav"
+    other.write_bytes(b"xyz")
+    os.utime(other, ns=(0, settled.stat().st_mtime_ns))
+    first, second = content_digest(settled), content_digest(other)
+    settled.rename(tmp_path / "c.wav")
+    other.rename(settled)
+    (tmp_path / "c.wav").rename(other)
+    assert (content_digest(settled), content_digest(other)) == (second, first)
+
+
+def test_a_memory_that_lacks_inodes_is_no_memory(settled, tmp_path):
+    root, digest = Root(tmp_path / "root"), content_digest(settled)
+    save_digests(root, "corpus", [settled])
+    table = root.read_table("digests", "corpus.parquet")
+    assert table.column_names == ["path", "size", "mtime_ns", "inode", "ctime_ns", "digest"]
+    root.put_table(table.drop_columns(["inode", "ctime_ns"]), "digests", "corpus.parquet")
+    forget()
+    load_digests(root, "corpus")
+    assert (remembered(settled), content_digest(settled)) == (None, digest)
 
 
 def test_a_file_written_this_very_moment_is_not_trusted_yet(tmp_path):
@@ -80,10 +116,12 @@ def test_a_damaged_memory_is_no_memory(settled, tmp_path):
     assert root.read_table("digests", "corpus.parquet").num_rows == 1
 
 
-def test_a_wrong_memory_decides_only_where_size_and_time_agree(settled, tmp_path):
+@pytest.mark.parametrize("part", range(4))
+def test_a_wrong_memory_decides_only_where_all_of_the_status_agrees(settled, part):
     digest = content_digest(settled)
-    forget()
-    digests._known[str(settled)] = digests.Remembered(3, settled.stat().st_mtime_ns + 1, "0" * 64)
+    status = list(digests._known[str(settled)].status)
+    status[part] += 1
+    digests._known[str(settled)] = digests.Remembered(tuple(status), "0" * 64)
     assert content_digest(settled) == digest
 
 
