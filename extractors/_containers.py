@@ -1,29 +1,47 @@
-"""Open a recording with FFmpeg, and nothing that only names other files; find a time in it."""
+"""Open a recording with FFmpeg, and nothing that only names other files; find a time in it, pass over its flaws."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from stores.errors import MediaError
 
 # Playlists read other files or the network, image2 a series of them; tty shows plain text as a film.
-_NO_RECORDING = frozenset({"concat", "dash", "hls", "image2", "imf", "rtp", "rtsp", "sdp", "tty", "vobsub"})
+_NO_RECORDING = {"concat", "dash", "hls", "image2", "imf", "lavfi", "rtp", "rtsp", "sdp", "tty", "vobsub"}
 _BACK_S = 10.0  # MPEG-TS has no index: seeking may land after the key frame; one more try lands before it
+_ERRORS = 16  # one after the other, until a recording counts as ended
 
 _TICK_S = 1e-5  # a tick of MPEG-TS
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """Yield the open PyAV container of a local file. Raises MediaError (undecodable) and FFmpeg's own errors."""
+    """Yield the open PyAV container of a local file. Raises MediaError (undecodable) and FFmpeg's own errors.
+
+    FFmpeg is given the open file instead of its name, so that it goes by the content and can open nothing else. A clock
+    that wraps or begins anew is left as it is.
+    """
     import av
 
-    with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
-        if container.format.name in _NO_RECORDING:
-            message = f"{path.name} is no recording, but {container.format.long_name or container.format.name}"
-            raise MediaError(message, reason="undecodable")
-        yield container
+    options = {"protocol_whitelist": "fd", "format_whitelist": _recordings(), "correct_ts_overflow": "0"}
+    with path.open("rb", buffering=0) as file:
+        try:
+            container = av.open("fd:", options={**options, "fd": str(file.fileno())})
+        except av.ArgumentError:  # so FFmpeg refuses a format by its content, before anything in it is followed
+            message = f"{path.name} is no recording by itself: a playlist or another list of files, text, or damaged"
+            raise MediaError(message, reason="undecodable") from None
+        with container:
+            yield container
+
+
+@cache
+def _recordings() -> str:
+    import av
+
+    return ",".join(sorted(av.formats_available - _NO_RECORDING))
 
 
 def beginning(container: Any) -> float:
@@ -33,25 +51,72 @@ def beginning(container: Any) -> float:
     return float((container.start_time or 0) / av.time_base)
 
 
-def decoded_at(container: Any, stream: Any, time: float) -> Iterator[Any]:
+def demuxed(container: Any, flaws: Counter[str], *streams: Any) -> Iterator[Any]:
+    """Yield the packets of `streams` (of all, if none is named) from where the container stands.
+
+    What cannot be read is passed over; `flaws` says how often, and how many packets FFmpeg calls corrupt: `damaged`.
+    """
+    import av
+
+    errors = 0
+    while errors < _ERRORS:
+        try:
+            for packet in container.demux(*streams):
+                errors = 0
+                flaws["damaged"] += packet.is_corrupt
+                yield packet
+        except av.FFmpegError:
+            errors += 1
+            flaws["damaged"] += 1
+        else:
+            return
+
+
+def decoded(packets: Iterable[Any], flaws: Counter[str]) -> Iterator[Any]:
+    """Yield the frames of packets; `flaws` says how many `packets` there were, and how many of them were `lost`."""
+    import av
+
+    for packet in packets:
+        flaws["packets"] += 1
+        try:
+            frames = packet.decode()
+        except MemoryError:
+            raise
+        except av.FFmpegError:
+            flaws["lost"] += 1
+        else:
+            yield from frames
+
+
+def decoded_at(path: Path, container: Any, stream: Any, time: float, flaws: Counter[str]) -> Iterator[Any]:
     """Decode `stream` from a frame at or before `time`, in s from the beginning; all of it if seeking finds none."""
     import av
 
     begin = beginning(container)
     for target in (time, time - _BACK_S) if time >= _BACK_S else (time,):
-        container.seek(int((target + begin) * av.time_base))
-        frames = container.decode(stream)
+        try:
+            container.seek(int((target + begin) * av.time_base))
+        except av.FFmpegError:  # not everything can be sought in
+            break
+        frames = decoded(demuxed(container, flaws, stream), flaws)
         first = next(frames, None)
         if first is not None and first.time is not None and first.time - begin <= time + _TICK_S:
             yield first
             yield from frames
             return
-    yield from decoded_anew(container, stream)
+        flaws.clear()
+    yield from decoded_anew(path, stream, flaws)
 
 
-def decoded_anew(container: Any, stream: Any) -> Iterator[Any]:
-    """Decode all of `stream`, whatever was read before; the file is opened again, as not every one can be rewound."""
-    with opened(Path(container.name)) as again:
+def decoded_anew(
+    path: Path, stream: Any, flaws: Counter[str], adjusted: Callable[[Any], Any] | None = None
+) -> Iterator[Any]:
+    """Decode all of `stream`, whatever was read before; the file is opened again, as not every one can be rewound.
+
+    `adjusted` is given each packet with content, before it is decoded.
+    """
+    with opened(path) as again:
         same = again.streams[stream.index]
         same.codec_context.options = stream.codec_context.options
-        yield from again.decode(same)
+        packets = demuxed(again, flaws, same)
+        yield from decoded((adjusted(p) if adjusted and p.size else p for p in packets), flaws)

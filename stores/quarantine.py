@@ -12,6 +12,7 @@ REASONS = (
     "unreadable_file",
     "empty_text",
     "undecodable",
+    "damaged",
     "too_large",
     "timeout",
     "empty_media",

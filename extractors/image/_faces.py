@@ -1,7 +1,7 @@
 """Faces in pictures: what finds them, which square around one is kept, and what becomes of pictures without any."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar
@@ -28,6 +28,10 @@ class Detector(ABC):
 
     version: ClassVar[int]
 
+    def __reduce__(self) -> tuple[Callable[[str], "Detector"], tuple[str]]:
+        """Another process finds its own by name."""
+        return find_detector, (type(self).__module__.rpartition(".")[2],)
+
     @abstractmethod
     def digest(self) -> str:
         """Return the digest of its weights."""
@@ -45,10 +49,13 @@ def find_detector(name: str) -> Detector:
 
 @dataclass(frozen=True)
 class Faces:
-    """Pixels (k, size, size) uint8, in colour (k, size, size, 3), and in how many pictures no face was found."""
+    """Pixels (k, size, size) uint8, in colour (k, size, size, 3), in how many pictures no face was found, and how many
+    packets of their film are damaged.
+    """
 
     pixels: np.ndarray
     faceless: int = 0
+    damaged: int = 0
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -1,90 +1,215 @@
-"""Videos -> frames spread evenly over the time of the segment."""
+"""Films -> frames spread evenly over the time of the segment."""
 
+from array import array
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extractors._containers import beginning, decoded_anew, decoded_at, opened
+from extractors._containers import beginning, decoded_anew, decoded_at, demuxed, opened
 from extractors.image._faces import Faces, Framing
-from extractors.image._images import MOST_PIXELS, check_pixels, square
+from extractors.image._images import check_pixels, is_heic, is_picture, most_pixels, refusal, square
 from stores.errors import MediaError
 
 if TYPE_CHECKING:
     from PIL import Image
 
+MOST_FRAMES = 4_000_000  # 18 hours of 60 a second; 32 MB of times
+MOST_LOST = 0.05  # of a segment
 _DIGITS = 5  # of a time in s: a frame at 0.68 s is in a segment from 680 ms on, whatever the clock's ticks are
+_BACK_S = 0.1  # times of decoding go back only where another recording begins
 _UNTIMED = frozenset({"avi", "mpeg"})  # not every frame has a time of its own: FFmpeg guesses that of B-frames
+_RATE = 25  # frames a second, where nothing says it
 
 
 def load_frames(
     path: Path, framing: Framing, count: int, *, start_ms: int | None, end_ms: int | None, sample_id: str
 ) -> Faces:
-    """Return the frames shown in the middle of `count` equal stretches of the segment, upright, each frame once.
+    """Return the frames on show in the middle of `count` equal stretches of the segment, upright, each frame once.
 
-    They are fewer if the segment has fewer frames, or some without a face are left out. `start_ms` and `end_ms` are
-    measured from the beginning of the recording, whatever its clock says then.
-    Raises MediaError: undecodable, too_large, no_video_track, empty_media, no_face.
+    On show is the last frame that began at or before a time. They are fewer if the segment has fewer frames, or some
+    without a face are left out. `start_ms` and `end_ms` are measured from the beginning of the recording, whatever its
+    clock says then; where the clock starts anew, time goes on; frames without times are counted. Cover pictures are
+    passed over, and packets that cannot be read or decoded, which are counted (`damaged`).
+    Raises MediaError: undecodable, too_large, no_video_track, empty_media, no_face, damaged (more than MOST_LOST of the
+    segment cannot be decoded, or is missing at the end).
     """
-    end = float("inf") if end_ms is None else end_ms / 1000
+    start, end = (start_ms or 0) / 1000, float("inf") if end_ms is None else end_ms / 1000
     try:
         with opened(path) as container:
-            if not container.streams.video:
-                raise MediaError(f"{path.name} has no video track", reason="no_video_track")
-            times = _times(container)
-            shown = times[(times >= (start_ms or 0) / 1000) & (times < end)]
-            if not shown.size:
-                raise MediaError(f"{path.name} has no frame in its segment", reason="empty_media")
-            squares = [square(image, framing) for image in _pictures(container, times, _spread(shown, end, count))]
+            film = _Film(path, container)
+            wanted = film.spread(start, end, count)
+            squares = [square(_picture(frame), framing, _orientation(frame)) for frame in film.on_show(wanted)]
             if not squares:
                 raise MediaError(f"{path.name} has frames, but none can be decoded", reason="undecodable")
-            return framing.faces(squares)
+            return replace(framing.faces(squares), damaged=film.damage())
     except MediaError as error:
         raise MediaError(f"{sample_id}: {error}", reason=error.reason) from None
     except Exception as error:  # FFmpeg's own kinds
         raise MediaError(f"{sample_id}: cannot decode {path.name}: {error}", reason="undecodable") from error
 
 
-def _times(container: Any) -> np.ndarray:
-    """Return the sorted times in s, from the beginning, at which frames are shown; nothing is decoded for it."""
-    stamps = (_time(container, packet) for packet in container.demux(container.streams.video[0]))
-    return np.array(sorted(time for time in stamps if time is not None))
+def shows_one(path: Path, *, still: bool) -> bool:
+    """Return whether a file is read as one picture: by its content, and of an animation if a `still` is wanted."""
+    if is_picture(path):
+        return still or _frames(path) < 2
+    return still and not _frames(path)
 
 
-def _time(container: Any, stamped: Any) -> float | None:
-    """Return when a packet or a frame is shown, in s from the beginning; AVI only has times of decoding."""
-    stamp = stamped.dts if stamped.pts is None or container.format.name == "avi" else stamped.pts
-    return None if stamp is None else round(float(stamp * stamped.time_base) - beginning(container), _DIGITS)
+def _frames(path: Path) -> int:
+    """Return how many frames FFmpeg finds in a file, 2 if more."""
+    import av
+
+    with suppress(MediaError, av.FFmpegError), opened(path) as container:
+        packets = demuxed(container, Counter(), _stream(container, path))
+        return len(list(islice((packet for packet in packets if packet.size), 2)))
+    return 0
 
 
-def _spread(shown: np.ndarray, end: float, count: int) -> np.ndarray:
-    """Return the times of the frames on show in the middle of `count` equal stretches, each frame once."""
-    last = shown[-1] + (np.median(np.diff(shown)) if len(shown) > 1 else 0.0)
-    middles = shown[0] + (np.arange(count) + 0.5) * (min(last, end) - shown[0]) / count
-    return np.unique(shown[np.searchsorted(shown, middles, side="right") - 1])
+def _stream(container: Any, path: Path) -> Any:
+    """Return the first stream of moving pictures; covers are no such. Raises MediaError (no_video_track)."""
+    from av.stream import Disposition
+
+    if container.format.name.endswith("_pipe") or is_heic(path):  # FFmpeg's stills
+        raise MediaError(f"cannot decode {path.name}: {refusal(path)}", reason="undecodable")
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            return stream
+    raise MediaError(f"{path.name} has no video track", reason="no_video_track")
 
 
-def _pictures(container: Any, times: np.ndarray, wanted: np.ndarray) -> Iterator["Image.Image"]:
-    """Yield the frames of `wanted`, upright: some of the `times` of all frames."""
-    stream = container.streams.video[0]
-    check_pixels(stream.width, stream.height)
-    stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # a stream may grow on its way
-    position = 0
-    for time, frame in _timed(container, stream, times, wanted[0]):
-        if time >= wanted[position]:
-            yield frame.to_image().rotate(frame.rotation, expand=True)
-            position += 1
-            if position == len(wanted):
-                return
+class _Clock:
+    """Sets the stamps of packets so that time goes on where another recording begins, or where none are given."""
+
+    def __init__(self, stream: Any, *, raw: bool) -> None:
+        self._raw = raw
+        self._step = round(1 / (float(stream.average_rate or _RATE) * float(stream.time_base)))
+        self._back = _BACK_S / float(stream.time_base)
+        self._last: int | None = None
+        self._until = 0
+        self._moved = 0
+        self.joined = False
+
+    def set(self, packet: Any) -> Any:
+        stamp = packet.dts if packet.pts is None else packet.pts
+        if packet.dts is not None and not self._raw:
+            if self._last is not None and packet.dts + self._moved < self._last - self._back:
+                self._moved, self.joined = self._until - stamp, True
+            packet.dts += self._moved
+            self._last = packet.dts
+        packet.pts = self._until if stamp is None or self._raw else stamp + self._moved
+        self._until = max(self._until, packet.pts + (packet.duration or self._step))
+        return packet
 
 
-def _timed(container: Any, stream: Any, times: np.ndarray, first: float) -> Iterator[tuple[float, Any]]:
-    """Decode from a frame at or before `first`, each with its time in s: if it has none of its own, by counting."""
-    if container.format.name in _UNTIMED and stream.codec_context.has_b_frames:
-        yield from zip(times, decoded_anew(container, stream), strict=False)
-        return
-    for frame in decoded_at(container, stream, first):
-        time = _time(container, frame)
-        if time is not None:
-            yield time, frame
+class _Film:
+    """A stream of pictures whose packets have been read and not decoded: `times` of its frames in s, sorted."""
+
+    def __init__(self, path: Path, container: Any) -> None:
+        import av
+
+        self._path, self._container, self._stream = path, container, _stream(container, path)
+        check_pixels(self._stream.width, self._stream.height, "film")
+        self._stream.codec_context.options = {"max_pixels": str(most_pixels("film"))}  # a stream may grow on its way
+        self._flaws, self._lost = Counter[str](), Counter[str]()
+        self._raw = bool(container.format.flags & av.format.Flags.no_timestamps.value)
+        self._clock = _Clock(self._stream, raw=self._raw)
+        self._counted = self._raw or (container.format.name in _UNTIMED and self._stream.codec_context.has_b_frames)
+        self._until = 0.0  # when the last packet of any stream ends
+        self.times = self._walk()
+
+    def _walk(self) -> np.ndarray:
+        times = array("d")
+        for packet in demuxed(self._container, self._flaws):
+            if not packet.size or packet.is_discard:
+                continue
+            if packet.stream_index == self._stream.index:
+                times.append(self._time(self._clock.set(packet)) or 0.0)
+                if len(times) > MOST_FRAMES:
+                    message = f"{self._path.name} has more than {MOST_FRAMES} frames"
+                    raise MediaError(message, reason="too_large")
+            lasts = float((packet.duration or 0) * packet.time_base)
+            self._until = max(self._until, (self._time(packet) or 0.0) + lasts)
+        return np.sort(np.frombuffer(times))
+
+    def _time(self, stamped: Any) -> float | None:
+        """Return when a packet or a frame is shown, in s from the beginning; AVI only has times of decoding."""
+        avi = self._container.format.name == "avi"
+        stamp = stamped.dts if stamped.pts is None or avi else stamped.pts
+        return None if stamp is None else round(float(stamp * stamped.time_base) - beginning(self._container), _DIGITS)
+
+    def spread(self, start: float, end: float, count: int) -> np.ndarray:
+        """Return the times of the frames on show in the middle of `count` equal stretches, each frame once."""
+        times, steps = self.times, np.diff(self.times)
+        last = times[-1] + (np.median(steps) if steps.size else 0.0) if times.size else 0.0
+        self._check_end(start, end, times[-1] + steps.max() if steps.size else float("inf"))
+        if not times.size or end <= times[0] or start >= max(last, self._until):
+            raise MediaError(f"{self._path.name} has no frame in its segment", reason="empty_media")
+        first = max(start, times[0])
+        middles = first + (np.arange(count) + 0.5) * (max(first, min(last, end)) - first) / count
+        return np.unique(times[np.searchsorted(times, middles, side="right") - 1])
+
+    def _check_end(self, start: float, end: float, held: float) -> None:
+        """Raise MediaError (damaged) if packets end early; the last frame may be held as long as any other was."""
+        if self._counted or self._clock.joined or not self._container.duration:
+            return
+        told = min(end, self._container.duration / 1e6 - max(0.0, beginning(self._container)))
+        missing = told - max(start, self._until, held)
+        if missing > MOST_LOST * (told - start):
+            message = f"{self._path.name} is cut: the last {missing:.2f} s of the segment are missing"
+            raise MediaError(message, reason="damaged")
+
+    def on_show(self, wanted: np.ndarray) -> Iterator[Any]:
+        """Yield the decoded frames on show at the times of `wanted`; where one is damaged, the one before it."""
+        held, position = None, 0
+        for time, frame in self._timed(wanted[0]):
+            if held is not None and time > wanted[position]:
+                yield held
+                position = int(np.searchsorted(wanted, time))
+                if position == len(wanted):
+                    return
+            held = frame
+        if held is not None:
+            yield held
+
+    def _timed(self, first: float) -> Iterator[tuple[float, Any]]:
+        """Decode from a frame at or before `first`, each with its time in s: if it has none of its own, by counting."""
+        if self._counted:
+            yield from zip(self.times, decoded_anew(self._path, self._stream, self._lost), strict=False)
+            return
+        if self._clock.joined:
+            frames = decoded_anew(self._path, self._stream, self._lost, _Clock(self._stream, raw=False).set)
+        else:
+            frames = decoded_at(self._path, self._container, self._stream, first, self._lost)
+        for frame in frames:
+            if (time := self._time(frame)) is not None:
+                yield time, frame
+
+    def damage(self) -> int:
+        """Return how many packets could not be read or decoded. Raises MediaError (damaged) if they are too many."""
+        lost, packets = self._lost["lost"], self._lost["packets"]
+        if lost > MOST_LOST * packets:
+            raise MediaError(f"{self._path.name}: {lost} of {packets} packets cannot be decoded", reason="damaged")
+        return self._flaws["damaged"] + lost
+
+
+def _picture(frame: Any) -> "Image.Image":
+    from PIL import Image
+
+    return Image.fromarray(frame.to_ndarray(format="rgb24"))  # half the memory of to_image
+
+
+def _orientation(frame: Any) -> int:
+    """Return by EXIF's number how a frame is to be turned and mirrored: by its display matrix (ISO 14496-12, 8.3.2)."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return 1
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    on_its_side = abs(b) + abs(c) > abs(a) + abs(d)
+    across, down = (c, b) if on_its_side else (a, d)
+    return (1, 2, 4, 3, 5, 6, 8, 7)[4 * on_its_side + 2 * (down < 0) + (across < 0)]

@@ -13,7 +13,7 @@ import numpy as np
 
 from extractors.image._faces import NO_FACE, WHOLE, Faces, Framing, find_detector
 from extractors.image._images import load_still
-from extractors.image._video import load_frames
+from extractors.image._video import load_frames, shows_one
 from extractors.image._views import FaceViews, seen_otherwise, shifted
 from extractors.image._weights import NAMED, RANDOM, check_weights, read_state, weights_digest
 from extractors.trainable import Trainable
@@ -90,7 +90,7 @@ class ResNet(Trainable[Faces]):
 
     modality = "image"
     version = 2
-    preprocessing = 2
+    preprocessing = 3
     config_type = ResNetConfig
     trains_mixed = serves_mixed = True
     paper_grid: ClassVar[Mapping[str, Sequence[Any]]] = {"layer": ["avgpool", "fc"], "optimiser": ["adam", "sgd"]}
@@ -131,12 +131,13 @@ class ResNet(Trainable[Faces]):
         return self.config.weights == RANDOM
 
     def decode(self, sample: Sample, key: str) -> Faces:
-        if sample.image is not None:
-            return load_still(sample.image, self._framing, sample.id)
-        assert sample.video is not None
+        path = sample.image or sample.video
+        assert path is not None
+        if shows_one(path, still=sample.image is not None):
+            return load_still(path, self._framing, sample.id)
         start_ms, end_ms = sample.segment(self.modality)
         return load_frames(
-            sample.video, self._framing, self.config.frames, start_ms=start_ms, end_ms=end_ms, sample_id=sample.id
+            path, self._framing, self.config.frames, start_ms=start_ms, end_ms=end_ms, sample_id=sample.id
         )
 
     def varied(self, item: Faces, settings: FaceViews, generator: np.random.Generator) -> Faces:
@@ -151,7 +152,7 @@ class ResNet(Trainable[Faces]):
         return len(item)
 
     def remarks(self, item: Faces) -> Sequence[str]:
-        return ["no_face"] if item.faceless else []
+        return [name for name, count in (("no_face", item.faceless), ("damaged", item.damaged)) if count]
 
     def batch(self, items: Sequence[Faces]) -> tuple[torch.Tensor, ...]:
         import torch

@@ -1,10 +1,11 @@
 """Recordings and sound tracks -> 16 kHz mono: soundfile for WAV and FLAC, PyAV for everything else."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from extractors._containers import beginning, decoded_at, opened
+from extractors._containers import beginning, decoded, decoded_at, demuxed, opened
 from stores.errors import MediaError
 from stores.samples import Sample
 
@@ -88,7 +89,9 @@ def _read_container(path: Path, start: float, end: float | None) -> tuple[np.nda
         stream = container.streams.audio[0]
         rate = _checked(stream.rate, stream.channels, path)
         seeks = start > _PREROLL_S
-        frames = decoded_at(container, stream, start - _PREROLL_S) if seeks else container.decode(stream)
+        flaws = Counter[str]()
+        sought = decoded_at(path, container, stream, start - _PREROLL_S, flaws)
+        frames = sought if seeks else decoded(demuxed(container, flaws, stream), flaws)
         resampler, begin = av.AudioResampler(format="fltp"), beginning(container)
         kept, position, first, last = _Kept(path, rate), None, 0, None
         for frame in frames:
