@@ -1,4 +1,4 @@
-"""The three deployments on a real Prefect server with real workers, all on loopback."""
+"""The three deployments on a real Prefect server with real workers, all on loopback; schedules, and killed workers."""
 
 import json
 import os
@@ -6,13 +6,18 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import IO, Any
 
+import psutil
 import pytest
+import yaml
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PREFECT = str(Path(sys.executable).with_name("prefect"))
@@ -21,12 +26,29 @@ pytestmark = pytest.mark.slow
 
 @dataclass(frozen=True)
 class Service:
-    """A running server with two workers; `study` is a study file and `root` where it writes."""
+    """A running server with a worker for each pool; `study` is a study file and `root` where it writes."""
 
     url: str
     environment: dict[str, str]
     study: Path
     root: Path
+    log: IO[bytes]
+    workers: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+
+    def work(self, pool: str) -> None:
+        """Start a worker for a pool."""
+        command = [PREFECT, "worker", "start", "--pool", pool]
+        self.workers[pool] = subprocess.Popen(
+            command, env=self.environment, cwd=CHECKOUT, stdout=self.log, stderr=self.log
+        )
+
+    def kill(self, pool: str) -> None:
+        """Kill the worker of a pool with all it started, as a power cut does, and start another."""
+        worker = psutil.Process(self.workers[pool].pid)
+        for process in [worker, *worker.children(recursive=True)]:
+            process.kill()
+        self.workers[pool].wait(timeout=30)
+        self.work(pool)
 
     def prefect(self, *arguments: str, check: bool = True) -> str:
         done = subprocess.run(
@@ -53,8 +75,14 @@ class Service:
         request = urllib.request.Request(
             f"{self.url}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        for patience in range(10):
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:  # the server's own clients, too, ask again while its SQLite is busy
+                if error.code != 503 or patience == 9:
+                    raise
+                time.sleep(0.5)
 
     def artifacts(self, key: str) -> list[dict[str, Any]]:
         """Return the artifacts of a key, oldest first."""
@@ -70,6 +98,16 @@ class Service:
         """Return the runs of a flow, oldest first."""
         found = self.post("flow_runs/filter", flows={"name": {"any_": [flow]}})
         return sorted(found, key=lambda run: run["expected_start_time"])
+
+    def first(self, flow: str, **wanted: Any) -> dict[str, Any]:
+        """Wait for a run of a flow with these values and return the first."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            for run in self.runs(flow):
+                if wanted.items() <= run.items():
+                    return run
+            time.sleep(0.2)
+        raise AssertionError(f"no run of {flow} with {wanted}: {self.runs(flow)}")
 
 
 def _free_port() -> int:
@@ -101,6 +139,8 @@ def service(tmp_path_factory: pytest.TempPathFactory, make_faces: Callable[[Path
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "1",
         "PWD": str(CHECKOUT),
         "OMP_NUM_THREADS": "1",
     }
@@ -111,23 +151,24 @@ def service(tmp_path_factory: pytest.TempPathFactory, make_faces: Callable[[Path
         stdout=log,
         stderr=log,
     )
-    processes = [server]
+    workers: dict[str, subprocess.Popen[bytes]] = {}
     try:
         _wait_healthy(url, server)
         study = make_faces(home / "corpus")
-        service = Service(url=url, environment=environment, study=study, root=home / "runs")
+        service = Service(
+            url=url, environment=environment, study=study, root=home / "runs", log=log, workers=workers
+        )
         service.prefect("work-pool", "create", "gpu", "--type", "process")
         service.prefect("work-pool", "set-concurrency-limit", "gpu", "1")
         service.prefect("work-pool", "create", "cpu", "--type", "process")
         service.prefect("deploy", "--all")
         for pool in ("gpu", "cpu"):
-            worker = [PREFECT, "worker", "start", "--pool", pool]
-            processes.append(subprocess.Popen(worker, env=environment, cwd=CHECKOUT, stdout=log, stderr=log))
+            service.work(pool)
         yield service
     finally:
-        for process in reversed(processes):
+        for process in (*workers.values(), server):
             process.terminate()
-        for process in processes:
+        for process in (server, *workers.values()):
             process.wait(timeout=30)
         log.close()
 
@@ -195,3 +236,39 @@ def test_a_failed_run_leaves_an_artifact_that_says_what_failed(service: Service)
     told = service.artifacts("extract-typo-failure")[-1]["data"]
     assert "unknown key 'dept'" in told
     assert "did you mean 'depth'" in told
+
+
+def test_a_schedule_makes_runs_that_complete_and_workers_killed_with_all_they_ran_hold_up_none(
+    service: Service, tmp_path: Path
+) -> None:
+    automations, plan = (yaml.safe_load((CHECKOUT / name).read_text()) for name in ("automations.yaml", "prefect.yaml"))
+    automations["automations"][0]["trigger"]["within"] = 12  # seconds, where minutes are shipped
+    options = {"root": str(tmp_path / "runs"), "device": "cpu"}
+    plan["deployments"][0]["parameters"] = {"study": str(service.study), "options": options}
+    plan["deployments"][0]["schedules"] = [{"interval": 4}]  # seconds
+    for name, content in {"automations.yaml": automations, "prefect.yaml": plan}.items():
+        (tmp_path / name).write_text(yaml.safe_dump(content))
+
+    deploying = Thread(
+        target=service.prefect, args=("deploy", "--name", "nightly", "--prefect-file", str(tmp_path / "prefect.yaml"))
+    )
+    service.prefect("automation", "create", "--from-file", str(tmp_path / "automations.yaml"))
+    deploying.start()
+    reporting = service.post("deployments/filter", deployments={"name": {"any_": ["on-demand"]}})[0]["id"]
+    report = partial(service.post, f"deployments/{reporting}/create_flow_run", parameters={"study": str(service.study)})
+    pending = report()["id"]
+    service.first("write-report", id=pending, state_type="PENDING")
+    service.kill("cpu")
+    held_up = report()["id"]
+
+    deploying.join()
+    running = service.first("extract-features", auto_scheduled=True, state_type="RUNNING")["id"]
+    service.kill("gpu")
+    assert [run["state_type"] for run in service.runs("write-report") if run["id"] == held_up] == ["SCHEDULED"]
+
+    for flow, run in {"write-report": pending, "extract-features": running}.items():
+        service.first(flow, id=run, state_type="CRASHED")
+    service.prefect("automation", "pause", automations["automations"][0]["name"])  # 12 s are short where others compute
+    service.first("write-report", id=held_up, run_count=1)
+    completed = service.first("extract-features", auto_scheduled=True, state_type="COMPLETED")["id"]
+    assert completed != running
