@@ -3,6 +3,9 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import regex
 
 from corpora._corpus import Corpus
 from corpora._rows import Row, RowsConfig, build_manifest, check_columns
@@ -12,6 +15,7 @@ from stores.root import Root
 
 MEDIA = ("audio", "image", "video")
 _PATH = "relative path"  # no group of a pattern can have this name
+_PATIENCE_S = 0.5  # of processor time a name; an ordinary pattern needs a microsecond
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +56,8 @@ class Folder(Corpus[FolderConfig]):
         if not folder.is_dir():
             raise ManifestError(f"corpus {config.name}: no folder {config.path!r} in {base}: check `path`")
         files, unnamed = _media_files(folder)
-        pattern = re.compile(config.pattern)
-        matches = {path: match for path in files if (match := pattern.fullmatch(path))}
+        pattern = regex.compile(config.pattern)
+        matches = {path: match for path in files if (match := _match(pattern, path))}
         if not matches:
             example = f", for instance {files[0]!r}" if files else ""
             raise ManifestError(f"none of the {len(files)} files in {folder} matches {config.pattern!r}{example}")
@@ -63,6 +67,17 @@ class Folder(Corpus[FolderConfig]):
         dropped = {"name does not match": len(files) - len(rows), "name is not UTF-8": unnamed}
         dropped = {reason: count for reason, count in dropped.items() if count}
         return build_manifest(config, rows, columns=columns, media=folder, dropped=dropped)
+
+
+def _match(pattern: Any, path: str) -> Any:
+    """Return the match of a path in full, or None. Raises ConfigError for a pattern that tries without end."""
+    try:
+        return pattern.fullmatch(path, timeout=_PATIENCE_S)
+    except TimeoutError:
+        raise ConfigError(
+            f"pattern {pattern.pattern!r} takes too long on {path!r}: it repeats what repeats, such as `(a+)+`; "
+            r"let each repetition begin or end with a sign of its own, such as `\w+_\w+`"
+        ) from None
 
 
 def _media_files(folder: Path) -> tuple[list[str], int]:

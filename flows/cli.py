@@ -1,6 +1,7 @@
 """The command line: `affuse`, also `python -m flows`."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -135,6 +136,7 @@ def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or settings."""
     from stores.errors import ConfigError
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # who is asked to end says what is kept
     try:
         code = cli.main(prog_name="affuse", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

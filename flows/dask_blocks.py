@@ -56,7 +56,7 @@ def cluster_here(workers: int) -> AbstractContextManager[Any]:
     environment = {f"{library}_NUM_THREADS": threads for library in ("OMP", "MKL", "OPENBLAS")}
     with dask.config.set({_ENVIRONMENT: {**dask.config.get(_ENVIRONMENT), **environment}}):
         cluster: AbstractContextManager[Any] = LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+            n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL
         )
     return cluster
 

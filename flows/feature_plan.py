@@ -15,6 +15,7 @@ from stores.spec import NUMERICS
 
 RESERVED, PER_REPEAT = "reserved", "per-repeat"
 BOTH, ENCODER, HEADS = "both", "encoder", "heads"
+MOST_VIEWS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +30,8 @@ class ViewPlan:
     used_by: str = BOTH
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ConfigError(f"count should be 1 or more, got {self.count}")
+        if not 1 <= self.count <= MOST_VIEWS:
+            raise ConfigError(f"count should be from 1 to {MOST_VIEWS}, got {self.count}")
         if self.used_by not in (BOTH, ENCODER, HEADS):
             raise ConfigError(f"used_by should be one of {BOTH}, {ENCODER}, {HEADS}, got {self.used_by!r}")
 

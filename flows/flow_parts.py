@@ -14,22 +14,25 @@ from prefect.settings import PREFECT_API_URL
 from flows import jobs
 from flows.jobs import JSON, Options
 from flows.leakage import LeakageError
-from stores.errors import ConfigError, NotFound
+from stores.errors import ConfigError, FeatureMismatch, ManifestError, NotFound, RootError
 from stores.receipt import STAGES
 
 _BOOKS = ("samples", "absent", "cached", "extracted", "quarantined")
 _COUNTED = ("runs", "robustness")
+_STAYS = (ConfigError, ManifestError, NotFound, LeakageError, FeatureMismatch)
+_REFUSED = (PermissionError, NotADirectoryError, FileExistsError, FileNotFoundError)  # the last: no such bucket
 HOUR = 3600
 
 
 def _worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
-    """A wrong setting stays wrong; a full disk or a lost node may not."""
+    """A wrong setting, a missing table or a refused root stay wrong; a full disk or a lost node may not."""
     try:
         state.result()
-    except (ConfigError, NotFound, LeakageError):
+    except _STAYS:
         return False
-    except Exception:
-        return True
+    except Exception as error:
+        why = error.__cause__ if isinstance(error, RootError) else error
+        return not (isinstance(why, _REFUSED) or type(why).__name__ == "NoCredentialsError")
     return False
 
 
@@ -95,7 +98,8 @@ def _failure_told(job: str, study: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        text = f"# {job} {Path(study).stem} failed\n\n**{type(error).__name__}**\n\n```\n{error}\n```\n"
+        told = str(error).replace("`", "'")  # a name in it does not end the block
+        text = f"# {job} {Path(study).stem} failed\n\n**{type(error).__name__}**\n\n```\n{told}\n```\n"
         create_markdown_artifact(text, key=_key(job, study, "failure"))
         raise
 

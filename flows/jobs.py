@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -29,7 +29,7 @@ from flows.terminal import show_books, show_receipts, show_robustness, show_scor
 from reports.findings.searches import opened
 from reports.report import ReportPaths
 from stores.digests import forget, load_digests, save_digests
-from stores.errors import ConfigError
+from stores.errors import ConfigError, RootError
 from stores.manifest import Manifest
 from stores.plugins import nearest
 from stores.progress import Progress, Silent
@@ -164,7 +164,8 @@ def _corpus(config: StudyConfig, bench: Workbench, options: Options) -> Iterator
     try:
         yield manifest
     finally:
-        save_digests(bench.root, manifest.name, manifest.media())
+        with suppress(RootError):  # a memory only saves a reading; what ended the run is told instead
+            save_digests(bench.root, manifest.name, manifest.media())
 
 
 def _cast_of_encoders(config: StudyConfig, manifest: Manifest) -> Cast | None:

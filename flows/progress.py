@@ -16,6 +16,15 @@ from stores.progress import Progress, Silent
 
 EVERY = 30.0  # seconds between two lines of work that goes on, where there is no terminal
 _WIDTH = None if sys.stderr.isatty() or "COLUMNS" in os.environ else 120  # a log has no width of its own
+
+
+def _say_no_more(broken: Console) -> None:
+    """Who read this is gone, and the work goes on."""
+    broken.quiet = True
+    os.dup2(os.open(os.devnull, os.O_WRONLY), broken.file.fileno())
+
+
+Console.on_broken_pipe = _say_no_more  # type: ignore[assignment, method-assign]  # rich exits, Prefect's own logging with it
 console = Console(stderr=True, soft_wrap=True, width=_WIDTH)
 
 

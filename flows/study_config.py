@@ -126,7 +126,7 @@ def load_study(path: Path | str) -> StudyConfig:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"no study file {path}: give the path of a TOML file; examples/ has some") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path.name} is not valid TOML: {error}") from None
     return parse_study(content, base=path.resolve().parent, default_name=path.stem)
 

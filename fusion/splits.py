@@ -18,6 +18,7 @@ from stores.errors import ConfigError
 
 KINDS = ("repeated", "leave-one-group-out", "fixed", "k-fold")  # a place is part of the seed
 PARTS = ("train", "val", "test")
+MOST_REPEATS = 10_000
 _DRAWS = 50  # draws per repeat asked for, before a protocol is called impossible
 
 
@@ -48,6 +49,11 @@ class ProtocolConfig:
             raise ConfigError(f"repeats should be 2 or more, for there is no spread in one; got {self.repeats}")
         if self.folds < 2 or self.rounds < 1:
             raise ConfigError(f"folds should be 2 or more and rounds 1 or more, got {self.folds} and {self.rounds}")
+        if max(self.repeats, self.folds * self.rounds) > MOST_REPEATS:
+            raise ConfigError(
+                f"repeats, and rounds x folds, should be {MOST_REPEATS:,} at most, got {self.repeats:,} and "
+                f"{self.rounds:,} x {self.folds:,}"
+            )
         if not (self.val > 0 and self.tested > 0 and self.val + self.tested < 1):
             raise ConfigError(f"val and test should be above 0 and below 1 together, got {self.val} and {self.tested}")
         if not 0 < self.encoder_share <= 1:

@@ -16,6 +16,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from reports.evidence import CHANCE
 from reports.measures import RESAMPLED
 from reports.results import Results
+from reports.tables import unrun
 from reports.words import NAMES, NONE, labels_of
 from stores.studies import StudyStore
 
@@ -90,7 +91,7 @@ def _repeats(text: str, by_repeat: Mapping[tuple[str, str], list[float]]) -> Ite
     written = {(r["model"], r["metric"], int(r["position"])): r["value"] for r in csv.DictReader(io.StringIO(text))}
     for (model, metric), values in by_repeat.items():
         for i, value in enumerate(values):
-            own = written.get((model, metric, i), NONE)
+            own = written.get((unrun(model), metric, i), NONE)
             same = own != NONE and abs(float(own) - value) <= _FAR
             yield f"tables/repeats.csv: {metric} of {model}, repeat {i}", own, repr(value), same
 

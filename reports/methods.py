@@ -1,5 +1,6 @@
 """A methods paragraph, ready for a paper."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -38,11 +39,16 @@ def methods_text(results: Results) -> str:
     }
     source = f"Study {results.study}, report {results.id}, snapshot {facts['snapshot']}."
     blocks = [
-        f"# Methods: {results.name}",
-        *(f"**{title}.** {text}" for title, text in paragraphs.items() if text),
-        "\n".join(f"- {line}" for line in (*banner_lines(results.banners), source)),
+        f"# Methods: {_unread(results.name)}",
+        *(f"**{title}.** {_unread(text)}" for title, text in paragraphs.items() if text),
+        "\n".join(f"- {_unread(line)}" for line in (*banner_lines(results.banners), source)),
     ]
     return "\n\n".join(blocks) + "\n"
+
+
+def _unread(text: str) -> str:
+    """Return a line whose names are no HTML, link, picture or code to a reader of Markdown."""
+    return re.sub(r"[\\`\[\]]|<(?=[\w/!?])", r"\\\g<0>", " ".join(text.split()))
 
 
 def _data(results: Results) -> str:

@@ -3,12 +3,14 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from reports.metrics import PAPER_METRICS
 from reports.results import Results
 from reports.words import NAMES, NONE, labels_of, percent
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
 LONGEST = 45  # rows on one page; a longer table breaks over several
 _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -38,9 +40,22 @@ def csv_table(rows: Iterable[Mapping[str, Any]]) -> str:
     out, listed = io.StringIO(), list(rows)
     if listed:
         writer = csv.DictWriter(out, fieldnames=list(listed[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(listed)
+        writer.writerow({head: unrun(head) for head in listed[0]})
+        writer.writerows({head: unrun(value) for head, value in row.items()} for row in listed)
     return out.getvalue()
+
+
+def unrun(value: Any) -> Any:
+    """Return a text that a spreadsheet would take for a formula with an apostrophe before it; others as they are."""
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\r", "\n")  # which alone would end a row
+    if not value.startswith(_FORMULA):
+        return value
+    with suppress(ValueError):
+        float(value)
+        return value
+    return f"'{value}"
 
 
 def latex_table(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -175,7 +175,7 @@ class Root:
         try:
             content = json.loads(self.read(*parts))
             digest = content.pop("digest")
-        except (ValueError, AttributeError, KeyError) as error:
+        except (ValueError, AttributeError, KeyError, RecursionError) as error:
             raise DamagedError(f"{where} is not the JSON that was written: {error}") from None
         if digest != fingerprint(content):
             raise DamagedError(f"{where} is not what was written: its digest differs")

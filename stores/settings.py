@@ -11,6 +11,7 @@ from stores.errors import ConfigError
 from stores.plugins import nearest
 
 T = TypeVar("T")
+MOST = 10**7  # of anything that is counted; a seed may be larger
 
 
 def build(kind: type[T], table: Mapping[str, Any], *, where: str) -> T:
@@ -19,6 +20,9 @@ def build(kind: type[T], table: Mapping[str, Any], *, where: str) -> T:
     Raises ConfigError naming the TOML table `where`, the key, and the nearest valid key or the expected type.
     """
     check_keys(table, [field.name for field in fields(kind)], where=where)  # type: ignore[arg-type]
+    for key, value in table.items():
+        if isinstance(value, int) and abs(value) > MOST and not key.endswith("seed"):
+            raise ConfigError(f"[{where}] {key} should be {MOST:,} at most, got {value:,}")
     try:
         return TypeAdapter(kind).validate_json(json.dumps(dict(table), default=str), strict=True)
     except ValidationError as error:

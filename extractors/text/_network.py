@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel, BertTokenizer
 from transformers.utils import logging
 
+from extractors.text._weights import model_config
 from stores.errors import ConfigError
 
 logging.set_verbosity_error()
@@ -27,7 +28,7 @@ class BertNetwork(nn.Module):
         self.layers, self.side_by_side = layers, side_by_side
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.bert: Any = BertModel(BertConfig.from_pretrained(folder), add_pooling_layer=False)
+            self.bert: Any = BertModel(BertConfig(**model_config(folder)), add_pooling_layer=False)
         self.width: int = self.bert.config.hidden_size * (layers if side_by_side else 1)
 
     def forward(self, ids: Tensor, lengths: Tensor, slots: Tensor, weights: Tensor) -> Tensor:
@@ -55,7 +56,12 @@ def gathered(tokens: Tensor, slots: Tensor, weights: Tensor, count: int) -> Tens
 def given_state(folder: Path) -> dict[str, Tensor]:
     """Return the state of a BertNetwork with the weights in a folder. Raises ConfigError if some are missing."""
     model, found = BertModel.from_pretrained(
-        folder, add_pooling_layer=False, output_loading_info=True, local_files_only=True, dtype=torch.float32
+        folder,
+        config=BertConfig(**model_config(folder)),
+        add_pooling_layer=False,
+        output_loading_info=True,
+        local_files_only=True,
+        dtype=torch.float32,
     )
     if lacking := sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]])):
         raise ConfigError(f"BERT weights in {folder} lack {len(lacking)} tensors of the model, first {lacking[0]}")

@@ -31,6 +31,10 @@ _ARCHITECTURE = {  # what decides the rows besides the tensors, with BERT's defa
     "position_embedding_type": "absolute",
 }
 _DEFAULTS = {**_ARCHITECTURE, "hidden_size": 768, "max_position_embeddings": 512}
+_READ = frozenset(  # of config.json; a stranger's may name code to fetch and run (attn_implementation, auto_map)
+    f"{' '.join(_DEFAULTS)} model_type is_decoder vocab_size type_vocab_size intermediate_size pad_token_id "
+    "hidden_dropout_prob attention_probs_dropout_prob initializer_range".split()
+)
 _NEEDED = ("config.json", *_TOKENIZER)
 
 
@@ -54,8 +58,9 @@ def find_folder(weights: str) -> Path:
 
 
 def model_config(folder: Path) -> dict[str, Any]:
-    """Return config.json, with BERT's defaults where it leaves something out that is read here."""
-    return {**_DEFAULTS, **json.loads((folder / "config.json").read_text())}
+    """Return what is read of config.json, with BERT's defaults where it leaves something out that is read here."""
+    written = json.loads((folder / "config.json").read_text())
+    return {**_DEFAULTS, **{name: value for name, value in written.items() if name in _READ}}
 
 
 def weights_digest(folder: Path) -> str:

@@ -57,6 +57,12 @@ def test_the_pattern_sees_the_whole_relative_path(folder, build):
     assert manifest.dropped == {"name does not match": 3}
 
 
+def test_a_pattern_that_tries_without_end_is_refused_by_name(folder, build):
+    (folder / f"{'a' * 60}.png").write_bytes(b"face")
+    with pytest.raises(ConfigError, match=r"pattern .* takes too long on 'aaaa.*it repeats what repeats"):
+        build(pattern=r"(?P<emotion>(a|aa)+)\.wav", groups={})
+
+
 def test_a_group_that_did_not_take_part_is_blank(folder, build):
     (sample,) = build(pattern=r"EB0_(?P<emotion>joy)_\d(?P<speaker>x)?\.wav").samples
     assert sample.groups == {}

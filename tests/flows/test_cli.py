@@ -2,14 +2,29 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
+from stores.root import Root
+from stores.verifying import verify
+
 CHECKOUT = Path(__file__).resolve().parents[2]
+CLIPS = r"""
+[corpus]
+kind = "folder"
+path = "clips"
+pattern = '(?P<number>\d+)\.wav'
+
+[features.speech]
+extractor = "acoustic"
+"""
 
 
 def test_a_second_run_extracts_and_trains_nothing_and_writes_the_same_bytes(
@@ -131,3 +146,26 @@ def test_a_study_without_its_tables_is_refused(
     done = affuse("run", str(study), "--root", str(tmp_path / "runs"))
     assert done.returncode == 2
     assert missing in done.stderr
+
+
+def test_a_run_that_is_asked_to_end_says_what_is_kept_and_leaves_a_store_to_go_on_from(
+    result: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "clips").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(100):
+        soundfile.write(tmp_path / "clips" / f"{number:02}.wav", rng.normal(0, 0.1, 48000), 16000)
+    study, root = tmp_path / "study.toml", tmp_path / "runs"
+    study.write_text(CLIPS, encoding="utf-8")
+    command = [sys.executable, "-m", "flows", "extract", str(study), "--root", str(root), "--device", "cpu"]
+    running = subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True)
+    while not list(root.glob("features/*/*/feature.json")):
+        assert running.poll() is None
+        time.sleep(0.01)
+    running.terminate()
+    said = running.communicate(timeout=60)[1]
+    assert "Interrupted. What was sealed is kept; the same command goes on from there." in said
+    assert running.returncode == 1
+    assert verify(Root(root)).damages == []
+    books = result("extract", str(study), root=root)["features"]["speech"]
+    assert (books["samples"], books["cached"] + books["extracted"], books["quarantined"]) == (100, 100, 0)

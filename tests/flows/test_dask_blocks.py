@@ -11,6 +11,7 @@ from typing import Any
 
 import dask
 import numpy as np
+import psutil
 import pytest
 import soundfile
 from dask.distributed import Client
@@ -180,6 +181,19 @@ def test_processes_share_the_cores_this_one_may_use_and_keep_the_settings_of_das
     with connected(None, 2) as client:
         assert set(client.run(os.environ.get, "OMP_NUM_THREADS").values()) == {"3"}
         assert set(client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()) == {str(trim)}
+
+
+def test_processes_of_this_machine_listen_on_loopback_only() -> None:
+    with connected(None, 1) as client:
+        workers = client.run(os.getpid).values()
+        listening = [
+            (pid, place.laddr.ip)
+            for pid in (os.getpid(), *workers)
+            for place in psutil.Process(pid).net_connections("inet")
+            if place.status == psutil.CONN_LISTEN
+        ]
+    assert {pid for pid, _ in listening} == {os.getpid(), *workers}
+    assert {ip for _, ip in listening} <= {"127.0.0.1", "::1"}
 
 
 def test_blocks_go_to_workers_that_advertise_a_gpu(two_workers: Cluster, clips: list[Sample], tmp_path: Path) -> None:

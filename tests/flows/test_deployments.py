@@ -75,12 +75,12 @@ class Service:
         request = urllib.request.Request(
             f"{self.url}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        for patience in range(10):
+        while True:
             try:
                 with urllib.request.urlopen(request, timeout=30) as answer:
                     return json.load(answer)
-            except urllib.error.HTTPError as error:  # the server's own clients, too, ask again while its SQLite is busy
-                if error.code != 503 or patience == 9:
+            except urllib.error.HTTPError as error:
+                if error.code != 503:  # its SQLite is busy: Prefect's own clients ask again too
                     raise
                 time.sleep(0.5)
 
@@ -155,9 +155,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, make_faces: Callable[[Path
     try:
         _wait_healthy(url, server)
         study = make_faces(home / "corpus")
-        service = Service(
-            url=url, environment=environment, study=study, root=home / "runs", log=log, workers=workers
-        )
+        service = Service(url=url, environment=environment, study=study, root=home / "runs", log=log, workers=workers)
         service.prefect("work-pool", "create", "gpu", "--type", "process")
         service.prefect("work-pool", "set-concurrency-limit", "gpu", "1")
         service.prefect("work-pool", "create", "cpu", "--type", "process")

@@ -1,6 +1,13 @@
 """Progress for logs: what a person who follows a log reads of long work, and of none."""
 
+import logging
+import os
+from collections.abc import Iterator
+from typing import IO
+
 import pytest
+from prefect.logging.handlers import PrefectConsoleHandler
+from rich.console import Console
 
 import flows.progress
 from flows.progress import Lines
@@ -53,3 +60,30 @@ def test_slow_work_has_a_rate_too(clock: list[float], said: list[str]) -> None:
     clock[0] = 20.0
     lines.finish("robustness")
     assert said == ["robustness: 6 runs in 20.0 s (0.3/s)"]
+
+
+@pytest.fixture
+def unread() -> Iterator[IO[str]]:
+    """Return a file whose reader is gone, as the log of a worker that was killed."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w", encoding="utf-8") as file:
+        yield file
+
+
+def test_work_goes_on_when_nobody_reads_of_it_any_more(unread: IO[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows.progress, "console", Console(file=unread))
+    lines, done = Lines(), 0
+    for name in ("extract", "train"):
+        lines.start(name, 2, "samples")
+        lines.advance(name, 2)
+        lines.finish(name)
+        done += 1
+    print("said", file=unread, flush=True)
+    assert done == 2
+
+
+def test_work_goes_on_when_nobody_reads_prefects_log_any_more(unread: IO[str]) -> None:
+    handler = PrefectConsoleHandler(stream=unread)
+    for message in ("Beginning flow run", "Finished"):
+        handler.emit(logging.LogRecord("flow", logging.INFO, __file__, 1, message, None, None))

@@ -64,6 +64,10 @@ def test_defaults_are_the_papers_where_it_gives_one() -> None:
         ({"variants": {"a": {"preset": ["fast"]}}}, r"^\[variants.a\] preset should be one of"),
         ({"training": {"optimiser": "adm"}}, r"^\[training\] optimiser should be .*did you mean 'adam'"),
         ({"robustness": {"noise": [-1.0]}}, r"^\[robustness\] noise should be"),
+        ({"protocol": {"repeats": 10**6}}, r"repeats, and rounds x folds, should be 10,000 at most, got 1,000,000"),
+        ({"protocol": {"kind": "k-fold", "rounds": 10**6}}, "10,000 at most"),
+        ({"search": {"trials": 10**9}}, r"^\[search\] trials should be 10,000,000 at most, got 1,000,000,000"),
+        ({"corpus": {"kind": "synthetic", "speakers": 10**12}}, r"^\[corpus\] speakers should be"),
         ({"study": {"missing": "masked"}}, "missing should be one of complete, mask"),
     ],
 )
@@ -111,7 +115,10 @@ SPEECH, TEXT = {"extractor": "lstm_cnn"}, {"extractor": "bert"}
     ("feature", "message"),
     [
         ({"speech": {**SPEECH, "views": {"pich": 1.0}}}, "unknown key 'pich'; did you mean 'pitch'.*it takes: count,"),
-        ({"speech": {**SPEECH, "views": {"count": 0}}}, r"\[features.speech.views\] count should be 1 or more, got 0"),
+        (
+            {"speech": {**SPEECH, "views": {"count": 0}}},
+            r"\[features.speech.views\] count should be from 1 to 1000, got 0",
+        ),
         ({"speech": {**SPEECH, "views": {"count": 1.5}}}, "count: Input should be a valid integer"),
         ({"speech": {**SPEECH, "views": {"pitch": "high"}}}, "pitch: Input should be a valid number"),
         ({"speech": {**SPEECH, "views": {"used_by": "head"}}}, "used_by should be one of both, encoder, heads"),
@@ -156,3 +163,6 @@ def test_broken_toml_and_a_missing_file_are_said_in_one_line(tmp_path: Path) -> 
     (tmp_path / "broken.toml").write_text("name = \n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"broken.toml is not valid TOML.*line 1"):
         load_study(tmp_path / "broken.toml")
+    (tmp_path / "deep.toml").write_text(f"name = {'[' * 5000}{']' * 5000}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"deep.toml is not valid TOML: .*recursion"):
+        load_study(tmp_path / "deep.toml")

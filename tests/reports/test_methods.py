@@ -1,5 +1,6 @@
 """methods.md: what a methods section has to say, from the study's own facts."""
 
+import re
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -65,3 +66,17 @@ def test_training_is_told_from_the_settings_that_are_stored(report_of: Any) -> N
     making = replace(results.value(Workflow), optimisers=rows)
     text = methods_text(replace(results, chapters={**results.chapters, "workflow": making}))
     assert "**Training.** Heads: adam, learning rate 0.0001, dropout 0.3, batch size 32, epochs 50, patience 7." in text
+
+
+def test_names_are_no_html_link_or_picture_to_a_reader_of_markdown(report_of: Any) -> None:
+    content = report_of().content
+    corpus = {
+        **content.facts["corpus"],
+        "source": "<img src=x onerror=alert(1)>\n\n# Data ![a](http://x) `<b>` \\[c](d)",
+    }
+    text = methods_text(
+        replace(content, name="<script>[mine](javascript:alert)", facts={**content.facts, "corpus": corpus})
+    )
+    assert text.startswith("# Methods: \\<script>\\[mine\\](javascript:alert)\n")
+    assert r"source: \<img src=x onerror=alert(1)> # Data !\[a\](http://x) \`\<b>\` \\\[c\](d))" in text
+    assert not re.search(r"(?<!\\)(\\\\)*(<[\w/!?]|[\[\]`])", text)

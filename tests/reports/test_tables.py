@@ -59,6 +59,17 @@ def test_csv_is_read_back_as_it_was() -> None:
     assert csv_table([]) == ""
 
 
+def test_a_text_that_a_spreadsheet_would_run_is_one_for_it_and_numbers_stay_numbers() -> None:
+    rows = [
+        {"=name": text, "value": -0.12} for text in ("=1+1", "+cmd|' /C calc'!A0", "-joy", "@SUM(A1)", "\t=1", "\r=1")
+    ]
+    back = list(csv.DictReader(io.StringIO(csv_table(rows), newline="")))
+    assert [row["'=name"] for row in back] == [f"'{row['=name']}".replace("\r", "\n") for row in rows]
+    assert {row["value"] for row in back} == {"-0.12"}
+    plain = [{"name": text} for text in ("joy", "-0.12", "1e-3", "a=b", "", "'quoted'")]
+    assert list(csv.DictReader(io.StringIO(csv_table(plain)))) == plain
+
+
 def test_latex_escapes_what_comes_from_data_and_takes_no_command_of_it() -> None:
     cells = read_latex(latex_table([{"the_name": text} for text in HOSTILE]))
     assert cells[0] == ["the name"]

@@ -11,6 +11,8 @@ from transformers import BertForPreTraining
 
 from extractors.extractor import Extractor, Inputs, Runtime
 from extractors.run import extract
+from extractors.text._network import BertNetwork
+from extractors.text._weights import model_config
 from extractors.text.bert import Bert, BertConfig
 from stores.errors import ConfigError, MediaError
 from stores.features import FeatureStore
@@ -116,6 +118,26 @@ def test_a_dtype_in_the_config_rounds_no_weights(uncased: Path, opened: Callable
     config = json.loads((uncased / "config.json").read_text())
     (uncased / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}))
     assert np.array_equal(row(opened(weights=str(uncased), max_tokens=511), "the kids"), wanted)
+
+
+def test_settings_of_a_stranger_in_a_config_are_dropped(uncased: Path, opened: Callable[..., Bert]) -> None:
+    text, config = "kids talk", json.loads((uncased / "config.json").read_text())
+    wanted = row(opened(weights=str(uncased), max_tokens=510), text)
+    theirs = {
+        "attn_implementation": "someone/kernel",
+        "_attn_implementation": "someone/kernel",
+        "auto_map": {"AutoModel": "someone/code--model.Model"},
+        "quantization_config": {"quant_method": "theirs"},
+        "experts_implementation": "someone/experts",
+    }
+    (uncased / "config.json").write_text(json.dumps(config | theirs))
+    found = model_config(uncased)
+    assert not set(found) & set(theirs)
+    assert (found["hidden_size"], found["intermediate_size"]) == (config["hidden_size"], config["intermediate_size"])
+    assert np.array_equal(row(opened(weights=str(uncased), max_tokens=509), text), wanted)
+    network = BertNetwork(uncased, 0, layers=1, side_by_side=False)
+    assert network.bert.config._attn_implementation == "sdpa"
+    assert not set(vars(network.bert.config)) & {"auto_map", "quantization_config"}
 
 
 def test_what_a_config_leaves_out_is_berts_default(uncased: Path, root: Root) -> None:
