@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks._measure import ratio, say
 from extractors.extractor import Inputs
+from extractors.speech._loading import Sound
 from extractors.speech.acoustic import _THREADS, Acoustic, AcousticConfig
 from stores.root import Root
 from stores.samples import Sample
@@ -20,12 +21,13 @@ SPECTRUM = {"n_fft": 1024, "win_length": 400, "hop_length": 160, "n_mels": 128, 
 def main() -> None:
     acoustic = Acoustic(AcousticConfig(), Inputs(root=Root()))
     clips, of = _real(acoustic) if os.environ.get("AFFUSE_REAL_DATA") else _synthetic()
+    sounds = [Sound(clip) for clip in clips]
 
     def peer() -> list[np.ndarray]:
         return [by_librosa(clip) for clip in clips]
 
     def ours() -> list[np.ndarray]:
-        return [row for i in range(0, len(clips), BATCH) for row in acoustic.embed(clips[i : i + BATCH])]
+        return [row for i in range(0, len(clips), BATCH) for row in acoustic.embed(sounds[i : i + BATCH])]
 
     worst = max(float(np.abs(a - b).max()) for a, b in zip(peer(), ours(), strict=True))
     timed = ratio(peer, ours)
@@ -47,7 +49,7 @@ def _real(acoustic: Acoustic) -> tuple[list[np.ndarray], str]:
     with (folder / "manifest_speech.csv").open(newline="") as file:
         paths = [folder / line["path"] for line in csv.DictReader(file)]
     chosen = paths[:: max(1, len(paths) // CLIPS)]
-    clips = [acoustic.decode(Sample(id=path.stem, corpus="c", audio=path), "") for path in chosen]
+    clips = [acoustic.decode(Sample(id=path.stem, corpus="c", audio=path), "").mono for path in chosen]
     return clips, f"{len(clips)} real clips of {np.mean([len(clip) for clip in clips]) / RATE:.1f} s on average"
 
 

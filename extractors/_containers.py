@@ -11,6 +11,7 @@ from stores.errors import MediaError
 
 # Playlists read other files or the network, image2 a series of them; tty shows plain text as a film.
 _NO_RECORDING = {"concat", "dash", "hls", "image2", "imf", "lavfi", "rtp", "rtsp", "sdp", "tty", "vobsub"}
+_BY_NAME = {".g722": "g722", ".gsm": "gsm"}  # telephone codecs without a header: nothing else says what they are
 _BACK_S = 10.0  # MPEG-TS has no index: seeking may land after the key frame; one more try lands before it
 _ERRORS = 16  # one after the other, until a recording counts as ended
 
@@ -19,22 +20,40 @@ _TICK_S = 1e-5  # a tick of MPEG-TS
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """Yield the open PyAV container of a local file. Raises MediaError (undecodable) and FFmpeg's own errors.
+    """Yield the open PyAV container of a local file; errors of FFmpeg in the block are MediaError (undecodable).
 
     FFmpeg is given the open file instead of its name, so that it goes by the content and can open nothing else. A clock
-    that wraps or begins anew is left as it is.
+    that wraps or begins anew is left as it is. Raises OSError only if the disk refuses to read the file.
     """
     import av
 
-    options = {"protocol_whitelist": "fd", "format_whitelist": _recordings(), "correct_ts_overflow": "0"}
     with path.open("rb", buffering=0) as file:
         try:
-            container = av.open("fd:", options={**options, "fd": str(file.fileno())})
-        except av.ArgumentError:  # so FFmpeg refuses a format by its content, before anything in it is followed
-            message = f"{path.name} is no recording by itself: a playlist or another list of files, text, or damaged"
-            raise MediaError(message, reason="undecodable") from None
-        with container:
-            yield container
+            with _container(file.fileno(), path) as container:
+                yield container
+        except av.FFmpegError as error:
+            file.seek(0)
+            while file.read(
+                1 << 20
+            ):  # FFmpeg says of bad data, too, that an operation is not permitted: or the disk does
+                pass
+            raise MediaError(f"cannot decode {path.name}: {error}", reason="undecodable") from None
+
+
+def _container(number: int, path: Path) -> Any:
+    import av
+
+    formats = {"protocol_whitelist": "fd", "format_whitelist": _recordings()}
+    options = {**formats, "correct_ts_overflow": "0", "fd": str(number)}
+    try:
+        return av.open("fd:", options=options)
+    except av.ArgumentError:  # so FFmpeg refuses a format by its content, before anything in it is followed
+        message = f"{path.name} is no recording by itself: a playlist or another list of files, text, or damaged"
+        raise MediaError(message, reason="undecodable") from None
+    except av.InvalidDataError:
+        if (kind := _BY_NAME.get(path.suffix.lower())) is None:
+            raise
+        return av.open("fd:", format=kind, options=options)
 
 
 @cache

@@ -166,8 +166,9 @@ def no_upstream(sample: Sample, extractor: Extractor[Any]) -> MediaError:
 
 
 def shared(row: Quarantined, sample: Sample) -> Quarantined:
-    """Return the same failure for another sample with the same key."""
-    return replace(row, sample_id=sample.id)
+    """Return the same failure for another sample with the same key, under its own name."""
+    message = row.message.removeprefix(f"{row.sample_id}: ")
+    return replace(row, sample_id=sample.id, message=message if message == row.message else f"{sample.id}: {message}")
 
 
 def now() -> str:

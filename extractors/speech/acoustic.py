@@ -3,14 +3,14 @@
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from extractors.extractor import Extractor
-from extractors.speech._loading import load_mono
+from extractors.speech._loading import Sound, load_sound
 from extractors.speech._views import VoiceViews, revoiced
 from stores.errors import ConfigError, MediaError
 from stores.samples import Sample
@@ -65,7 +65,7 @@ class AcousticConfig:
                 raise ConfigError(f"{name} should be one of {', '.join(known)}, got {getattr(self, name)!r}")
 
 
-class Acoustic(Extractor[np.ndarray]):
+class Acoustic(Extractor[Sound]):
     """Recording or sound track -> (frames, 168) float32: 40 MFCC, then 128 log-mel bands in dB (power, ref 1).
 
     One frame each 10 ms, the first centred on the first sample. With `deltas` the MFCC are followed by their first
@@ -77,7 +77,7 @@ class Acoustic(Extractor[np.ndarray]):
 
     modality = "speech"
     version = 2
-    preprocessing = 2
+    preprocessing = 3
     config_type = AcousticConfig
     packages: ClassVar[tuple[str, ...]] = ("av", "librosa", "numpy", "scipy", "soundfile", "soxr")
     budget = 4_000_000  # samples: four minutes
@@ -95,22 +95,26 @@ class Acoustic(Extractor[np.ndarray]):
             tolerance=Tolerance(metric="max_abs", bound=5e-3),
         )
 
-    def decode(self, sample: Sample, key: str) -> np.ndarray:
-        mono = load_mono(sample, self.config.rate, self.config.resampler)
-        if len(mono) < self.config.window:
-            message = f"{sample.id}: {len(mono)} samples at {self.config.rate} Hz are less than one window"
+    def decode(self, sample: Sample, key: str) -> Sound:
+        sound = load_sound(sample, self.config.rate, self.config.resampler)
+        if len(sound.mono) < self.config.window:
+            message = f"{sample.id}: {len(sound.mono)} samples at {self.config.rate} Hz are less than one window"
             raise MediaError(message, reason="empty_media")
-        return mono
+        return sound
 
-    def varied(self, item: np.ndarray, settings: Any, generator: np.random.Generator) -> np.ndarray:
-        return revoiced(item, settings, generator, resampler=self.config.resampler, least=self.config.window)
+    def varied(self, item: Sound, settings: Any, generator: np.random.Generator) -> Sound:
+        mono = revoiced(item.mono, settings, generator, resampler=self.config.resampler, least=self.config.window)
+        return replace(item, mono=mono)
 
-    def length(self, item: np.ndarray) -> int:
-        return len(item)
+    def length(self, item: Sound) -> int:
+        return len(item.mono)
 
-    def embed(self, items: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    def remarks(self, item: Sound) -> Sequence[str]:
+        return ("damaged",) if item.damaged else ()
+
+    def embed(self, items: Sequence[Sound]) -> Iterator[np.ndarray]:
         with ThreadPoolExecutor(_THREADS) as threads:
-            yield from threads.map(partial(frames, config=self.config), items)
+            yield from threads.map(partial(frames, config=self.config), (item.mono for item in items))
 
 
 @np.errstate(over="ignore", invalid="ignore")  # of hostile floats: the row is then not_finite

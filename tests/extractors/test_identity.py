@@ -20,7 +20,7 @@ def test_an_unknown_extractor_is_refused_with_the_nearest() -> None:
 
 
 def test_acoustic_id_is_pinned(make: Callable[..., Extractor]) -> None:
-    assert make("speech", "acoustic").identity.id == "acoustic-78160f7df1e8"
+    assert make("speech", "acoustic").identity.id == "acoustic-8c4418a0f110"
 
 
 def test_packaged_bert_id_is_pinned(make: Callable[..., Extractor]) -> None:

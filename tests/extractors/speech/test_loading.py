@@ -7,13 +7,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from extractors.speech._loading import load_mono
+from extractors.speech._loading import load_sound
 from stores.errors import MediaError
 from stores.samples import Sample
 
 
 def sample(path: Path, **more: object) -> Sample:
     return Sample(id="c/1", corpus="c", **{"audio": path, **more})
+
+
+def load_mono(one: Sample, rate: int) -> np.ndarray:
+    return load_sound(one, rate).mono
 
 
 def tone(seconds: float, hertz: float = 440.0) -> np.ndarray:
@@ -98,7 +102,7 @@ def test_more_than_an_hour_is_too_large_and_a_segment_of_it_is_not(tmp_path: Pat
 def test_a_container_is_read_no_further_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     soundfile.write(tmp_path / "long.ogg", tone(5.0), 16000)
     assert len(load_mono(sample(tmp_path / "long.ogg"), 16000)) >= 80000
-    monkeypatch.setattr("extractors.speech._loading.LONGEST_S", 4)
+    monkeypatch.setattr("extractors.speech._mono.LONGEST_S", 4)
     assert reason(sample(tmp_path / "long.ogg")) == "too_large"
     assert len(load_mono(sample(tmp_path / "long.ogg", start_ms=2500, end_ms=4500), 16000)) == 32000
 
@@ -109,7 +113,7 @@ def test_a_recording_is_read_in_blocks_that_leave_no_trace(tmp_path: Path, monke
         soundfile.write(tmp_path / name, noise, 16000)
         at_once = load_mono(sample(tmp_path / name, start_ms=10, end_ms=290), 16000)
         with monkeypatch.context() as patch:
-            patch.setattr("extractors.speech._loading._BLOCK", 1000)
+            patch.setattr("extractors.speech._loading.BLOCK", 1000)
             found = load_mono(sample(tmp_path / name, start_ms=10, end_ms=290), 16000)
         np.testing.assert_array_equal(found, at_once)
         assert len(found) == 4480
