@@ -1,11 +1,13 @@
 """Open a recording with FFmpeg, and nothing that only names other files; find a time in it, pass over its flaws."""
 
+import os
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from stores.errors import MediaError
 
@@ -15,6 +17,8 @@ _BY_NAME = {".g722": "g722", ".gsm": "gsm"}  # telephone codecs without a header
 _BACK_S = 10.0  # MPEG-TS has no index: seeking may land after the key frame; one more try lands before it
 _ERRORS = 16  # one after the other, until a recording counts as ended
 
+_NESTED, _DEEPEST = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"}, 5  # boxes in boxes of an MP4
+_LISTS = {b"stsz": 16, b"stz2": 16, b"trun": 12}  # and where in a box the number of packets is
 _TICK_S = 1e-5  # a tick of MPEG-TS
 
 
@@ -28,6 +32,9 @@ def opened(path: Path) -> Iterator[Any]:
     import av
 
     with path.open("rb", buffering=0) as file:
+        if _packets(file, size := file.seek(0, os.SEEK_END)) > size:
+            raise MediaError(f"{path.name} lists more packets than it has bytes", reason="too_large")
+        file.seek(0)
         try:
             with _container(file.fileno(), path) as container:
                 yield container
@@ -54,6 +61,24 @@ def _container(number: int, path: Path) -> Any:
         if (kind := _BY_NAME.get(path.suffix.lower())) is None:
             raise
         return av.open("fd:", format=kind, options=options)
+
+
+def _packets(file: IO[bytes], end: int, at: int = 0, depth: int = 0) -> int:
+    """Return how many packets an MP4 lists from `at` on (ISO 14496-12); FFmpeg makes room for all of them at once."""
+    listed = 0
+    while at + 16 <= end:
+        file.seek(at)
+        size, kind, large = struct.unpack(">I4sQ", file.read(16))
+        after = at + (large if size == 1 else size or end)
+        if kind in _NESTED and depth < _DEEPEST:
+            listed += _packets(file, min(end, after), at + 8, depth + 1)
+        elif kind in _LISTS:
+            file.seek(at + _LISTS[kind])
+            listed += int.from_bytes(file.read(4), "big")
+        if after <= at:
+            break
+        at = after
+    return listed
 
 
 @cache
@@ -118,8 +143,9 @@ def decoded_at(path: Path, container: Any, stream: Any, time: float, flaws: Coun
         except av.FFmpegError:  # not everything can be sought in
             break
         frames = decoded(demuxed(container, flaws, stream), flaws)
-        first = next(frames, None)
-        if first is not None and first.time is not None and first.time - begin <= time + _TICK_S:
+        first: Any = next(frames, None)
+        known = first is not None and first.time is not None and getattr(first, "key_frame", True)
+        if known and first.time - begin <= time + _TICK_S:  # MPEG-4 shows frames, too, that lack their key frame
             yield first
             yield from frames
             return

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,8 +42,10 @@ def load_still(path: Path, framing: Framing, sample_id: str) -> Faces:
     try:
         try:
             picture, orientation = _read(path, mode)
-        except ValueError:  # PNG: Pillow does not pass over texts and profiles that it cannot read
-            picture, orientation = _read(_without_texts(path), mode)
+        except ValueError:  # Pillow does not pass over texts and profiles that it cannot read
+            if not (content := path.read_bytes()).startswith(_SIGNATURE):
+                raise
+            picture, orientation = _read(_without_texts(content), mode)
         return framing.faces([_cut(picture, framing, orientation)])
     except MediaError as error:
         raise MediaError(f"{sample_id}: {path.name}: {error}", reason=error.reason) from None
@@ -92,9 +94,10 @@ def most_pixels(kind: str | None) -> int:
 
 @cache
 def _bombs_are_errors() -> None:
-    """Pillow warns from 89 million pixels on and raises from twice that; here neither is printed."""
+    """Pillow warns from 89 million pixels on, and raises from twice that; here nothing is printed."""
     from PIL import Image
 
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of metadata that cannot be read
     warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
@@ -105,26 +108,28 @@ def _read(source: Path | IO[bytes], mode: str) -> tuple["Image.Image", int]:
     with Image.open(source, formats=FORMATS) as image:
         check_pixels(*image.size, image.format)
         if image.format == "TIFF":
-            tags = image.tag_v2  # type: ignore[attr-defined]
-            check_pixels(tags.get(_TILE_WIDTH, 1), tags.get(_TILE_LENGTH, 1), image.format)
-            image.load_end = lambda: None  # type: ignore[method-assign]  # it turns the picture and writes its EXIF anew
+            check_pixels(_tags(image).get(_TILE_WIDTH, 1), _tags(image).get(_TILE_LENGTH, 1), image.format)
+            # Pillow's own turns the picture and writes its metadata anew, which fails where they are odd
+            image.load_end = lambda: setattr(image, "_size", image.im.size)  # type: ignore[method-assign]
+        image.load()
         return _flattened(image, mode), _orientation(image)
 
 
 def _orientation(image: "Image.Image") -> int:
     """Return EXIF's number, 1 to 8, of EXIF, XMP or TIFF; 1, which is upright, if it cannot be read."""
     try:
-        found = int(image.getexif()[_ORIENTATION])
+        found = int(_tags(image)[_ORIENTATION])
     except Exception:  # Pillow raises anything
         return 1
     return found if 1 <= found <= 8 else 1
 
 
-def _without_texts(path: Path) -> IO[bytes]:
-    """Return a PNG without its texts and colour profile. Raises ValueError if it is none."""
-    content = path.read_bytes()
-    if not content.startswith(_SIGNATURE):
-        raise ValueError
+def _tags(image: "Image.Image") -> Any:
+    return getattr(image, "tag_v2", None) or image.getexif()
+
+
+def _without_texts(content: bytes) -> IO[bytes]:
+    """Return a PNG without its texts and colour profile."""
     kept, at = [_SIGNATURE], len(_SIGNATURE)
     while at + 8 <= len(content):
         end = at + 12 + int.from_bytes(content[at : at + 4], "big")
