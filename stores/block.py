@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from stores.features import FeatureStore
 from stores.rows import ABSENT as ABSENT
-from stores.rows import Index, read_vectors
+from stores.rows import Damaged, Index, read_vectors, withdraw_damaged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,21 +93,21 @@ def gather_all(
     Each modality is read from one store for all repeats, or from one a repeat. Of its keys there is one a sample (a
     list, or faster a column), None where the sample has none; a key without a sealed row is ABSENT too.
     `readable[modality]`, where given, is (stores, n) bool: what is False there is ABSENT, whatever a store holds.
+    Raises RowsDamaged once the rows that are not what was sealed are withdrawn from all modalities.
     """
     with ThreadPoolExecutor(1) as reader:
         found, reading = {}, []
         for modality, (stores, keys) in wanted.items():
             found[modality], read = _looked_up(stores, keys, (readable or {}).get(modality))
             reading.append(reader.submit(read))
-        for done in reading:
-            done.result()
+        withdraw_damaged([own for done in reading for own in done.result()])
     return found
 
 
 def _looked_up(
     stores: Sequence[FeatureStore], keys: Sequence[str | None], readable: np.ndarray | None
-) -> tuple[Gathered, Callable[[], None]]:
-    """Return a modality whose values are still to be read, and what reads them."""
+) -> tuple[Gathered, Callable[[], list[Damaged]]]:
+    """Return a modality whose values are still to be read, and what reads them and returns what is damaged."""
     spec = stores[0].identity.spec
     if spec.layout != "vector":
         raise ValueError(f"expected a feature of one vector a sample, but the rows of {stores[0].id} are {spec.layout}")
@@ -130,9 +130,11 @@ def _looked_up(
         ends.append(ends[-1] + len(used))
     values = np.empty((ends[-1], spec.dim), spec.dtype)
 
-    def read() -> None:
-        for i, store in enumerate(distinct.values()):
-            read_vectors(store, indices[i], wanted[i], values[ends[i] : ends[i + 1]])
+    def read() -> list[Damaged]:
+        return [
+            (store, indices[i], read_vectors(store, indices[i], wanted[i], values[ends[i] : ends[i + 1]]))
+            for i, store in enumerate(distinct.values())
+        ]
 
     return Gathered(values, rows, [(indices[i], own) for i, own in zip(place, entries, strict=True)]), read
 

@@ -44,6 +44,10 @@ class ForeignError(DamagedError):
     """What lies here was written as something else: it is passed over, and `affuse store verify` names it."""
 
 
+class RowsDamaged(DamagedError):
+    """Rows are not what was sealed. They have been withdrawn: to whoever looks again they are missing."""
+
+
 class RootError(StoreError, OSError):
     """The root cannot be read or written: no space, no permission, no credentials, no such bucket."""
 

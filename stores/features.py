@@ -1,7 +1,8 @@
 """The feature store: Zarr values, Parquet seals; a row exists only once its part is sealed.
 
 Layout of one feature (DESIGN section 3): `features/<modality>/<feature id>/` holds `feature.json`,
-`parts/<part>.zarr` with its seal `parts/<part>.parquet`, `quarantine/<part>.parquet` and `books/<part>.json`.
+`parts/<part>.zarr` with its seal `parts/<part>.parquet`, `withdrawn/<part>.parquet`, `quarantine/<part>.parquet` and
+`books/<part>.json`.
 """
 
 import difflib
@@ -16,13 +17,15 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import zarr
 
 from stores import quarantine
 from stores.books import Books
 from stores.errors import DamagedError, FeatureMismatch, ForeignError, NotFound, StoreError
-from stores.identity import row_digest
-from stores.parts import Seal, parts_of, put_seal
+from stores.identity import row_digests, values_digest
+from stores.parts import WITHDRAWN, Seal, parts_of, put_seal
 from stores.quarantine import RECOVERED, Quarantined
 from stores.root import Root
 from stores.rows import ABSENT, Index, located, read_rows
@@ -40,7 +43,7 @@ class FeatureStore:
         self.root = root
         self.identity = identity
         self.folder = f"features/{identity.modality}/{identity.id}"
-        self.parts = parts_of(root, f"{self.folder}/parts")
+        self.parts = parts_of(root, self.folder)
 
     @property
     def id(self) -> str:
@@ -98,11 +101,19 @@ class FeatureStore:
         """
         return self.parts.index()
 
-    def write_part(self, rows: Mapping[str, np.ndarray], receipt: Receipt, replaces: Iterable[str] = ()) -> str:
+    def write_part(
+        self,
+        rows: Mapping[str, np.ndarray],
+        receipt: Receipt,
+        replaces: Iterable[str] = (),
+        *,
+        upstream: Sequence[str | None] | None = None,
+        weights: str | None = None,
+    ) -> str:
         """Write rows by key as one immutable part and seal it; return the part's name.
 
-        Rows are (dim,) or (frames, dim) in the dtype of the spec. Values are read back and flushed before the seal
-        is put; what could not be written to its end is removed. Raises RootError, or DamagedError if the disk gives
+        Rows are (dim,) or (frames, dim) in the dtype of the spec. `upstream` has the digest of the row each was made
+        of, `weights` that of the encoder. Values are read back and flushed before the seal is put; what could not be written to its end is removed. Raises RootError, or DamagedError if the disk gives
         back something else.
         """
         if not rows:
@@ -111,10 +122,11 @@ class FeatureStore:
         keys = list(rows)
         try:
             started = perf_counter()
-            self._write_values(part, list(rows.values()))
+            values = self._write_values(part, list(rows.values()))
             if receipt.stages and "write" not in receipt.stages:
                 receipt = replace(receipt, stages={**receipt.stages, "write": round(perf_counter() - started, 3)})
-            columns = {"key": keys, "row": range(len(keys)), "digest": [row_digest(row) for row in rows.values()]}
+            columns = {"key": keys, "row": range(len(keys)), "digest": row_digests(list(rows.values()))}
+            columns |= {} if upstream is None else {"upstream": upstream}
             header = {
                 "format_version": FORMAT,
                 "rows": len(keys),
@@ -122,14 +134,18 @@ class FeatureStore:
                 "receipt": asdict(receipt),
                 "replaces": sorted(replaces),
             }
+            header |= {name: told for name, told in (("weights", weights), ("values", values)) if told is not None}
             put_seal(self.root, f"{self.folder}/parts", part, header, columns)
         except BaseException:
             self._discard(part)
             raise
         return part
 
-    def _write_values(self, part: str, rows: Sequence[np.ndarray]) -> None:
-        """Write shard by shard; each is read back at once, and flushed while the next is being made."""
+    def _write_values(self, part: str, rows: Sequence[np.ndarray]) -> str | None:
+        """Write shard by shard; each is read back at once, and flushed while the next is being made.
+
+        Return the digest of all vectors as one array.
+        """
         folder = (self.folder, "parts", f"{part}.zarr")
         ragged = self.identity.spec.layout == "ragged"
         offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
@@ -152,15 +168,18 @@ class FeatureStore:
                 config={"write_empty_chunks": True},  # none is empty: spares looking
             )
             whole = np.concatenate(rows) if ragged else None
+            digest = values_digest(values.dtype, values.shape)
             with ThreadPoolExecutor(1) as flusher:
                 flushed, done = [], set[str]()
                 for start in range(0, length, shard):
                     place = slice(start, min(start + shard, length))
                     values[place] = block = whole[place] if whole is not None else np.stack(rows[place])
+                    digest.update(block)
                     flushed.append(flusher.submit(self.root.flush, *folder, done=done))
                     self._read_back(part, values, place, block)
                 for flush in flushed:
                     flush.result()
+        return None if ragged else digest.hexdigest()
 
     def _read_back(self, part: str, array: Any, place: slice, wanted: np.ndarray) -> None:
         bits = f"u{wanted.itemsize}"  # float16 is compared in software, its bits are not
@@ -173,8 +192,17 @@ class FeatureStore:
             if not self.root.exists(self.folder, "parts", f"{part}.parquet"):
                 self.root.delete(self.folder, "parts", f"{part}.zarr")
 
+    def withdraw(self, rows: pa.Table, why: str) -> None:
+        """Note that no reader takes these rows (part, key, digest) any more; nothing is written for parts that are
+        gone."""
+        there = pa.array([seal.part for seal, _ in self.parts.every()], pa.string())
+        rows = rows.filter(pc.is_in(rows["part"].cast(pa.string()), there))
+        if len(rows):
+            noted = rows.append_column("why", pa.array([why] * len(rows))).cast(WITHDRAWN)
+            self.root.put_table(noted, self.folder, "withdrawn", f"{uuid.uuid4().hex}.parquet")
+
     def read(self, keys: Sequence[str]) -> list[np.ndarray]:
-        """Return one row per key, in order. Raises MissingRows naming the keys no sealed part holds."""
+        """Return one row per key, in order. Raises MissingRows naming the keys no sealed part holds, or RowsDamaged."""
         index = self.index()
         return read_rows(self, index, located(index, keys, self.id))
 

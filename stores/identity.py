@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -83,9 +83,26 @@ def row_digest(row: np.ndarray) -> str:
 
     XXH3 (128 bits): it tells accidents, as fast as memory is read. Keys and ids, which must not be forged, are SHA-256.
     """
-    digest = xxhash.xxh3_128(f"{row.dtype.str}{row.shape}".encode())
+    digest = values_digest(row.dtype, row.shape)
     digest.update(np.ascontiguousarray(row).data)
     return digest.hexdigest()
+
+
+def row_digests(rows: Sequence[np.ndarray] | np.ndarray) -> list[str]:
+    """Return the `row_digest` of each of many rows; those of one array (n, dim) share what their digests begin with."""
+    if not isinstance(rows, np.ndarray):
+        return [row_digest(row) for row in rows]
+    begun, found = values_digest(rows.dtype, rows.shape[1:]), []
+    for row in np.ascontiguousarray(rows):
+        digest = begun.copy()
+        digest.update(row)
+        found.append(digest.hexdigest())
+    return found
+
+
+def values_digest(dtype: np.dtype, shape: tuple[int, ...]) -> xxhash.xxh3_128:
+    """Return the `row_digest` of an array whose bytes are still to come: `update` adds some, `hexdigest` tells it."""
+    return xxhash.xxh3_128(f"{dtype.str}{shape}".encode())
 
 
 def tensors_digest(tensors: Iterable[tuple[str, np.ndarray]]) -> str:

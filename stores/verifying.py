@@ -11,14 +11,13 @@ from stores import quarantine
 from stores.encoders import EncoderStore
 from stores.errors import DamagedError, RootError, StoreError
 from stores.features import FeatureStore
-from stores.identity import row_digest
 from stores.layout import is_temporary, place_of
 from stores.logs import LOGS
 from stores.manifest import Manifest
 from stores.parts import read_seal
 from stores.progress import Progress, Silent
 from stores.root import Root
-from stores.rows import read_part
+from stores.rows import Index, Opened, read_part
 from stores.samples import MODALITIES
 from stores.studies import StudyStore
 
@@ -150,17 +149,20 @@ def _check_quarantine(root: Root, path: str) -> None:
 
 def _check_part(store: FeatureStore, part: str, verdict: Verdict) -> None:
     seal, table = read_seal(store.root, f"{store.folder}/parts", part, check=True)
+    withdrawn = store.parts.withdrawn(part)
     if f"{part}.zarr" not in store.root.names(store.folder, "parts"):
         raise DamagedError("the values are gone")
     zarr.open_group(store.root.zarr(store.folder, "parts", f"{part}.zarr"), mode="r")
-    rows, digests = table["row"].to_numpy(), table["digest"].to_pylist()
-    order = np.argsort(rows)
-    if not np.array_equal(rows[order], np.arange(seal.rows)):
+    index = Index([(part, table)])
+    order = np.argsort(index.row)
+    if not np.array_equal(index.row[order], np.arange(seal.rows)):
         raise DamagedError("the seal does not name every row once")
-    step = _STRETCH[store.identity.spec.layout]
+    step, opened = _STRETCH[store.identity.spec.layout], dict[str, Opened]()
     for start in range(0, seal.rows, step):
         chosen = order[start : start + step]
-        for number, row in zip(chosen, read_part(store, part, rows[chosen]), strict=True):
-            if row_digest(row) != digests[number]:
-                raise DamagedError(f"row {rows[number]} (key {table['key'][int(number)].as_py()[:12]}) has changed")
-            verdict.rows += 1
+        chosen = chosen[~np.isin(index.keys_column.take(chosen), withdrawn)]
+        changed = read_part(store, index, chosen, opened=opened)[1] if len(chosen) else []
+        for entry in changed:
+            key = index.keys_column[entry].as_py()
+            raise DamagedError(f"row {index.row[entry]} (key {key[:12]}) has changed or cannot be read")
+        verdict.rows += len(chosen)
