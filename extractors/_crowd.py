@@ -9,7 +9,7 @@ import numpy as np
 from extractors._ahead import ahead, weight
 from extractors._decoding import decoded, too_slow
 from extractors.extractor import Extractor, Runtime
-from stores.errors import MediaError, StoreError
+from stores.errors import MediaError, RowsDamaged, StoreError
 from stores.samples import Sample
 
 MOST_BYTES = 2 << 30  # of decoded items in memory; the others are decoded ahead of their batch, every epoch
@@ -27,6 +27,7 @@ class Reader:
         runtime: Runtime,
     ) -> None:
         self.extractors, self.samples, self.keys, self.runtime = extractors, samples, keys, runtime
+        self.digests: dict[Pick, str] = {}  # of the upstream rows that were read
         self._kept: dict[Pick, Any] = {}
         self._held = 0
 
@@ -50,7 +51,11 @@ class Reader:
     def decode(self, pick: Pick) -> Any:
         """Return one item, decoded now, or the MediaError that kept it from being decoded."""
         name, version = pick
-        return decoded(self.extractors[version], self.samples[name], self.keys[name])
+        extractor, key = self.extractors[version], self.keys[name]
+        item = decoded(extractor, self.samples[name], key)
+        if extractor.upstream_rows is not None and key in extractor.upstream_rows.digests:
+            self.digests[pick] = extractor.upstream_rows.digests[key]
+        return item
 
     def _item(self, pick: Pick) -> Any:
         return self._kept[pick] if pick in self._kept else self.decode(pick)
@@ -84,9 +89,11 @@ class Crowd(Sequence[Any]):
         return self.items([(position, 0) for position in range(len(self))])
 
     def items(self, draws: Sequence[tuple[int, int]]) -> Iterator[Any]:
-        """Yield items by position and version. Raises StoreError for one that can no longer be read."""
+        """Yield items by position and version. Raises StoreError or RowsDamaged if one can no longer be read."""
         picks = [(self.names[position], version) for position, version in draws]
         for (name, _), item in zip(picks, self.reader.stream(picks), strict=True):
+            if isinstance(item, MediaError) and item.reason == "upstream":
+                raise RowsDamaged(f"a row of {name} could be read before and no longer can: {item}") from item
             if isinstance(item, MediaError):
                 raise StoreError(f"{name} could be read before and no longer can: {item}; run again") from item
             yield item

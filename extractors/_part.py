@@ -42,7 +42,8 @@ class Outcome:
 class Part:
     """The rows and failures of a block; sealed behind by the writer thread.
 
-    `since` goes from part to part, so that seals tell of all the loop took but for the writing of the last.
+    `since` goes from part to part, so that seals tell of all the loop took but for the writing of the last. `made_of`
+    has the digest of the upstream row of each key, where there is an upstream.
     """
 
     def __init__(
@@ -53,13 +54,14 @@ class Part:
         report: Progress,
         stages: Stages,
         since: Since,
+        made_of: dict[str, str | None],
     ) -> None:
         self.extractor, self.store, self.writer, self.report, self.stages = extractor, store, writer, report, stages
         self.rows: dict[str, np.ndarray] = {}
         self.failures: list[Quarantined] = []
         self.remarks: Counter[str] = Counter()
         self.sealed = self.extracted = self.bytes = self.halved = 0
-        self.since = since
+        self.since, self.made_of = since, made_of
         self.writing: Future[str] | None = None
 
     def add(self, pending: Pending, row: np.ndarray | MediaError) -> None:
@@ -117,4 +119,5 @@ class Part:
 
     def _write(self, rows: Mapping[str, np.ndarray], receipt: Receipt) -> str:
         with self.stages.timed("write"):
-            return self.store.write_part(rows, receipt)
+            upstream = [self.made_of.pop(key, None) for key in rows] if self.extractor.upstream else None
+            return self.store.write_part(rows, receipt, upstream=upstream, weights=self.extractor.encoder_weights)

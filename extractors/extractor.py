@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
+from extractors._upstream import UpstreamRows
+from stores.encoders import EncoderStore
 from stores.errors import ConfigError
 from stores.features import FeatureStore
 from stores.identity import fingerprint
@@ -128,6 +130,7 @@ class Extractor(ABC, Generic[Item]):
             raise ConfigError(f"{self.name} has no views of this kind: {inputs.view.settings}")
         self.config = config
         self.inputs = inputs
+        self.upstream_rows = UpstreamRows(inputs.upstream) if inputs.upstream else None
         self.computed_on = ("cpu", "float32")
         self.capacity = self.budget  # what a batch may cost here: more on a GPU, less once memory has run out
 
@@ -186,6 +189,12 @@ class Extractor(ABC, Generic[Item]):
         """Return whether these settings read the weights of an encoder trained here."""
         return False
 
+    @cached_property
+    def encoder_weights(self) -> str | None:
+        """The digest of the weights of the encoder it reads, whose id is known before it is trained."""
+        encoders, name = EncoderStore(self.inputs.root), self.inputs.encoder
+        return str(encoders.describe(name)["weights"]) if name is not None and name in encoders else None
+
     def own_settings(self) -> Mapping[str, Any]:
         """Return the config as identities hold it: without `replaced`, but with digests of other files it names."""
         return settings(self.config, self.replaced)
@@ -222,6 +231,7 @@ class Description:
     root: str
     upstream: str | None
     encoder: str | None
+    encoder_weights: str | None
     view: View | None
     feature: str
 
@@ -236,6 +246,7 @@ class Description:
             root=inputs.root.address,
             upstream=inputs.upstream.id if inputs.upstream else None,
             encoder=inputs.encoder,
+            encoder_weights=extractor.encoder_weights,
             view=inputs.view,
             feature=extractor.identity.id,
         )

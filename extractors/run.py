@@ -23,11 +23,13 @@ from extractors.extractor import Description, Extractor, Runtime
 from extractors.forecast import forecast
 from extractors.plan import Pending, now, plan
 from stores.books import Books
-from stores.errors import MediaError
+from stores.derivations import withdraw_orphans
+from stores.errors import MediaError, RowsDamaged
 from stores.features import FeatureStore
 from stores.progress import Progress, Silent
 from stores.receipt import WAITING_TO_WRITE, RunReceipt
 from stores.root import Root
+from stores.rows import ABSENT
 from stores.samples import Sample
 
 Block = tuple[Pending, ...]
@@ -52,10 +54,13 @@ def extract(
 
     `map_blocks(function, blocks)` runs a picklable function over blocks elsewhere and yields its outcomes in any
     order; without it they run here. Failures whose reason is in `retry` are tried again. What is planned is noted
-    first; the books are kept with the feature. Raises FeatureMismatch if another identity lies under its id.
+    first; the books are kept with the feature. Raises FeatureMismatch if another identity lies under its id, and
+    RowsDamaged if upstream rows turned out to be: extract those again, then the rest of these.
     """
     started, stages = time.perf_counter(), Stages()
     store = FeatureStore.create(root, extractor.identity)
+    if orphans := withdraw_orphans(store):
+        report.note(f"{store.id}: rows made of what is no longer held for right: {orphans}, made again now")
     with stages.timed("read"):
         todo = plan(extractor, samples, root, retry=retry, report=report)
     store.quarantine(todo.news)
@@ -81,6 +86,10 @@ def extract(
     if blocks:
         report.note(f"{store.id}: {books.receipt}")
     store.write_books(books, now())
+    if extractor.inputs.upstream is not None:
+        keys = [pending.key for block in blocks for pending in block]
+        if lost := int((extractor.inputs.upstream.index().find(keys) == ABSENT).sum()):
+            raise RowsDamaged(f"{store.id}: rows of {extractor.inputs.upstream.id} turned out to be damaged: {lost}")
     return books
 
 
@@ -156,6 +165,7 @@ class _Loop:
     ) -> None:
         self.extractor, self.store, self.runtime, self.report, self.stages = extractor, store, runtime, report, stages
         self._most = min(_FIRST_WINDOW, runtime.queue)
+        self._made_of: dict[str, str | None] = {}
 
     def outcomes(self, blocks: Sequence[Block]) -> Iterator[Outcome]:
         """Yield the outcome of each block once it is sealed, while the next one is being decoded and embedded."""
@@ -173,7 +183,7 @@ class _Loop:
                     window = self._next(remaining)
                     if embedding is None:
                         embedding, since = self._embedding(opening, since)
-                    part = Part(self.extractor, self.store, writer, self.report, self.stages, since)
+                    part = Part(self.extractor, self.store, writer, self.report, self.stages, since, self._made_of)
                     while window:
                         self._embed(embedding, window, part)
                         window.clear()  # or its items would stay in memory while the next are awaited
@@ -196,8 +206,12 @@ class _Loop:
         )
 
     def _decode(self, pending: Pending) -> Any:
-        with self.stages.timed("read" if self.extractor.upstream else "decode"):
-            return decoded(self.extractor, pending.samples[0], pending.key)
+        extractor = self.extractor  # it is another once the model is open
+        with self.stages.timed("read" if extractor.upstream else "decode"):
+            item = decoded(extractor, pending.samples[0], pending.key)
+        if extractor.upstream_rows is not None:
+            self._made_of[pending.key] = extractor.upstream_rows.digests.pop(pending.key, None)
+        return item
 
     def _next(self, items: Iterator[tuple[Pending, Any]]) -> list[tuple[Pending, Any]]:
         """Return a window of decoded items: a small one at first, so that there is something to embed soon."""

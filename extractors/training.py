@@ -1,7 +1,7 @@
 """Train an encoder: who it is fitted on, who it stops on, and its weights under the id of its recipe."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +12,9 @@ from extractors._stopping import stop_share
 from extractors.extractor import Extractor, Inputs, Runtime, View, extractor_name, settings
 from extractors.plan import read_keys
 from extractors.trainable import Trainable
+from stores.derivations import strays
 from stores.encoders import EncoderRecipe, EncoderStore, Trainee
-from stores.errors import ConfigError, MediaError, StoreError
+from stores.errors import ConfigError, MediaError, RowsDamaged, StoreError
 from stores.features import FeatureStore
 from stores.progress import Progress
 from stores.root import Root
@@ -163,10 +164,13 @@ def train(
     recipe holds digests where the config holds paths; an extractor with an upstream reads its views from
     `view_upstreams`, one a view. Trainees whose media cannot be decoded after all are left out and counted in
     `encoder.json` as `skipped`. Raises Diverged, ConfigError if a class, or nobody, is left to be fitted or stopped on,
-    and StoreError if a trainee or a view of one could not be read, or not in time: the same recipe with all of them
-    would be another encoder.
+    StoreError if a trainee or a view of one could not be read, or not in time: the same recipe with all of them
+    would be another encoder; and RowsDamaged if upstream rows turned out to be: extract those again, then train.
     """
     encoders = EncoderStore(root)
+    if recipe.id in encoders and (lost := strays(root, recipe.id)):
+        report.note(f"{recipe.id} was trained on rows no longer held for right: {lost}; it is trained again")
+        encoders.discard(recipe.id)
     if recipe.id in encoders:
         return recipe.id
     upstream = FeatureStore.open(root, extractor_type.modality, recipe.upstream) if recipe.upstream else None
@@ -177,7 +181,11 @@ def train(
         raise ConfigError(f"the config of {extractor.name} is not the one {recipe.id} was planned with: plan again")
     from extractors._fitting import fit
 
+    read: dict[str, list[str]] = defaultdict(list)
     crowds, skipped = _gather([extractor, *_readers_of(views, extractor, view_upstreams)], recipe, samples, runtime)
+    for (sample_id, _), digest in sorted(crowds[FIT].reader.digests.items()):
+        read[sample_id].append(digest)
+    seen = [*crowds[FIT].names, *crowds[STOP].names, *(digest for own in read.values() for digest in own)]
     name = f"train {recipe.id}"
     if skipped:
         report.note(f"{name}: left out " + ", ".join(f"{count} {reason}" for reason, count in skipped.items()))
@@ -190,13 +198,13 @@ def train(
         classes=len(recipe.classes),
         device=runtime.device,
         advance=lambda epochs: report.advance(name, epochs),
-        checkpoints=encoders.checkpoints(recipe.id, [*crowds[FIT].names, *crowds[STOP].names]),
+        checkpoints=encoders.checkpoints(recipe.id, seen),
         checkpoint_every=runtime.checkpoint_every,
     )
     report.finish(name)
     if not fitted.best_epoch:
         raise Diverged(f"{name}: the loss was never a number: lower learning_rate (it is {plan.learning_rate:g})")
-    return encoders.seal(recipe, fitted.weights, fitted.curves, fitted.best_epoch, skipped=skipped)
+    return encoders.seal(recipe, fitted.weights, fitted.curves, fitted.best_epoch, skipped=skipped, read=read)
 
 
 def _trainable(extractor_type: type[Extractor[Any]], config: Any, inputs: Inputs) -> Trainable[Any]:
@@ -240,6 +248,7 @@ def _gather(
     reader = Reader(readers, {name: by_id[name] for name in keys}, keys, runtime)
     lengths, faults = _lengths(reader, list(keys))
     modality = readers[0].modality
+    _check_upstream(recipe.id, faults.values())
     if late := next((e for name, e in faults.items() if _may_pass(e, by_id[name], keys[name], modality)), None):
         raise StoreError(
             f"{recipe.id} cannot be trained now: {late}; run again, or an encoder without it would be kept"
@@ -276,9 +285,19 @@ def _lengths(reader: Reader, names: Sequence[str]) -> tuple[Mapping[str, int], M
 
 def _view_lengths(reader: Reader, names: Sequence[str], version: int) -> list[int]:
     """Return the length of this view of everyone. Raises StoreError if one cannot be made."""
-    lengths = []
+    lengths, faults = [], {}
     for name, item in zip(names, reader.stream([(name, version) for name in names]), strict=True):
         if isinstance(item, MediaError):
-            raise StoreError(f"view {version} of {name} cannot be made, so nothing is trained on it: {item}") from item
-        lengths.append(reader.extractors[version].length(item))
+            faults[name] = item
+        else:
+            lengths.append(reader.extractors[version].length(item))
+    _check_upstream(f"view {version}", faults.values())
+    for name, error in faults.items():
+        raise StoreError(f"view {version} of {name} cannot be made, so nothing is trained on it: {error}") from error
     return lengths
+
+
+def _check_upstream(what: str, faults: Iterable[MediaError]) -> None:
+    """Raise RowsDamaged if upstream rows, there when the training was planned, cannot be read: they are made again."""
+    if lost := [error for error in faults if error.reason == "upstream"]:
+        raise RowsDamaged(f"{what}: rows it is trained on turned out to be damaged: {len(lost)} ({lost[0]})")

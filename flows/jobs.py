@@ -13,11 +13,13 @@ from flows.encoder_plans import points_of
 from flows.features import Feature, Workbench
 from flows.pipeline import (
     Extracted,
+    StudyRun,
     cast_study,
     check_folds,
     check_study,
     extract,
     make_manifest,
+    mended,
     report_latest,
     run_study,
     train,
@@ -100,7 +102,8 @@ def extract_job(study: str, options: Options, mapper: Mapper = dask_mapper) -> J
     """Rebuild the manifest and extract every feature of a study."""
     config = load_study(study)
     with _bench(options, mapper) as bench, _corpus(config, bench, options) as manifest:
-        extracted = extract(config, manifest, _cast_of_encoders(config, manifest), bench)
+        cast = _cast_of_encoders(config, manifest)
+        extracted = mended(lambda: extract(config, manifest, cast, bench), bench.report)
     return _features(extracted, options)
 
 
@@ -108,7 +111,8 @@ def train_job(study: str, options: Options, mapper: Mapper = dask_mapper) -> JSO
     """Train the encoders of a study."""
     config = load_study(study)
     with _bench(options, mapper) as bench, _corpus(config, bench, options) as manifest:
-        extracted = train(config, manifest, _cast_of_encoders(config, manifest), bench)
+        cast = _cast_of_encoders(config, manifest)
+        extracted = mended(lambda: train(config, manifest, cast, bench), bench.report)
     encoders = {modality: list(dict.fromkeys(own.encoders)) for modality, own in extracted.trained.items()}
     grids = {modality: points_of(own.grids) for modality, own in extracted.trained.items() if own.grids}
     return _features(extracted, options) | {"encoders": encoders, "grids": grids}
@@ -121,8 +125,12 @@ def study_job(study: str, options: Options, mapper: Mapper = dask_mapper) -> JSO
     with _bench(options, mapper) as bench, _corpus(config, bench, options) as manifest:
         cast = cast_study(config, manifest)
         check_folds(config, cast)
-        extracted = extract(config, manifest, cast, bench)
-        outcome = run_study(config, extracted, cast, bench)
+
+        def work() -> tuple[Extracted, StudyRun]:
+            extracted = extract(config, manifest, cast, bench)
+            return extracted, run_study(config, extracted, cast, bench)
+
+        extracted, outcome = mended(work, bench.report)
     runs = {"cached": outcome.runs.cached, "trained": outcome.runs.trained}
     told = _features(extracted, options)
     if not options.quiet:

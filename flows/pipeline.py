@@ -1,7 +1,8 @@
 """The stages of a study as plain functions; the command line and the Prefect flows call these and nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,14 +26,18 @@ from fusion.study import RunBooks, study_of
 from reports.check import Checked, check_report
 from reports.config import ReportConfig
 from reports.report import ReportPaths, write_report
-from stores.errors import ConfigError, DamagedError, NotFound
+from stores.errors import ConfigError, DamagedError, NotFound, RowsDamaged
 from stores.identity import canonical
 from stores.manifest import Manifest
 from stores.openings import Openings, count_openings
 from stores.plugins import find_plugin, nearest
+from stores.progress import Progress
 from stores.root import Root
 from stores.settings import build
 from stores.studies import StudyStore
+
+Done = TypeVar("Done")
+_MENDINGS = 4  # each finds all that is damaged in what it reads; what is derived in turn is read by the next
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +70,19 @@ class Latest:
     study: str
     runs: tuple[str, ...]
     report: ReportConfig
+
+
+def mended(work: Callable[[], Done], report: Progress) -> Done:
+    """Do the work again from where it got to, as often as it finds damaged rows that count as missing from then on.
+
+    Raises RowsDamaged if there is no end of them: then something is wrong with the disk.
+    """
+    for _ in range(_MENDINGS):
+        try:
+            return work()
+        except RowsDamaged as error:
+            report.note(f"{error}: made again now")
+    return work()
 
 
 def make_manifest(config: StudyConfig, root: Root) -> Manifest:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from stores.features import FeatureStore
-from stores.parts import Seal, Sealed
+from stores.parts import Seal, Sealed, listed
 from stores.rows import OUTDONE, Index, read_rows
 from stores.spec import Receipt
 
@@ -23,9 +23,9 @@ def compact(store: FeatureStore, *, part_bytes: int = PART_BYTES) -> tuple[int, 
     """Merge the small parts of a feature and return (parts merged, parts written).
 
     Parts are merged only with those computed alike (device, dtype, versions, weights) and told of alike (with or
-    without stages and upstream digests), so what is reported of a row stays true. The new part holds every key of those it replaces, whatever other
-    parts hold: two compactions at once, each leaving a key to the other, cannot lose it. Raises RowsDamaged once rows
-    that are not what was sealed are withdrawn; a second compaction leaves them out.
+    without stages and upstream digests), so what is reported of a row stays true. The new part holds every key of those
+    it replaces, whatever other parts hold: two compactions at once, each leaving a key to the other, cannot lose it.
+    Raises RowsDamaged once rows that are not what was sealed are withdrawn; a second compaction leaves them out.
     """
     merged = written = 0
     for batch in _batches(store, part_bytes):
@@ -36,7 +36,7 @@ def compact(store: FeatureStore, *, part_bytes: int = PART_BYTES) -> tuple[int, 
         seals = [seal for seal, _ in batch]
         for seal, table in batch:  # what was made of a row that goes was made of a right one all the same
             outdone = table.filter(pc.invert(pc.is_in(table["digest"], index.table["digest"])))
-            store.withdraw(outdone.select(["key", "digest"]).add_column(0, "part", [[seal.part] * len(outdone)]), OUTDONE)
+            store.withdraw(listed(seal.part, outdone), OUTDONE)
         upstream = index.table["upstream"].to_pylist() if "upstream" in index.table.column_names else None
         parts = [seal.part for seal in seals]
         store.write_part(rows, _receipt(seals), parts, upstream=upstream, weights=seals[0].weights)

@@ -27,13 +27,17 @@ _NOTES = "notes"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trainee:
-    """A sample an encoder is fitted on (`use` = fit) or stops on (`use` = stop)."""
+    """A sample an encoder is fitted on (`use` = fit) or stops on (`use` = stop).
+
+    `digests` are those of the upstream rows that were read of it, its views' included; they are not part of a recipe.
+    """
 
     sample_id: str
     key: str
     label: str
     use: str
     groups: Mapping[str, str]
+    digests: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +97,12 @@ class EncoderStore:
         curves: Sequence[Epoch],
         best_epoch: int,
         skipped: Mapping[str, int] | None = None,
+        read: Mapping[str, Sequence[str]] | None = None,
     ) -> str:
         """Store a finished training and return its id; an encoder that exists already is left as it is.
 
-        `skipped` counts, by reason, the trainees of the recipe whose media could not be decoded.
+        `skipped` counts, by reason, the trainees of the recipe whose media could not be decoded; `read` has the
+        digests of the upstream rows that were read, by sample.
         """
         encoder_id = recipe.id
         folder = f"encoders/{encoder_id}"
@@ -107,7 +113,7 @@ class EncoderStore:
         ordered = {name: np.asarray(value, order="C") for name, value in weights.items()}
         if not self.root.put_new(save_tensors(ordered), folder, "weights.safetensors"):
             ordered = self._tensors(encoder_id)  # another process has finished the same training: its weights count
-        self.root.put_table(_trained_on(recipe), folder, "trained_on.parquet")
+        self.root.put_table(_trained_on(recipe, read or {}), folder, "trained_on.parquet")
         self.root.put_table(pa.Table.from_pylist([vars(epoch) for epoch in curves]), folder, "curves.parquet")
         content = {
             "format_version": FORMAT,
@@ -158,7 +164,14 @@ class EncoderStore:
     def trained_on(self, encoder_id: str) -> list[Trainee]:
         """Return everyone the encoder was fitted or stopped on."""
         table = self.root.read_table("encoders", encoder_id, "trained_on.parquet")
-        return [Trainee(**{**row, "groups": json.loads(row["groups"])}) for row in table.to_pylist()]
+        rows = table.to_pylist()
+        told = [{"groups": json.loads(row["groups"]), "digests": tuple(row.get("digests") or ())} for row in rows]
+        return [Trainee(**{**row, **more}) for row, more in zip(rows, told, strict=True)]
+
+    def discard(self, encoder_id: str) -> None:
+        """Delete an encoder, so that it is trained again; from the first moment on it does not exist."""
+        self.root.delete("encoders", encoder_id, "encoder.json")
+        self.root.delete("encoders", encoder_id)
 
     def curves(self, encoder_id: str) -> list[Epoch]:
         """Return the training curve, one entry an epoch."""
@@ -189,9 +202,10 @@ class Checkpoints:
         return (tensors, notes) if whole else None
 
 
-def _trained_on(recipe: EncoderRecipe) -> pa.Table:
+def _trained_on(recipe: EncoderRecipe, read: Mapping[str, Sequence[str]]) -> pa.Table:
     rows = [
         {"sample_id": t.sample_id, "key": t.key, "label": t.label, "use": t.use, "groups": json.dumps(dict(t.groups))}
         for t in recipe.trainees
     ]
-    return pa.Table.from_pylist(rows)
+    digests = pa.array([read.get(t.sample_id, ()) for t in recipe.trainees], pa.list_(pa.string()))
+    return pa.Table.from_pylist(rows).append_column("digests", digests)

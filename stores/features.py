@@ -113,8 +113,8 @@ class FeatureStore:
         """Write rows by key as one immutable part and seal it; return the part's name.
 
         Rows are (dim,) or (frames, dim) in the dtype of the spec. `upstream` has the digest of the row each was made
-        of, `weights` that of the encoder. Values are read back and flushed before the seal is put; what could not be written to its end is removed. Raises RootError, or DamagedError if the disk gives
-        back something else.
+        of, `weights` that of the encoder. Values are read back and flushed before the seal is put; what could not be
+        written to its end is removed. Raises RootError, or DamagedError if the disk gives back something else.
         """
         if not rows:
             raise ValueError("a part needs at least one row")
@@ -196,7 +196,7 @@ class FeatureStore:
         """Note that no reader takes these rows (part, key, digest) any more; nothing is written for parts that are
         gone."""
         there = pa.array([seal.part for seal, _ in self.parts.every()], pa.string())
-        rows = rows.filter(pc.is_in(rows["part"].cast(pa.string()), there))
+        rows = rows.filter(pc.is_in(rows["part"], there))
         if len(rows):
             noted = rows.append_column("why", pa.array([why] * len(rows))).cast(WITHDRAWN)
             self.root.put_table(noted, self.folder, "withdrawn", f"{uuid.uuid4().hex}.parquet")

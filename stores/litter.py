@@ -10,11 +10,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import pyarrow as pa
+
 from stores.encoders import CHECKPOINT, EncoderStore
 from stores.errors import ConfigError, NotFound
 from stores.features import FeatureStore, feature_ids
 from stores.layout import is_temporary
+from stores.parts import listed
 from stores.root import Root, StoredFile
+from stores.rows import DAMAGED
 from stores.samples import MODALITIES
 from stores.studies import StudyStore
 from stores.verifying import verify
@@ -25,12 +29,16 @@ REPLACED = "replaced by a larger part"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Litter:
-    """Something to delete: its paths in the order of deletion, why, bytes, and seconds since it last changed."""
+    """Something to delete: its paths in the order of deletion, why, bytes, and seconds since it last changed.
+
+    Of a damaged part its rows are withdrawn first: what was made of them while they were right stays right.
+    """
 
     paths: tuple[str, ...]
     why: str
     size: int
     age: float
+    damaged: tuple[FeatureStore, pa.Table] | None = None
 
 
 def find_litter(root: Root, *, grace: float = GRACE_S, unused: bool = False, damaged: bool = False) -> list[Litter]:
@@ -75,6 +83,9 @@ def named_litter(root: Root, names: Iterable[str], *, even_if_used: bool) -> lis
 def sweep(root: Root, litter: Sequence[Litter]) -> None:
     """Delete it."""
     for item in litter:
+        if item.damaged is not None:
+            store, rows = item.damaged
+            store.withdraw(rows, DAMAGED)
         for path in item.paths:
             root.delete(path)
 
@@ -129,7 +140,10 @@ def _damaged(root: Root, files: "_Files") -> Iterator[Litter]:
         seal, values = (damage.path + kind for kind in (".parquet", ".zarr"))
         if "/parts/" in damage.path and seal in files:
             why = f"damaged: {damage.problem.partition('; `')[0]}"
-            yield replace(files.litter([seal, values], why), age=float("inf"))
+            _, modality, feature, _, part = damage.path.split("/")
+            store = FeatureStore.open(root, modality, feature)
+            rows = next(((store, listed(part, table)) for own, table in store.parts.every() if own.part == part), None)
+            yield replace(files.litter([seal, values], why), age=float("inf"), damaged=rows)
 
 
 def _instead_of_replaced(found: list[Litter], damaged: list[Litter]) -> list[Litter]:

@@ -134,9 +134,7 @@ class Parts:
 
     def _live(self, every: Sequence[Sealed]) -> list[Sealed]:
         replaced, withdrawn = self._replaced(every), self._keys(*WHYS)
-        return [
-            (seal, _without(table, withdrawn.get(seal.part))) for seal, table in every if seal.part not in replaced
-        ]
+        return [(seal, _without(table, withdrawn.get(seal.part))) for seal, table in every if seal.part not in replaced]
 
     def _replaced(self, every: Sequence[Sealed]) -> dict[str, list[str]]:
         found, damaged = defaultdict(list), self._keys(DAMAGED)
@@ -150,6 +148,11 @@ class Parts:
         notes = pa.concat_tables([WITHDRAWN.empty_table(), *self._notes.values()])
         notes = notes.filter(pc.is_in(notes["why"], pa.array(why)))
         return {part: notes.filter(pc.equal(notes["part"], part))["key"] for part in notes["part"].unique().to_pylist()}
+
+
+def listed(part: str, table: pa.Table) -> pa.Table:
+    """Return (part, key, digest) of rows of a part."""
+    return table.select(["key", "digest"]).add_column(0, "part", pa.array([part] * len(table), pa.string()))
 
 
 def _without(table: pa.Table, keys: pa.ChunkedArray | None) -> pa.Table:

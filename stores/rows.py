@@ -43,8 +43,9 @@ Damaged = tuple["FeatureStore", "Index", Sequence[int]]  # entries of rows that 
 class Index(Mapping[str, Location]):
     """One entry a distinct key, sorted by part and row; `find` looks up many keys at once.
 
-    `table` has key, row, digest and, where any part has it, upstream: the digest of what a row was made of;
-    `values` has the digest of all vectors of a part as one array, where its seal tells it. Where parts share a key, the smallest value digest counts, then the first part: every reader takes the same row.
+    `table` has key, row, digest and, where any part has it, upstream: the digest of what a row was made of; `values`
+    has, by part, the digest of all its vectors as one array, where its seal tells it. Where parts share a key, the
+    smallest value digest counts, then the first part: every reader takes the same row.
     """
 
     def __init__(self, parts: Sequence[tuple[str, pa.Table]], values: Mapping[str, str | None] | None = None) -> None:
@@ -65,7 +66,7 @@ class Index(Mapping[str, Location]):
             table = _first_of_each(table)
         self.table: pa.Table = table
         self.keys_column: pa.ChunkedArray = table["key"]
-        self._digests: pa.ChunkedArray = table["digest"]
+        self.digest_column: pa.Array = table["digest"].combine_chunks()  # to take some out of many pieces is slow
         self.part = np.asarray(table["part"], dtype=np.int32)
         self.row = np.asarray(table["row"], dtype=np.int64)
 
@@ -74,9 +75,13 @@ class Index(Mapping[str, Location]):
         found = pc.index_in(pa.array(keys, pa.string()), self.keys_column, skip_nulls=True)
         return np.asarray(found.fill_null(ABSENT), dtype=np.int64)
 
+    def entry(self, key: str) -> int:
+        """Return the entry of one key, ABSENT where there is none."""
+        return self._entries.get(key, ABSENT)
+
     def digests(self, entries: np.ndarray) -> list[str | None]:
         """Return the value digest behind each entry, None for ABSENT."""
-        found: list[str | None] = self._digests.take(pa.array(entries, mask=entries == ABSENT)).to_pylist()
+        found: list[str | None] = self.digest_column.take(pa.array(entries, mask=entries == ABSENT)).to_pylist()
         return found
 
     def listed(self, entries: Sequence[int]) -> pa.Table:
@@ -85,7 +90,7 @@ class Index(Mapping[str, Location]):
         return rows.add_column(0, "part", pa.array([self.parts[i] for i in self.part[entries]], pa.string()))
 
     def location(self, entry: int) -> Location:
-        return Location(self.parts[int(self.part[entry])], int(self.row[entry]), self._digests[entry].as_py())
+        return Location(self.parts[int(self.part[entry])], int(self.row[entry]), self.digest_column[entry].as_py())
 
     def __getitem__(self, key: str) -> Location:
         return self.location(self._entries[key])
@@ -156,7 +161,8 @@ def withdraw_damaged(damaged: Sequence[Damaged]) -> None:
     told = f"rows have changed since they were sealed: {told}"
     try:
         for store, index, entries in damaged:
-            store.withdraw(index.listed(entries), DAMAGED)
+            if entries:
+                store.withdraw(index.listed(entries), DAMAGED)
     except StoreError as error:
         raise DamagedError(f"{told}; they are made again only once this can be noted: {error}") from error
     raise RowsDamaged(f"{told}; they count as missing from now on, `affuse extract STUDY` makes them again")
@@ -206,7 +212,7 @@ def read_part(
 def _checked(
     store: "FeatureStore", index: Index, entries: np.ndarray, out: np.ndarray | None, known: dict[str, Opened]
 ) -> tuple[Any, list[int]]:
-    """Return rows and the positions of those that are not what was sealed; what cannot be read is looked at in halves."""
+    """Return rows and the positions of those that are not what was sealed; what cannot be read is tried in halves."""
     part = index.parts[index.part[entries[0]]]
     try:
         with store.root.telling("read", store.folder, "parts", f"{part}.zarr"):
@@ -226,7 +232,7 @@ def _checked(
     whole = index.values.get(part)
     if whole and len(entries) == known[part].values.shape[0] and row_digest(rows) == whole:
         return rows, []  # many times faster than row by row
-    same = pc.equal(pa.array(row_digests(rows)), index.table["digest"].take(pa.array(entries)).combine_chunks())
+    same = pc.equal(pa.array(row_digests(rows)), index.digest_column.take(pa.array(entries)))
     return rows, np.flatnonzero(~np.asarray(same)).tolist()
 
 

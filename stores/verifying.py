@@ -8,6 +8,7 @@ import numpy as np
 import zarr
 
 from stores import quarantine
+from stores.derivations import orphans, strays
 from stores.encoders import EncoderStore
 from stores.errors import DamagedError, RootError, StoreError
 from stores.features import FeatureStore
@@ -74,6 +75,10 @@ def verify(root: Root, report: Progress | None = None) -> Verdict:
 def _remedy(path: str) -> str:
     if "/parts/" in path:
         return "`affuse store gc --damaged --delete` removes it, the next run extracts its rows again"
+    if path.endswith("/trained_on.parquet"):
+        return "the next run trains it again"
+    if path.startswith("features/") and path.count("/") == 2:
+        return "the next run makes them again"
     if path.startswith("encoders/"):
         return "restore it, or `affuse store gc ID --delete --even-if-used`: it goes with the features it made"
     if "/openings/" in path:
@@ -94,6 +99,7 @@ def _checks(root: Root, verdict: Verdict) -> Iterator[tuple[str, Callable[[], ob
     for name in root.names("encoders"):
         if name in EncoderStore(root):
             yield f"encoders/{name}", partial(EncoderStore(root).check, name)
+            yield f"encoders/{name}/trained_on.parquet", partial(_check_trainees, root, name)
         else:
             verdict.litter.append(f"encoders/{name}")
     for name in root.names("studies"):
@@ -137,6 +143,9 @@ def _feature_checks(
             verdict.litter.append(f"{folder}/parts/{part}.zarr")
         else:
             yield f"{folder}/parts/{part}", partial(_check_part, store, part, verdict)
+    yield folder, partial(_check_sources, store)
+    for entry in root.names(folder, "withdrawn"):
+        yield f"{folder}/withdrawn/{entry}", partial(root.read_table, folder, "withdrawn", entry)
     for entry in root.names(folder, "quarantine"):
         path = f"{folder}/quarantine/{entry}"
         yield path, partial(_check_quarantine, root, path)
@@ -145,6 +154,16 @@ def _feature_checks(
 
 def _check_quarantine(root: Root, path: str) -> None:
     quarantine.from_table(root.read_table(path, like=quarantine.SCHEMA))
+
+
+def _check_sources(store: FeatureStore) -> None:
+    if lost := len(orphans(store)):
+        raise DamagedError(f"rows made of rows or weights that are no longer held for right: {lost}")
+
+
+def _check_trainees(root: Root, encoder: str) -> None:
+    if lost := strays(root, encoder):
+        raise DamagedError(f"it was trained on rows no longer held for right: {lost}")
 
 
 def _check_part(store: FeatureStore, part: str, verdict: Verdict) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from extractors.trainable import Trainable
-from stores.errors import ConfigError, DamagedError, MediaError
-from stores.rows import Index, Opened, read_part
+from stores.errors import ConfigError
 from stores.samples import Sample
 from stores.spec import FeatureSpec, embedding_spec
 
@@ -78,21 +76,9 @@ class LstmCnn(Trainable[np.ndarray]):
         return f"trained here ({self.inputs.encoder})"
 
     def decode(self, sample: Sample, key: str) -> np.ndarray:
-        try:
-            frames = self._frames(sample, key)
-        except (DamagedError, MediaError):  # rows may have been sealed, and parts compacted, since the index was read
-            self.__dict__.pop("_rows", None)
-            frames = self._frames(sample, key)
+        assert self.upstream_rows is not None
+        frames = self.upstream_rows.read(sample.id, key)
         return np.ascontiguousarray(frames[:, self._columns])  # a slice would hold on to the other columns
-
-    def _frames(self, sample: Sample, key: str) -> np.ndarray:
-        assert self.inputs.upstream is not None
-        place = self._rows.get(key)
-        if place is None:
-            raise MediaError(f"{sample.id}: no {self.upstream} row to read", reason="upstream", stage="read")
-        frames: np.ndarray
-        [frames] = read_part(self.inputs.upstream, place.part, np.array([place.row]), opened=self._parts)
-        return frames
 
     def length(self, item: np.ndarray) -> int:
         return len(item)
@@ -132,16 +118,6 @@ class LstmCnn(Trainable[np.ndarray]):
         deviation = np.sqrt(variance)
         network.mean.copy_(torch.from_numpy(mean))
         network.deviation.copy_(torch.from_numpy(np.where(deviation > 0, deviation, 1.0)))
-
-    @cached_property
-    def _rows(self) -> Index:
-        assert self.inputs.upstream is not None
-        return self.inputs.upstream.index()
-
-    @cached_property
-    def _parts(self) -> dict[str, Opened]:
-        """Parts of the upstream feature that are open already: opening takes longer than reading a row."""
-        return {}
 
     @property
     def _width(self) -> int:

@@ -12,7 +12,7 @@ from extractors.speech._network import LstmCnnNetwork
 from extractors.speech.acoustic import Acoustic, AcousticConfig
 from extractors.speech.lstm_cnn import LstmCnn, LstmCnnConfig
 from stores.compaction import compact
-from stores.errors import ConfigError, DamagedError
+from stores.errors import ConfigError, MediaError
 from stores.features import FeatureStore
 from stores.progress import Silent
 from stores.root import Root
@@ -189,8 +189,10 @@ def test_a_piece_lost_after_the_first_reading_is_told(root: Root, people: list[S
     extractor.decode(people[0], people[0].key("speech"))
     for piece in Path(root.address).glob("features/speech/*/parts/*.zarr/values/c/*/*"):
         piece.unlink()
-    with pytest.raises(DamagedError, match="a piece of the values is missing"):
+    with pytest.raises(MediaError, match="no acoustic row to read") as caught:
         extractor.decode(people[1], people[1].key("speech"))
+    assert "rows have changed since they were sealed: 1 of acoustic-" in str(caught.value.__context__)
+    assert people[1].key("speech") not in FeatureStore(root, acoustic.identity).index()
 
 
 def test_the_pooling_is_part_of_what_a_row_is(root: Root) -> None:
