@@ -88,8 +88,8 @@ def extract(
     store.write_books(books, now())
     if extractor.inputs.upstream is not None:
         keys = [pending.key for block in blocks for pending in block]
-        if lost := int((extractor.inputs.upstream.index().find(keys) == ABSENT).sum()):
-            raise RowsDamaged(f"{store.id}: rows of {extractor.inputs.upstream.id} turned out to be damaged: {lost}")
+        if gone := int((extractor.inputs.upstream.index().find(keys) == ABSENT).sum()):
+            raise RowsDamaged(f"{store.id}: rows of {extractor.inputs.upstream.id} turned out to be damaged: {gone}")
     return books
 
 

@@ -55,7 +55,7 @@ def strays(root: Root, encoder_id: str) -> int:
         ids = feature_ids(root, modality)
         held = _held(root, modality, [i for i in ids if i.rpartition("-")[0] == name]) if upstream in ids else None
         if read and held is not None:
-            return pc.sum(pc.invert(pc.is_in(pa.array(read), held))).as_py()
+            return int(pc.sum(pc.invert(pc.is_in(pa.array(read), held))).as_py())
     return 0
 
 

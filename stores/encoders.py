@@ -207,5 +207,7 @@ def _trained_on(recipe: EncoderRecipe, read: Mapping[str, Sequence[str]]) -> pa.
         {"sample_id": t.sample_id, "key": t.key, "label": t.label, "use": t.use, "groups": json.dumps(dict(t.groups))}
         for t in recipe.trainees
     ]
-    digests = pa.array([read.get(t.sample_id, ()) for t in recipe.trainees], pa.list_(pa.string()))
-    return pa.Table.from_pylist(rows).append_column("digests", digests)
+    table = pa.Table.from_pylist(rows)
+    if not read:
+        return table
+    return table.append_column("digests", pa.array([read.get(t.sample_id, ()) for t in recipe.trainees]))

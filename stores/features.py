@@ -174,7 +174,7 @@ class FeatureStore:
                 for start in range(0, length, shard):
                     place = slice(start, min(start + shard, length))
                     values[place] = block = whole[place] if whole is not None else np.stack(rows[place])
-                    digest.update(block)
+                    digest.update(np.ascontiguousarray(block).data)
                     flushed.append(flusher.submit(self.root.flush, *folder, done=done))
                     self._read_back(part, values, place, block)
                 for flush in flushed:

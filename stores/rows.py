@@ -43,14 +43,14 @@ Damaged = tuple["FeatureStore", "Index", Sequence[int]]  # entries of rows that 
 class Index(Mapping[str, Location]):
     """One entry a distinct key, sorted by part and row; `find` looks up many keys at once.
 
-    `table` has key, row, digest and, where any part has it, upstream: the digest of what a row was made of; `values`
+    `table` has key, row, digest and, where any part has it, upstream: the digest of what a row was made of; `wholes`
     has, by part, the digest of all its vectors as one array, where its seal tells it. Where parts share a key, the
     smallest value digest counts, then the first part: every reader takes the same row.
     """
 
-    def __init__(self, parts: Sequence[tuple[str, pa.Table]], values: Mapping[str, str | None] | None = None) -> None:
+    def __init__(self, parts: Sequence[tuple[str, pa.Table]], wholes: Mapping[str, str | None] | None = None) -> None:
         self.parts = tuple(name for name, _ in parts)
-        self.values = values or {}
+        self.wholes = wholes or {}
         table = (
             pa.concat_tables(
                 [
@@ -229,7 +229,7 @@ def _checked(
             halves.append(_checked(store, index, entries[own], None if out is None else out[own], known))
         (first, lost), (second, more) = halves
         return first + second if out is None else out, lost + [half + i for i in more]
-    whole = index.values.get(part)
+    whole = index.wholes.get(part)
     if whole and len(entries) == known[part].values.shape[0] and row_digest(rows) == whole:
         return rows, []  # many times faster than row by row
     same = pc.equal(pa.array(row_digests(rows)), index.digest_column.take(pa.array(entries)))
@@ -239,7 +239,7 @@ def _checked(
 def _open(store: "FeatureStore", part: str) -> Opened:
     place = store.root.zarr(store.folder, "parts", f"{part}.zarr")
     values, spec = zarr.open_array(place, path="values", mode="r"), store.identity.spec
-    if values.ndim != 2 or (values.shape[1], values.dtype) != (spec.dim, spec.dtype):
+    if values.ndim != 2 or (values.shape[1], values.dtype.name) != (spec.dim, spec.dtype):
         raise ValueError(f"values are {values.shape} {values.dtype}")
     ragged = spec.layout == "ragged"
     return Opened(values, np.asarray(zarr.open_array(place, path="offsets", mode="r")[:]) if ragged else None)

@@ -1,6 +1,7 @@
 """Check a whole root: every seal, every digest, every file that does not belong."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -162,7 +163,10 @@ def _check_sources(store: FeatureStore) -> None:
 
 
 def _check_trainees(root: Root, encoder: str) -> None:
-    if lost := strays(root, encoder):
+    lost = 0
+    with suppress(StoreError, FileNotFoundError):  # then `EncoderStore.check` tells what is damaged
+        lost = strays(root, encoder)
+    if lost:
         raise DamagedError(f"it was trained on rows no longer held for right: {lost}")
 
 
