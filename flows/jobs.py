@@ -39,6 +39,7 @@ from stores.quarantine import REASONS
 from stores.root import Root
 
 JSON = dict[str, Any]
+MOST_WORKERS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,9 @@ class Options:
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"--workers should be at least 1, got {self.workers}: leave it out to use this process")
+        for name, count in {"--workers": self.workers, "--decode-workers": self.decode_workers}.items():
+            if (count or 0) > MOST_WORKERS:
+                raise ConfigError(f"{name} should be {MOST_WORKERS} at most, got {count:,}")
         if self.workers is not None and self.dask is not None:
             raise ConfigError("--workers starts processes here, --dask uses a cluster that runs: give one of them")
         if self.dask is not None and self.dask.startswith("local:"):

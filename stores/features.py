@@ -82,7 +82,7 @@ class FeatureStore:
             if (version := int(content["format_version"])) > FORMAT:
                 raise StoreError(f"{found[0]} has format {version}, this affuse reads up to {FORMAT}: update")
             store = cls(root, FeatureIdentity.from_dict(content["identity"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise DamagedError(
                 f"{where} is not what was written ({error}): delete it, the next run writes it"
             ) from None

@@ -174,10 +174,10 @@ class Root:
         where = _where(*parts)
         try:
             content = json.loads(self.read(*parts))
-            digest = content.pop("digest")
-        except (ValueError, AttributeError, KeyError, RecursionError) as error:
+            digest, own = content.pop("digest"), fingerprint(content)
+        except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
             raise DamagedError(f"{where} is not the JSON that was written: {error}") from None
-        if digest != fingerprint(content):
+        if digest != own:
             raise DamagedError(f"{where} is not what was written: its digest differs")
         _check_place(where, content.pop("place", None))
         return cast(dict[str, Any], content)

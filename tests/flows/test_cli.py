@@ -169,3 +169,15 @@ def test_a_run_that_is_asked_to_end_says_what_is_kept_and_leaves_a_store_to_go_o
     assert verify(Root(root)).damages == []
     books = result("extract", str(study), root=root)["features"]["speech"]
     assert (books["samples"], books["cached"] + books["extracted"], books["quarantined"]) == (100, 100, 0)
+
+
+def test_a_memory_of_digests_that_cannot_be_written_hides_no_other_error(
+    affuse: Callable[..., Any], result: Callable[..., Any], faces_study: Path, tmp_path: Path
+) -> None:
+    for name in ("digests", "features"):
+        (tmp_path / name).write_text("a file where a folder is needed")
+    failed = affuse("extract", str(faces_study), "--root", str(tmp_path))
+    assert failed.returncode == 1
+    assert "cannot write features/image/resnet-" in failed.stderr.replace("\n", " ")
+    (tmp_path / "features").unlink()
+    assert result("extract", str(faces_study), root=tmp_path)["features"]["image"]["extracted"] == 48

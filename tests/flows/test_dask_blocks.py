@@ -227,6 +227,8 @@ def test_a_block_that_kills_every_worker_is_given_up_with_a_message() -> None:
     [
         ({"workers": 2, "dask": "tcp://127.0.0.1:1"}, "give one of them"),
         ({"workers": 0}, "--workers should be at least 1, got 0"),
+        ({"workers": 10**6}, "--workers should be 1024 at most, got 1,000,000"),
+        ({"decode_workers": 10**9}, "--decode-workers should be 1024 at most"),
         ({"dask": "local:2"}, "--workers N"),
     ],
 )

@@ -156,3 +156,13 @@ def test_tables_of_another_kind_in_a_folder_are_passed_over(any_root, caplog):
     told = [record.message for record in caplog.records]
     assert any("own/b.parquet has the columns run_id" in text for text in told)
     assert any("own/c.parquet is another's" in text for text in told)
+
+
+DEEP = b'{"digest": "", "a": ' + b"[" * 900 + b"]" * 900 + b"}"
+
+
+@pytest.mark.parametrize("content", [b"[" * 5000, b'{"a":' * 5000, b"[1]", b"{}", b"\xff", DEEP])
+def test_what_is_no_json_of_ours_is_damaged_however_deep_it_is(any_root, content):
+    any_root.put(content, "a.json")
+    with pytest.raises(DamagedError, match=r"a\.json is not the JSON that was written"):
+        any_root.read_json("a.json")
