@@ -24,6 +24,7 @@ MOST_LOST = 0.05  # of a segment
 _DIGITS = 5  # of a time in s: a frame at 0.68 s is in a segment from 680 ms on, whatever the clock's ticks are
 _BACK_S = 0.1  # times of decoding go back only where another recording begins
 _UNTIMED = frozenset({"avi", "mpeg"})  # not every frame has a time of its own: FFmpeg guesses that of B-frames
+_HIDING = frozenset({"vp8", "vp9", "mpeg4"})  # decoders that have packets without a frame to show
 _RATE = 25  # frames a second, where nothing says it
 
 
@@ -120,6 +121,7 @@ class _Film:
         self._raw = bool(container.format.flags & av.format.Flags.no_timestamps.value)
         self._clock = _Clock(self._stream, raw=self._raw)
         self._counted = self._raw or (container.format.name in _UNTIMED and self._stream.codec_context.has_b_frames)
+        self._shown: list[float] = []  # times of what was decoded
         self._until = 0.0  # when the last packet of any stream ends
         self.times = self._walk()
 
@@ -168,6 +170,7 @@ class _Film:
         """Yield the decoded frames on show at the times of `wanted`; where one is damaged, the one before it."""
         held, position = None, 0
         for time, frame in self._timed(wanted[0]):
+            self._shown.append(time)
             if held is not None and time > wanted[position]:
                 yield held
                 position = int(np.searchsorted(wanted, time))
@@ -193,6 +196,9 @@ class _Film:
     def damage(self) -> int:
         """Return how many packets could not be read or decoded. Raises MediaError (damaged) if they are too many."""
         lost, packets = self._lost["lost"], self._lost["packets"]
+        if self._stream.codec_context.name not in _HIDING:
+            first, last = np.searchsorted(self.times, (self._shown[0], self._shown[-1]))
+            lost = max(lost, int(last - first) + 1 - len(self._shown))
         if lost > MOST_LOST * packets:
             raise MediaError(f"{self._path.name}: {lost} of {packets} packets cannot be decoded", reason="damaged")
         return self._flaws["damaged"] + lost

@@ -8,13 +8,19 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
+from extractors.extractor import Inputs
 from extractors.image._faces import Faces, Framing
 from extractors.image._video import load_frames
+from extractors.image.resnet import ResNet, ResNetConfig
 from stores.errors import MediaError
+from stores.root import Root
+from stores.samples import Sample
 
-H264, MPEG4, MPEG2, VP8 = ("libx264", {"bf": "2"}), ("mpeg4", {"bf": "2"}), ("mpeg2video", {"bf": "2"}), ("libvpx", {})
-MJPEG = ("mjpeg", {})
+H264, MPEG4, MPEG2 = (("libx264", {"bf": "2"}), ("mpeg4", {"bf": "2"}), ("mpeg2video", {"bf": "2"}))
+VP8, MJPEG = ("libvpx", {"deadline": "realtime", "cpu-used": "8"}), ("mjpeg", {})
+SLICE = b"\0\0\0\1\x61"  # H.264's mark of one, or the muxer would write nothing
 EVEN = [number / 25 for number in range(100)]
 STILL = [*EVEN[:10], *EVEN[81:]]  # frame 9 stands from 0.36 to 3.24 s
 Codec = tuple[str, dict[str, str]]
@@ -55,7 +61,7 @@ def write(
             packets += stream.encode(frame)
         for i, packet in enumerate([*packets, *stream.encode(None)]):
             if i in spoilt:
-                packet.update(np.random.default_rng(i).bytes(packet.size))
+                packet.update(SLICE + np.random.default_rng(i).bytes(packet.size - len(SLICE)))
             container.mux(packet)
     return path
 
@@ -92,6 +98,7 @@ def test_a_frame_is_on_show_until_the_next_begins(tmp_path: Path, kind: str, cod
     assert numbers(path, 4, 300, 1500) == [9]  # on show at 0.45, 0.75, 1.05 and 1.35 s
     assert numbers(path, 2, 2920, 3400) == [9, 82]  # at 3.04 and 3.28 s
     assert numbers(path, 4) == [9, 87]  # at 0.5, 1.5, 2.5 and 3.5 s
+    assert load(path, 4).damaged == 0
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mkv", "ts", "avi"])
@@ -167,8 +174,6 @@ def test_a_cover_is_passed_over(tmp_path: Path) -> None:
             if packet.size:
                 packet.stream = stream
                 target.mux(packet)
-    with av.open(str(covered)) as container:
-        print([(s.type, s.disposition, s.index) for s in container.streams])
     assert numbers(covered, 4) == [12, 37, 62, 87]
 
 
@@ -202,3 +207,145 @@ def test_a_film_is_shown_as_its_matrix_says(tmp_path: Path, turn: str) -> None:
     face = load(path, 1).pixels[0]
     corners = np.ix_([16, 48], [16, 48])
     np.testing.assert_allclose(face[corners].astype(int), shown(picture)[corners], atol=3)
+
+
+@pytest.mark.parametrize(("kind", "codec"), [("mkv", MJPEG), ("mp4", H264)], ids=str)
+def test_a_packet_of_noise_is_passed_over(tmp_path: Path, kind: str, codec: Codec) -> None:
+    path = write(tmp_path / f"one.{kind}", codec, EVEN, spoilt=[12])
+    faces = load(path, 4)
+    assert (len(faces), faces.damaged) == (4, 1)
+    assert numbers(path, 4)[1:] == [37, 62, 87]
+    assert load(write(tmp_path / f"none.{kind}", codec, EVEN), 4).damaged == 0
+
+
+def test_a_damaged_frame_is_stood_for_by_the_one_before(tmp_path: Path) -> None:
+    assert numbers(write(tmp_path / "film.mkv", MJPEG, EVEN, spoilt=[12, 37]), 4) == [11, 36, 62, 87]
+    assert reason(tmp_path / "film.mkv", 480, 520) == "damaged"  # all of it
+
+
+def test_more_than_one_packet_in_twenty_of_noise_are_too_many(tmp_path: Path) -> None:
+    few, many = (range(0, 100, step) for step in (25, 10))
+    assert load(write(tmp_path / "few.mkv", MJPEG, EVEN, spoilt=few), 8).damaged == 3  # 75 comes after the last wanted
+    assert reason(write(tmp_path / "many.mkv", MJPEG, EVEN, spoilt=many)) == "damaged"
+
+
+@pytest.mark.parametrize("kind", ["mkv", "flv", "mp4"])
+def test_a_film_that_breaks_off_is_damaged(tmp_path: Path, kind: str) -> None:
+    path = write(tmp_path / f"whole.{kind}", MJPEG if kind == "mkv" else H264, EVEN)
+    if kind == "mp4":
+        with (
+            av.open(str(path)) as source,
+            av.open(str(tmp_path / "f.mp4"), "w", options={"movflags": "faststart"}) as target,
+        ):
+            stream = target.add_stream_from_template(source.streams[0])
+            for packet in source.demux(0):
+                if packet.size:
+                    packet.stream = stream
+                    target.mux(packet)
+        path = tmp_path / "f.mp4"
+    cut = tmp_path / f"cut.{kind}"
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size * 7 // 10])
+    assert reason(cut) == "damaged"
+    assert numbers(cut, 2, 0, 1000) == [6, 18]
+    assert load(path, 4).damaged == 0
+
+
+def copied(path: Path, to: Path, options: dict[str, str]) -> Path:
+    with av.open(str(path)) as source, av.open(str(to), "w", options=options) as target:
+        stream = target.add_stream_from_template(source.streams[0])
+        for packet in source.demux(0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    return to
+
+
+def rows(tmp_path: Path, path: Path) -> tuple[Faces, Faces]:
+    """Return what is decoded of a file in the column of images and in that of videos."""
+    resnet = ResNet(ResNetConfig(depth=18, size=64, weights="random", frames=4), Inputs(root=Root(tmp_path)))
+    samples = [Sample(id="c/1", corpus="c", **{column: path}) for column in ("image", "video")]
+    assert len({sample.key("image") for sample in samples}) == 1
+    first, second = (resnet.decode(sample, "") for sample in samples)
+    return first, second
+
+
+def test_the_content_decides_and_not_the_name(tmp_path: Path) -> None:
+    film = write(tmp_path / "film.mp4", MPEG4, EVEN)
+    Image.fromarray(stripes(77)).save(tmp_path / "still.png")
+    for source, count in ((film, 4), (tmp_path / "still.png", 1)):
+        for name in ("a.png", "a.mp4", "a.jpg", "a", "a%03d.jpg", "a.m3u8", "https:a.ts"):
+            path = tmp_path / name
+            path.write_bytes(source.read_bytes())
+            image, video = rows(tmp_path, path)
+            assert len(image) == count
+            np.testing.assert_array_equal(image.pixels, video.pixels)
+    assert numbers(film, 4) == [12, 37, 62, 87]
+    np.testing.assert_array_equal(image.pixels[0], stripes(77))
+
+
+def test_of_an_animation_a_still_is_the_first_picture_and_a_video_all(tmp_path: Path) -> None:
+    frames = [Image.fromarray(stripes(number)) for number in (1, 2, 4, 8)]
+    for name in ("a.gif", "a.apng"):
+        frames[0].save(
+            tmp_path / name,
+            format=name[2:].replace("apng", "png"),
+            save_all=True,
+            append_images=frames[1:],
+            duration=200,
+        )
+        image, video = rows(tmp_path, tmp_path / name)
+        assert (len(image), len(video)) == (1, 4)
+        np.testing.assert_array_equal(image.pixels[0], stripes(1))
+        np.testing.assert_allclose(video.pixels[3].astype(int), stripes(8), atol=3)
+
+
+def test_heic_is_refused_by_name(tmp_path: Path) -> None:
+    film = write(tmp_path / "film.mp4", H264, EVEN).read_bytes()
+    path = tmp_path / "photo.mp4"
+    path.write_bytes(film[:8] + b"heic" + film[12:])
+    for column in ("image", "video"):
+        resnet = ResNet(ResNetConfig(depth=18, size=64, weights="random"), Inputs(root=Root(tmp_path)))
+        with pytest.raises(MediaError, match=r"photo.mp4: it is HEIC: convert it to JPEG or PNG"):
+            resnet.decode(Sample(id="c/1", corpus="c", **{column: path}), "")
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def listing(content: bytes, packets: int) -> bytes:
+    """Return the boxes of an MP4 with a table that lists so many packets of a byte, in one chunk."""
+    tables = {
+        b"stts": struct.pack(">4I", 0, 1, packets, 1),
+        b"stsc": struct.pack(">5I", 0, 1, 1, packets, 1),
+        b"stsz": struct.pack(">3I", 0, 1, packets),
+        b"stco": struct.pack(">3I", 0, 1, 48),
+    }
+    written, at = b"", 0
+    while at < len(content):
+        size, kind = struct.unpack(">I4s", content[at : at + 8])
+        inside = content[at + 8 : at + size]
+        if kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+            inside = listing(inside, packets)
+        written += box(kind, tables.get(kind, inside))
+        at += size
+    return written
+
+
+def test_tables_that_list_more_than_there_is_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = write(tmp_path / "film.mp4", ("mpeg4", {}), EVEN).read_bytes()
+    path = tmp_path / "bomb.mp4"
+    path.write_bytes(listing(content, 60_000_000))
+    monkeypatch.setattr(av, "open", lambda *_, **__: pytest.fail("opened"))
+    assert reason(path) == "too_large"
+    fragment = box(b"moof", box(b"traf", box(b"trun", struct.pack(">3I", 0, 60_000_000, 0))))
+    path.write_bytes(content + fragment)
+    assert reason(path) == "too_large"
+
+
+def test_a_film_of_too_many_frames_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "film.mkv", MPEG4, EVEN)
+    monkeypatch.setattr("extractors.image._video.MOST_FRAMES", 100)
+    assert numbers(path, 4) == [12, 37, 62, 87]
+    monkeypatch.setattr("extractors.image._video.MOST_FRAMES", 99)
+    assert reason(path) == "too_large"

@@ -1,11 +1,14 @@
+import io
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from extractors.image._faces import Framing
 from extractors.image._images import load_still, square
@@ -146,8 +149,9 @@ def test_a_bomb_is_an_error_and_no_warning_in_a_fresh_process(tmp_path: Path) ->
     Image.new("L", (10, 10)).save(tmp_path / "bomb.png")
     program = """
 import sys
+import zlib
 from pathlib import Path
-from PIL import Image
+from PIL import Image, ImageOps
 from extractors.image._faces import Framing
 from extractors.image._images import load_still
 Image.MAX_IMAGE_PIXELS = 60
@@ -178,3 +182,144 @@ def test_large_pictures_are_converted_in_bands_that_leave_no_trace(
     at_once, _ = square(whole, framing)
     monkeypatch.setattr("extractors.image._images._BAND", 100)
     np.testing.assert_array_equal(square(whole, framing)[0], at_once)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def quarters() -> np.ndarray:
+    """Four gray levels, so that all eight ways to turn a picture differ."""
+    return np.kron(np.array([[220, 150], [90, 20]], np.uint8), np.ones((24, 32), np.uint8))
+
+
+def corners(path: Path) -> list[int]:
+    face = load(path)[0].astype(int)
+    return [round(face[y, x] / 10) * 10 for y in (8, 24) for x in (8, 24)]
+
+
+UPRIGHT, TURNED = [220, 150, 90, 20], [90, 220, 20, 150]  # as stored, and with orientation 6
+
+
+def exif(*entries: bytes) -> bytes:
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + b"".join(entries) + b"\0" * 8
+
+
+LYING = struct.pack("<HHII", 0x0112, 3, 1, 6)
+ODD_EXIF = {  # with an orientation: what another tag may say
+    "unit": exif(LYING, struct.pack("<HHII", 0x0128, 4, 1, 0xFFFFFFFF)),
+    "width": exif(struct.pack("<HHI4s", 0x0100, 2, 3, b"64"), LYING),
+    "negative": exif(struct.pack("<HHII", 0x0103, 9, 1, 0xFFFFFFFF), LYING),
+}
+NO_EXIF = {
+    "garbage": b"garbage!" * 4,
+    "twice": b"Exif\0\0" + exif(LYING),
+    "elsewhere": b"II*\0\xff\xff\xff\x7f",
+    "zero": exif(struct.pack("<HHII", 0x0112, 3, 1, 0)),
+    "nine": exif(struct.pack("<HHII", 0x0112, 3, 1, 9)),
+}
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("name", [*ODD_EXIF, *NO_EXIF])
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_odd_metadata_do_not_cost_a_picture(tmp_path: Path, kind: str, name: str) -> None:
+    content = io.BytesIO()
+    told = ODD_EXIF.get(name) or NO_EXIF[name]
+    settings = {"jpg": {"quality": 98}, "png": {}, "webp": {"lossless": True, "exif": b"Exif\0\0" + told}}[kind]
+    Image.fromarray(quarters()).convert("RGB").save(content, {"jpg": "JPEG"}.get(kind, kind), **settings)
+    written = content.getvalue()
+    if kind == "jpg":
+        body = b"Exif\0\0" + told
+        written = written[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + written[2:]
+    elif kind == "png":
+        written = written[:33] + chunk(b"eXIf", told) + written[33:]
+    (tmp_path / f"odd.{kind}").write_bytes(written)
+    assert corners(tmp_path / f"odd.{kind}") in (
+        [TURNED] if name in ODD_EXIF else [UPRIGHT, TURNED] if name == "twice" else [UPRIGHT]
+    )
+
+
+LONG = {
+    "profile": (b"iCCP", b"big\0\0" + zlib.compress(np.random.default_rng(0).bytes(700_000) + b"\0" * 1_000_000)),
+    "text": (b"zTXt", b"Comment\0\0" + zlib.compress(b"x" * 3_000_000)),
+    "workflow": (b"iTXt", b"workflow\0\1\0\0\0" + zlib.compress(b'{"a":1}' * 400_000)),
+    "raw profile": (b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n      10\nzzzz\n")),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("last", [False, True])
+def test_texts_of_a_png_that_cannot_be_read_do_not_cost_it(tmp_path: Path, name: str, last: bool) -> None:
+    content = io.BytesIO()
+    Image.fromarray(quarters()).save(content, "PNG", exif=b"Exif\0\0" + exif(LYING))
+    at = -12 if last else 33
+    (tmp_path / "a.png").write_bytes(content.getvalue()[:at] + chunk(*LONG[name]) + content.getvalue()[at:])
+    assert corners(tmp_path / "a.png") == TURNED
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tiff", "packed.tiff", "a.avif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_orientation_is_followed_wherever_it_is_written(tmp_path: Path, name: str, orientation: int) -> None:
+    told = Image.Exif()
+    told[0x0112] = orientation
+    lossless = {"webp": {"lossless": True}, "jpg": {"quality": 98}, "avif": {"quality": 95}}.get(
+        name.partition(".")[2], {}
+    )
+    packed = {"compression": "tiff_lzw"} if name == "packed.tiff" else {}
+    stored = Image.fromarray(quarters()).convert("RGB")
+    stored.save(tmp_path / name, exif=told, **lossless, **packed)
+    upright = ImageOps.exif_transpose(Image.open(tmp_path / name))
+    upright.save(tmp_path / "upright.png", exif=Image.Exif())
+    assert corners(tmp_path / name) == corners(tmp_path / "upright.png")
+    assert (corners(tmp_path / name) == UPRIGHT) == (orientation == 1)
+
+
+def test_an_orientation_is_read_from_xmp(tmp_path: Path) -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    Image.fromarray(quarters()).save(tmp_path / "a.jpg", quality=98, xmp=xmp)
+    assert corners(tmp_path / "a.jpg") == TURNED
+
+
+@pytest.mark.parametrize("name", ["deep.png", "deep.tiff", "big.tiff", "whole.tiff"])
+@pytest.mark.parametrize("most", [255, 4095, 65535])
+def test_gray_is_scaled_by_the_depth_that_its_largest_value_needs(tmp_path: Path, name: str, most: int) -> None:
+    values = np.round(quarters() / 220 * most).astype({"big.tiff": ">u2", "whole.tiff": np.int32}.get(name, np.uint16))
+    image = Image.frombytes("I;16B", (64, 48), values.tobytes()) if name == "big.tiff" else Image.fromarray(values)
+    image.save(tmp_path / name)
+    np.testing.assert_allclose(
+        load(tmp_path / name)[0][np.ix_([8, 24], [8, 24])], [[255, 174], [104, 23]], atol=1
+    )  # 255 / 220 of the levels
+
+
+def test_what_is_no_kind_of_picture_read_here_says_what_to_do(tmp_path: Path) -> None:
+    Image.fromarray(quarters()).convert("RGB").convert("LAB").save(tmp_path / "lab.tiff")
+    Image.fromarray(quarters()).save(tmp_path / "a.ico")
+    Image.fromarray(quarters()).convert("RGB").save(tmp_path / "a.icns")
+    (tmp_path / "a.fits").write_bytes(b"SIMPLE  =                    T".ljust(80) + b" " * 2800)
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 40)
+    for name in ("lab.tiff", "a.ico", "a.icns", "a.fits", "a.heic"):
+        why, message = failure(tmp_path / name)
+        assert why == "undecodable"
+        assert "convert it to" in message
+    assert "HEIC" in failure(tmp_path / "a.heic")[1]
+
+
+@pytest.mark.parametrize(("name", "most"), [("a.webp", 900 // 17), ("a.avif", 900 // 16), ("a.jp2", 900 // 25)])
+def test_pixels_are_bounded_by_what_their_format_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, most: int
+) -> None:
+    monkeypatch.setattr("extractors.image._images._MOST_BYTES", 900)
+    Image.new("RGB", (most, 1)).save(tmp_path / name)
+    load(tmp_path / name)
+    Image.new("RGB", (most + 1, 1)).save(tmp_path / name)
+    assert failure(tmp_path / name)[0] == "too_large"
+
+
+def test_a_tile_that_is_larger_than_its_picture_is_not_decoded(tmp_path: Path) -> None:
+    sizes = {0x0100: 64, 0x0101: 64, 0x0102: 8, 0x0103: 8, 0x0106: 1, 0x0115: 1, 0x0142: 40_000, 0x0143: 40_000}
+    where = {0x0144: 8, 0x0145: 100}  # of its one tile
+    (tmp_path / "tile.tiff").write_bytes(
+        exif(*(struct.pack("<HHII", t, 4, 1, v) for t, v in {**sizes, **where}.items()))
+    )
+    assert failure(tmp_path / "tile.tiff")[0] == "too_large"
