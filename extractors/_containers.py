@@ -40,9 +40,7 @@ def opened(path: Path) -> Iterator[Any]:
                 yield container
         except av.FFmpegError as error:
             file.seek(0)
-            while file.read(
-                1 << 20
-            ):  # FFmpeg says of bad data, too, that an operation is not permitted: or the disk does
+            while file.read(1 << 20):  # FFmpeg calls bad data, too, an operation that is not permitted
                 pass
             raise MediaError(f"cannot decode {path.name}: {error}", reason="undecodable") from None
 

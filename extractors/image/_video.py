@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 MOST_FRAMES = 4_000_000  # 18 hours of 60 a second; 32 MB of times
 MOST_LOST = 0.05  # of a segment
 _DIGITS = 5  # of a time in s: a frame at 0.68 s is in a segment from 680 ms on, whatever the clock's ticks are
-_BACK_S = 0.1  # times of decoding go back only where another recording begins
+_BACK_S, _JUMP_S = 0.1, 60.0  # further back, or on where formats say that clocks may jump, another recording begins
+_TELLING = frozenset({"asf", "flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"})  # headers say how long they are
 _UNTIMED = frozenset({"avi", "mpeg"})  # not every frame has a time of its own: FFmpeg guesses that of B-frames
 _HIDING = frozenset({"vp8", "vp9", "mpeg4"})  # decoders that have packets without a frame to show
 _RATE = 25  # frames a second, where nothing says it
@@ -87,23 +88,23 @@ def _stream(container: Any, path: Path) -> Any:
 class _Clock:
     """Sets the stamps of packets so that time goes on where another recording begins, or where none are given."""
 
-    def __init__(self, stream: Any, *, raw: bool) -> None:
-        self._raw = raw
-        self._step = round(1 / (float(stream.average_rate or _RATE) * float(stream.time_base)))
-        self._back = _BACK_S / float(stream.time_base)
-        self._last: int | None = None
-        self._until = 0
-        self._moved = 0
-        self.joined = False
+    def __init__(self, container: Any, stream: Any) -> None:
+        from av.format import Flags
+
+        flags, ticks = Flags(container.format.flags), 1 / float(stream.time_base)
+        self.raw = Flags.no_timestamps in flags
+        self._step = round(ticks / float(stream.average_rate or _RATE))
+        self._most = ticks * (_JUMP_S if Flags.ts_discont in flags else float("inf"))
+        self._back, self._last, self._until, self.moved = ticks * _BACK_S, None, 0, 0
 
     def set(self, packet: Any) -> Any:
         stamp = packet.dts if packet.pts is None else packet.pts
-        if packet.dts is not None and not self._raw:
-            if self._last is not None and packet.dts + self._moved < self._last - self._back:
-                self._moved, self.joined = self._until - stamp, True
-            packet.dts += self._moved
-            self._last = packet.dts
-        packet.pts = self._until if stamp is None or self._raw else stamp + self._moved
+        if packet.dts is not None and not self.raw:
+            jump = 0 if self._last is None else packet.dts + self.moved - self._last
+            if not -self._back <= jump <= self._most:
+                self.moved = self._until - stamp
+            self._last = packet.dts = packet.dts + self.moved
+        packet.pts = self._until if stamp is None or self.raw else stamp + self.moved
         self._until = max(self._until, packet.pts + (packet.duration or self._step))
         return packet
 
@@ -112,15 +113,13 @@ class _Film:
     """A stream of pictures whose packets have been read and not decoded: `times` of its frames in s, sorted."""
 
     def __init__(self, path: Path, container: Any) -> None:
-        import av
-
         self._path, self._container, self._stream = path, container, _stream(container, path)
         check_pixels(self._stream.width, self._stream.height, "film")
         self._stream.codec_context.options = {"max_pixels": str(most_pixels("film"))}  # a stream may grow on its way
         self._flaws, self._lost = Counter[str](), Counter[str]()
-        self._raw = bool(container.format.flags & av.format.Flags.no_timestamps.value)
-        self._clock = _Clock(self._stream, raw=self._raw)
-        self._counted = self._raw or (container.format.name in _UNTIMED and self._stream.codec_context.has_b_frames)
+        self._clock = _Clock(container, self._stream)
+        guessed = container.format.name in _UNTIMED and self._stream.codec_context.has_b_frames
+        self._counted = guessed or self._clock.raw
         self._shown: list[float] = []  # times of what was decoded
         self._until = 0.0  # when the last packet of any stream ends
         self.times = self._walk()
@@ -128,15 +127,14 @@ class _Film:
     def _walk(self) -> np.ndarray:
         times = array("d")
         for packet in demuxed(self._container, self._flaws):
-            if not packet.size or packet.is_discard:
-                continue
-            if packet.stream_index == self._stream.index:
-                times.append(self._time(self._clock.set(packet)) or 0.0)
+            if packet.size and not packet.is_discard:
+                own = packet.stream_index == self._stream.index
+                time = self._time(self._clock.set(packet) if own else packet) or 0.0
+                self._until = max(self._until, time + float((packet.duration or 0) * packet.time_base))
+                times.extend([time] * own)
                 if len(times) > MOST_FRAMES:
                     message = f"{self._path.name} has more than {MOST_FRAMES} frames"
                     raise MediaError(message, reason="too_large")
-            lasts = float((packet.duration or 0) * packet.time_base)
-            self._until = max(self._until, (self._time(packet) or 0.0) + lasts)
         return np.sort(np.frombuffer(times))
 
     def _time(self, stamped: Any) -> float | None:
@@ -149,22 +147,16 @@ class _Film:
         """Return the times of the frames on show in the middle of `count` equal stretches, each frame once."""
         times, steps = self.times, np.diff(self.times)
         last = times[-1] + (np.median(steps) if steps.size else 0.0) if times.size else 0.0
-        self._check_end(start, end, times[-1] + steps.max() if steps.size else float("inf"))
+        if self._container.format.name in _TELLING and self._container.duration and steps.size:
+            told = min(end, self._container.duration / 1e6 - max(0.0, beginning(self._container)))
+            missing = told - max(start, self._until, times[-1] + steps.max())  # a frame may stand as long as any other
+            if missing > MOST_LOST * (told - start):
+                raise MediaError(f"{self._path.name} ends {missing:.2f} s too early", reason="damaged")
         if not times.size or end <= times[0] or start >= max(last, self._until):
             raise MediaError(f"{self._path.name} has no frame in its segment", reason="empty_media")
         first = max(start, times[0])
         middles = first + (np.arange(count) + 0.5) * (max(first, min(last, end)) - first) / count
         return np.unique(times[np.searchsorted(times, middles, side="right") - 1])
-
-    def _check_end(self, start: float, end: float, held: float) -> None:
-        """Raise MediaError (damaged) if packets end early; the last frame may be held as long as any other was."""
-        if self._counted or self._clock.joined or not self._container.duration:
-            return
-        told = min(end, self._container.duration / 1e6 - max(0.0, beginning(self._container)))
-        missing = told - max(start, self._until, held)
-        if missing > MOST_LOST * (told - start):
-            message = f"{self._path.name} is cut: the last {missing:.2f} s of the segment are missing"
-            raise MediaError(message, reason="damaged")
 
     def on_show(self, wanted: np.ndarray) -> Iterator[Any]:
         """Yield the decoded frames on show at the times of `wanted`; where one is damaged, the one before it."""
@@ -180,18 +172,16 @@ class _Film:
         if held is not None:
             yield held
 
-    def _timed(self, first: float) -> Iterator[tuple[float, Any]]:
+    def _timed(self, first: float) -> Iterable[tuple[float, Any]]:
         """Decode from a frame at or before `first`, each with its time in s: if it has none of its own, by counting."""
-        if self._counted:
-            yield from zip(self.times, decoded_anew(self._path, self._stream, self._lost), strict=False)
-            return
-        if self._clock.joined:
-            frames = decoded_anew(self._path, self._stream, self._lost, _Clock(self._stream, raw=False).set)
+        if self._counted or self._clock.moved:
+            clock = _Clock(self._container, self._stream)
+            frames = decoded_anew(self._path, self._stream, self._lost, clock.set)
         else:
             frames = decoded_at(self._path, self._container, self._stream, first, self._lost)
-        for frame in frames:
-            if (time := self._time(frame)) is not None:
-                yield time, frame
+        if self._counted:
+            return zip(self.times, frames, strict=False)
+        return ((time, frame) for frame in frames if (time := self._time(frame)) is not None)
 
     def damage(self) -> int:
         """Return how many packets could not be read or decoded. Raises MediaError (damaged) if they are too many."""
