@@ -1,8 +1,10 @@
 """From rows of text cells to a Manifest: the column mapping that `table` and `folder` share."""
 
 import hashlib
+import os
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,18 +14,27 @@ from stores.manifest import PAIRINGS, Manifest
 from stores.media_folder import MediaFolder
 from stores.plugins import nearest
 from stores.samples import Sample
+from stores.spelling import plain, plain_names
 
 MEDIA = ("text", "audio", "image", "video")
 _FILES = ("audio", "image", "video")
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")  # C:\ and \\server\share
+_NAMES = ("columns", "labels", "classes", "label_map", "scores", "groups", "split_map", "where")
 COLUMNS = ("id", "corpus", *MEDIA, "start_ms", "end_ms", "split", "gender", "age", "culture")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One source row: `place` names it in messages, `cells` maps every column to text, '' if blank."""
+    """One source row: `place` names it in messages, `cells` maps every named column to text, '' if blank.
+
+    `row[column]` is the cell as a name (id, label, group, split), in the one spelling of `plain`.
+    """
 
     place: str
     cells: Mapping[str, str]
+
+    def __getitem__(self, column: str) -> str:
+        return plain(self.cells[column])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +67,8 @@ class RowsConfig(CorpusConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in _NAMES:
+            object.__setattr__(self, name, plain_names(getattr(self, name)))
         for key in self.columns:
             if key not in COLUMNS:
                 hint = nearest(key, list(COLUMNS))
@@ -72,9 +85,9 @@ class RowsConfig(CorpusConfig):
         if self.pairing not in PAIRINGS:
             raise ConfigError(f"pairing should be one of {', '.join(PAIRINGS)}, got {self.pairing!r}")
 
-    def label(self, scheme: str, cells: Mapping[str, str]) -> str:
+    def label(self, scheme: str, row: Row) -> str:
         """Return the class of a row in a scheme, '' if it has none or is to be dropped."""
-        cell = cells[self.labels[scheme]]
+        cell = row[self.labels[scheme]]
         return self.label_map.get(scheme, {}).get(cell, cell)
 
     def named_columns(self) -> Iterator[tuple[str, str]]:
@@ -87,7 +100,7 @@ class RowsConfig(CorpusConfig):
 
 
 def build_manifest(
-    config: RowsConfig, rows: Sequence[Row], *, columns: Mapping[str, str], media: Path, dropped: Mapping[str, int]
+    config: RowsConfig, rows: Iterable[Row], *, columns: Mapping[str, str], media: Path, dropped: Mapping[str, int]
 ) -> Manifest:
     """Return the manifest of `rows`; media paths are relative to `media` and may not leave it unasked.
 
@@ -96,15 +109,19 @@ def build_manifest(
     """
     counts = Counter(dropped)
     folder = MediaFolder(media)
-    samples = []
+    samples, places, number = [], dict[str, str](), 0
     for row in rows:
-        if reason := _left_out(config, row.cells):
+        number += 1
+        if reason := _left_out(config, row):
             counts[reason] += 1
-        else:
-            samples.append(_sample(config, row, columns, folder))
+            continue
+        sample = _sample(config, row, columns, folder)
+        if (first := places.setdefault(sample.id, row.place)) is not row.place:
+            raise ManifestError(f"duplicate id: {sample.id} ({first}, and {row.place}): make every id unique")
+        samples.append(sample)
     if not samples:
         why = "".join(f"; left out: {count} ({reason})" for reason, count in counts.items())
-        raise ManifestError(f"corpus {config.name} has no samples left of {len(rows)} rows{why}")
+        raise ManifestError(f"corpus {config.name} has no samples left of {number} rows{why}")
     kept = _limited(config, samples)
     if len(kept) < len(samples):
         counts[f"over the limit of {config.limit} a class"] = len(samples) - len(kept)
@@ -129,24 +146,24 @@ def check_columns(config: RowsConfig, header: Sequence[str], *, what: str) -> No
             )
 
 
-def _left_out(config: RowsConfig, cells: Mapping[str, str]) -> str | None:
+def _left_out(config: RowsConfig, row: Row) -> str | None:
     for column, wanted in config.where.items():
-        if cells[column] not in ((wanted,) if isinstance(wanted, str) else wanted):
+        if row[column] not in ((wanted,) if isinstance(wanted, str) else wanted):
             return f"not selected by {column}"
     for scheme, column in config.labels.items():
-        if cells[column] and not config.label(scheme, cells):
-            return f"{scheme} {cells[column]} dropped"
+        if row[column] and not config.label(scheme, row):
+            return f"{scheme} {row[column]} dropped"
     return None
 
 
 def _sample(config: RowsConfig, row: Row, columns: Mapping[str, str], folder: MediaFolder) -> Sample:
-    cells = {key: row.cells[column] for key, column in columns.items()}
+    cells = {key: row[column] for key, column in columns.items()}
     if not cells["id"]:
         raise ManifestError(f"{row.place}: column {columns['id']!r} is blank: give every row an id")
     corpus = cells.get("corpus") or config.name
-    text = cells.get("text")
+    text = row.cells[columns["text"]] if cells.get("text") else ""  # an utterance is no name: it keeps its blanks
     only_text = not any(name in cells for name in _FILES)
-    paths = {name: _media_path(config, row, cells[name], folder) for name in _FILES if cells.get(name)}
+    paths = {name: _media_path(config, row, columns[name], folder) for name in _FILES if cells.get(name)}
     split = cells.get("split", "")
     start, end = (_milliseconds(cells, name, row) for name in ("start_ms", "end_ms"))
     if end is not None and end <= (start or 0):
@@ -161,17 +178,22 @@ def _sample(config: RowsConfig, row: Row, columns: Mapping[str, str], folder: Me
         start_ms=start,
         end_ms=end,
         split=config.split_map.get(split, split) or None,
-        labels={scheme: label for scheme in config.labels if (label := config.label(scheme, row.cells))},
-        scores={name: _number(row, column) for name, column in config.scores.items() if row.cells[column]},
-        groups={kind: row.cells[column] for kind, column in config.groups.items() if row.cells[column]},
+        labels={scheme: label for scheme in config.labels if (label := config.label(scheme, row))},
+        scores={name: _number(row, column) for name, column in config.scores.items() if row[column]},
+        groups={kind: group for kind, column in config.groups.items() if (group := row[column])},
         gender=cells.get("gender") or None,
         age=cells.get("age") or None,
         culture=cells.get("culture") or None,
     )
 
 
-def _media_path(config: RowsConfig, row: Row, cell: str, folder: MediaFolder) -> Path:
-    return folder.path(cell) if config.outside else folder.inside(cell, what=row.place)
+def _media_path(config: RowsConfig, row: Row, column: str, folder: MediaFolder) -> Path:
+    cell = row.cells[column]
+    path = folder.path(cell) if config.outside else folder.inside(cell, what=row.place)
+    if _WINDOWS.match(plain(cell)) and not os.path.lexists(path):
+        hint = "copy the files here and write their paths relative to media_folder"
+        raise ManifestError(f"{row.place}: path {cell!r} is on a Windows drive or share, not of this machine: {hint}")
+    return path
 
 
 def _milliseconds(cells: Mapping[str, str], name: str, row: Row) -> int | None:
@@ -188,9 +210,9 @@ def _milliseconds(cells: Mapping[str, str], name: str, row: Row) -> int | None:
 
 def _number(row: Row, column: str) -> float:
     try:
-        return float(row.cells[column])
+        return float(row[column])
     except ValueError:
-        raise ManifestError(f"{row.place}: {column} should be a number, got {row.cells[column]!r}") from None
+        raise ManifestError(f"{row.place}: {column} should be a number, got {row[column]!r}") from None
 
 
 def _limited(config: RowsConfig, samples: list[Sample]) -> list[Sample]:

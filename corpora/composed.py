@@ -16,6 +16,7 @@ from stores.plugins import find_plugin, nearest
 from stores.root import Root
 from stores.samples import MODALITIES, SPLITS, Sample
 from stores.settings import build
+from stores.spelling import plain_names
 
 PARTS = SPLITS[:3]
 Pool = Mapping[tuple[str, str], list[Sample]]  # (part, class) -> samples
@@ -43,6 +44,7 @@ class ComposedConfig(CorpusConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "classes", plain_names(self.classes))
         if len(self.parts) < 2:
             raise ConfigError(f"parts should name at least two of {', '.join(MODALITIES)}, got {list(self.parts)}")
         for modality in (*self.parts, *self.apart, *self.own_split):
@@ -89,6 +91,11 @@ class Composed(Corpus[ComposedConfig]):
         usable = [s for s in source.samples if s.medium(modality) and s.labels.get(config.scheme) in config.classes]
         if unusable := len(source.samples) - len(usable):
             dropped[f"{modality} without {config.scheme} in the classes, or without {modality}"] = unusable
+        kinds = {kind for sample in usable for kind in sample.groups}
+        kind = config.apart.get(modality, min(kinds) if len(kinds) == 1 else None)
+        if kind in kinds and (known := [s for s in usable if kind in s.groups]) != usable:
+            dropped[f"{modality} without a {kind}"] = len(usable) - len(known)  # whose it is decides its part
+            usable = known
         if absent := sorted(set(config.classes) - {s.labels[config.scheme] for s in usable}):
             raise ManifestError(
                 f"{modality} corpus {source.name} has no {absent[0]!r}: it has {_labels(source, config)}"

@@ -1,7 +1,12 @@
 """A folder with one media file a sample, whose names say the label."""
 
+import os
 import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +16,7 @@ from corpora._corpus import Corpus
 from corpora._rows import Row, RowsConfig, build_manifest, check_columns
 from stores.errors import ConfigError, ManifestError
 from stores.manifest import Manifest
+from stores.media_folder import MediaFolder
 from stores.root import Root
 
 MEDIA = ("audio", "image", "video")
@@ -23,7 +29,7 @@ class FolderConfig(RowsConfig):
     r"""The folder's `path`, the `medium` of its files, and the `pattern` their relative paths match in full.
 
     The named groups of the pattern are the columns that `labels`, `groups`, `columns` and `where` refer to:
-    `(?P<speaker>\w+)_(?P<emotion>\w+)_(?P<sentence>\d+)\.wav`. Paths are relative and use `/`.
+    `(?P<speaker>\w+)_(?P<emotion>\w+)_(?P<sentence>\d+)\.wav`. Paths are relative, use `/` and are matched as NFC.
     """
 
     path: str
@@ -32,6 +38,7 @@ class FolderConfig(RowsConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "pattern", unicodedata.normalize("NFC", self.pattern))
         if self.medium not in MEDIA:
             raise ConfigError(f"medium should be one of {', '.join(MEDIA)}, got {self.medium!r}")
         if wrong := [key for key in self.columns if key in ("id", *MEDIA)]:
@@ -45,7 +52,8 @@ class FolderConfig(RowsConfig):
 class Folder(Corpus[FolderConfig]):
     """The media files below a folder; building it again finds what was added, changed or deleted.
 
-    A sample's id is its relative path. Hidden files are passed over; files that do not match are counted as dropped.
+    A sample's id is its relative path. Links to folders are entered like folders, if they stay in the corpus or
+    `outside` says so. Hidden files are passed over; files that do not match are counted as dropped.
     """
 
     config_type = FolderConfig
@@ -55,18 +63,19 @@ class Folder(Corpus[FolderConfig]):
         folder = base / config.path
         if not folder.is_dir():
             raise ManifestError(f"corpus {config.name}: no folder {config.path!r} in {base}: check `path`")
-        files, unnamed = _media_files(folder)
+        dropped: Counter[str] = Counter()
+        files = sorted(_media_files(folder, config, dropped))
         pattern = regex.compile(config.pattern)
-        matches = {path: match for path in files if (match := _match(pattern, path))}
+        matches = {path: match for path in files if (match := _match(pattern, unicodedata.normalize("NFC", path)))}
         if not matches:
             example = f", for instance {files[0]!r}" if files else ""
             raise ManifestError(f"none of the {len(files)} files in {folder} matches {config.pattern!r}{example}")
         rows = [Row(path, {_PATH: path, **match.groupdict("")}) for path, match in matches.items()]
         check_columns(config, list(pattern.groupindex), what="pattern")
         columns = {**config.columns, "id": _PATH, config.medium: _PATH}
-        dropped = {"name does not match": len(files) - len(rows), "name is not UTF-8": unnamed}
-        dropped = {reason: count for reason, count in dropped.items() if count}
-        return build_manifest(config, rows, columns=columns, media=folder, dropped=dropped)
+        dropped["name does not match"] = len(files) - len(rows)
+        counts = {reason: count for reason, count in dropped.items() if count}
+        return build_manifest(config, rows, columns=columns, media=folder, dropped=counts)
 
 
 def _match(pattern: Any, path: str) -> Any:
@@ -80,12 +89,31 @@ def _match(pattern: Any, path: str) -> Any:
         ) from None
 
 
-def _media_files(folder: Path) -> tuple[list[str], int]:
-    """Return the relative paths of the files that are not hidden, and how many have a name no table can hold."""
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    paths = [path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)]
-    named = sorted(path for path in paths if _is_utf8(path))
-    return named, len(paths) - len(named)
+def _media_files(folder: Path, config: FolderConfig, dropped: Counter[str]) -> Iterator[str]:
+    """Yield the relative paths of the files that are not hidden; count what is no file and what no table can name.
+
+    Raises ManifestError on a folder that is a link and leaves the corpus unasked, or that cannot be listed.
+    """
+    media, links = MediaFolder(folder), set[Path]()
+    resolve = media.path if config.outside else partial(media.inside, what="a linked folder")
+    for place, folders, names in os.walk(folder, onerror=_unlisted, followlinks=True):
+        here, below = Path(place).resolve(), Path(place).relative_to(folder)
+        folders[:] = [name for name in sorted(folders) if name[0] != "."]
+        for name in (name for name in tuple(folders) if os.path.islink(os.path.join(place, name))):
+            if resolve(str(below / name)) in (here, *here.parents) or here / name in links:
+                folders.remove(name)  # a loop, or a link that was followed on another way
+            links.add(here / name)
+        for name in (name for name in names if name[0] != "."):
+            if not os.path.isfile(os.path.join(place, name)):
+                dropped["no file, or a link that leads nowhere"] += 1
+            elif _is_utf8(relative := (below / name).as_posix()):
+                yield relative
+            else:
+                dropped["name is not UTF-8"] += 1
+
+
+def _unlisted(error: OSError) -> None:
+    raise ManifestError(f"cannot list the folder {error.filename}: {error.strerror}: change its permissions")
 
 
 def _is_utf8(name: str) -> bool:

@@ -109,10 +109,13 @@ def merged_groups(samples: Sequence[Sample], kinds: Sequence[str]) -> np.ndarray
 
 
 def _why_not(sample: Sample, config: StudyConfig) -> str | None:
+    """Return why a sample takes no part in a study, or None; of unknown group it might be anybody in any part."""
     if sample.split == ENCODER:
         return RESERVED_REASON
     if sample.labels.get(config.study.scheme) is None:
         return f"no {config.study.scheme} label"
+    if unknown := [kind for kind in config.study.groups if kind not in sample.groups]:
+        return f"no {unknown[0]}"
     absent = [m for m in config.modalities if sample.medium(m) is None]
     if len(absent) >= (len(config.modalities) if config.study.masks else 1):
         return f"absent: {', '.join(absent)}"

@@ -95,6 +95,8 @@ def manifest(study: str, **options: Any) -> dict[str, Any]:
             console.print(f"  {scheme}: " + ", ".join(f"{name} {n:,}" for name, n in counts.items()), highlight=False)
         for reason, count in result["dropped"].items():
             console.print(f"  left out: {count:,} {reason}", highlight=False)
+        for warning in result["warnings"]:
+            console.print(f"  warning: {warning}", highlight=False, markup=False, style="yellow")
     return result
 
 

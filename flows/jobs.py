@@ -9,6 +9,7 @@ from typing import Any
 from extractors.extractor import Runtime, decode_threads
 from extractors.run import MapBlocks
 from flows.candidates import Cast
+from flows.corpus_check import stumbling_blocks
 from flows.encoder_plans import points_of
 from flows.features import Feature, Workbench
 from flows.pipeline import (
@@ -90,15 +91,17 @@ def dask_mapper(options: Options, report: Progress) -> AbstractContextManager[Ma
 
 
 def manifest_job(study: str, options: Options) -> JSON:
-    """Build and save the manifest of a study's corpus."""
+    """Build and save the manifest of a study's corpus, and tell what the study would stumble over."""
     config, root = load_study(study), Root(options.root)
     manifest = make_manifest(config, root)
+    warnings = list(stumbling_blocks(config, manifest))
     return {
         "manifest": manifest.name,
         "samples": len(manifest.samples),
         "labels": {scheme: manifest.counts(scheme) for scheme in manifest.labels},
         "dropped": dict(manifest.dropped),
         "pairing": manifest.pairing,
+        "warnings": warnings,
     }
 
 

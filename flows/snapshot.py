@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from flows.candidates import Candidates, Cast
+from flows.corpus_check import probable_twins
 from flows.facts import samples_table, splits_table, study_facts, warnings
 from flows.features import Feature
 from flows.leakage import check_encoders, trainees_of
@@ -81,6 +82,7 @@ def take_snapshot(
     told = [
         *warnings(config, cast, filtered.splits, aligned.keys, trainees),
         *gaps(filtered.splits, aligned.block),
+        *probable_twins(manifest),
     ]
     store = _write_down(config, manifest, cast, features, aligned, filtered, told, root)
     look_once(

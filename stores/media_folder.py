@@ -1,18 +1,27 @@
 """Where the media paths of a corpus lead, links resolved, and which of them leave its folder."""
 
 import os
+import stat
+from functools import reduce
 from pathlib import Path
 
 from stores.errors import ManifestError
+from stores.spelling import plain
 
 
 class MediaFolder:
-    """The folder that a corpus's media paths are relative to; each folder below it is resolved once."""
+    """The folder that a corpus's media paths are relative to; each folder below it is resolved once.
+
+    A file that is not there as its path spells it is looked for under names that `plain` spells alike (other forms of
+    Unicode, blanks at the ends), and with `\\` for `/`.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
         self._real = _resolved(self._folder)
         self._parents: dict[str, str] = {}
+        self._places: dict[str, str] = {}
+        self._names: dict[str, dict[str, str]] = {}
 
     def path(self, relative: str) -> Path:
         """Return the absolute path, links resolved, wherever it leads; what cannot be resolved stays as it is."""
@@ -34,7 +43,33 @@ class MediaFolder:
         if parent not in self._parents:
             self._parents[parent] = _resolved(parent)
         path = os.path.join(self._parents[parent], name)
-        return _resolved(path) if os.path.islink(path) else path
+        try:
+            return _resolved(path) if stat.S_ISLNK(os.lstat(path).st_mode) else path
+        except (OSError, ValueError):
+            return self._other_spelling(relative) or path
+
+    def _other_spelling(self, relative: str) -> str | None:
+        for spelled in dict.fromkeys((relative, relative.replace("\\", "/"))):
+            parent, name = os.path.split(spelled)
+            if parent not in self._places:
+                self._places[parent] = reduce(self._step, Path(parent).parts, self._folder)
+            place = self._places[parent]
+            if (found := self._listed(place).get(plain(name))) is not None:
+                return _resolved(os.path.join(place, found))
+        return None
+
+    def _step(self, place: str, part: str) -> str:
+        exact = os.path.join(place, part)
+        return exact if os.path.lexists(exact) else os.path.join(place, self._listed(place).get(plain(part), part))
+
+    def _listed(self, place: str) -> dict[str, str]:
+        """Return the names in a folder by how they are spelled plainly; it is listed once."""
+        if place not in self._names:
+            try:
+                self._names[place] = {plain(name): name for name in sorted(os.listdir(place), reverse=True)}
+            except (OSError, ValueError):
+                self._names[place] = {}
+        return self._names[place]
 
 
 def _resolved(path: str) -> str:

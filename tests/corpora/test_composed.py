@@ -113,6 +113,19 @@ def test_what_the_sources_drop_is_named_by_modality(build):
     assert manifest.dropped["text: emotion anger dropped"] == 20
 
 
+def test_an_item_of_unknown_group_is_left_out_since_it_might_be_of_any_part(build, sources):
+    lines = (sources / "lines.csv").read_text("utf-8").replace(",d3,", ", ,")
+    (sources / "lines.csv").write_text(lines, "utf-8")
+    manifest = build()
+    assert manifest.dropped["text without a dialogue"] == 2
+    assert not {"words 6", "words 7"} & {s.text for s in manifest.samples}
+    assert all("text_dialogue" in s.groups for s in manifest.samples)
+
+
+def test_classes_are_spelled_like_labels(build):
+    assert build(classes=("joy ", "anger\u00a0")).labels == {"emotion": ("joy", "anger")}
+
+
 def test_a_class_that_a_source_lacks_is_refused(build):
     with pytest.raises(ManifestError, match="speech corpus speech has no 'fear': it has anger, joy"):
         build(text=text_part(label_map={"emotion": {"anger": "fear"}}), classes=("joy", "fear"))

@@ -111,7 +111,81 @@ def test_loops_pipes_and_names_that_are_no_text_stop_nothing(folder, build):
     (folder / os.fsdecode(b"EB3\xff_joy_1.wav")).write_bytes(b"")
     after = build()
     assert after.samples == before.samples
-    assert after.dropped == {**before.dropped, "name is not UTF-8": 1}
+    assert after.dropped == {
+        **before.dropped,
+        "name is not UTF-8": 1,
+        "no file, or a link that leads nowhere": 3,
+    }
+
+
+@pytest.fixture
+def elsewhere(folder, tmp_path):
+    """A speaker's folder on another disk, linked into the corpus."""
+    disk = tmp_path / "disk"
+    (disk / "deep").mkdir(parents=True)
+    for name in ("BEN_joy_1.wav", "deep/BEN_anger_2.wav"):
+        (disk / name).write_bytes(name.encode())
+    (folder / "ben").symlink_to(disk)
+    return disk
+
+
+ANYWHERE = r"(.*/)?(?P<speaker>\w+)_(?P<emotion>\w+)_(?P<sentence>\d+)\.wav"
+
+
+def test_files_of_a_linked_folder_take_part_if_the_settings_say_so(elsewhere, folder, build):
+    manifest = build(pattern=ANYWHERE, outside=True)
+    assert [(s.id, s.audio) for s in manifest.samples[2:]] == [
+        ("clips/ben/BEN_joy_1.wav", elsewhere / "BEN_joy_1.wav"),
+        ("clips/ben/deep/BEN_anger_2.wav", elsewhere / "deep" / "BEN_anger_2.wav"),
+    ]
+
+
+def test_a_linked_folder_that_leaves_is_refused_by_name(elsewhere, build):
+    with pytest.raises(ManifestError, match=r"a linked folder: path 'ben' leaves the corpus folder .*outside = true"):
+        build(pattern=ANYWHERE)
+
+
+def test_a_linked_folder_inside_is_a_folder_like_others(folder, build):
+    (folder / "pool").mkdir()
+    (folder / "pool" / "1.wav").write_bytes(b"")
+    (folder / "joy").symlink_to(folder / "pool")
+    manifest = build(pattern=r"(?P<emotion>joy|anger)/\d+\.wav", groups={})
+    assert [(s.id, s.audio) for s in manifest.samples] == [("clips/joy/1.wav", folder / "pool" / "1.wav")]
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_folders_that_are_linked_into_each_other_come_to_an_end(folder, build, outside):
+    names = [f"f{number}" for number in range(12)]
+    for name in names:
+        (folder / name).mkdir()
+        (folder / name / f"{name}_joy_1.wav").write_bytes(b"")
+    for name in names:
+        for other in names:
+            (folder / name / f"to_{other}").symlink_to(folder / other)
+    manifest = build(pattern=ANYWHERE, outside=outside)
+    assert {f"clips/{name}/{name}_joy_1.wav" for name in names} <= {s.id for s in manifest.samples}
+    assert {s.groups["speaker"] for s in manifest.samples} == {*names, "EB0"}
+
+
+def test_a_link_to_a_disk_that_is_not_there_is_counted(elsewhere, folder, build, tmp_path):
+    elsewhere.rename(tmp_path / "unmounted")
+    assert build().dropped == {"name does not match": 1, "no file, or a link that leads nowhere": 1}
+
+
+def test_decomposed_names_on_disk_match_composed_patterns_and_the_other_way_round(folder, build):
+    decomposed = "Rene\u0301e_joy_1.wav"
+    (folder / decomposed).write_bytes(b"")
+    for pattern in ("(?P<speaker>Ren\u00e9e)_(?P<emotion>.+)_1.wav", "(?P<speaker>Rene\u0301e)_(?P<emotion>.+)_1.wav"):
+        (sample,) = build(pattern=pattern).samples
+        assert (sample.id, sample.groups["speaker"]) == ("clips/Ren\u00e9e_joy_1.wav", "Ren\u00e9e")
+        assert (sample.audio, sample.audio.is_file()) == (folder / decomposed, True)
+
+
+def test_two_files_whose_names_become_one_are_named(folder, build):
+    for name in ("Rene\u0301e_joy_1.wav", "Ren\u00e9e_joy_1.wav"):
+        (folder / name).write_bytes(b"")
+    with pytest.raises(ManifestError, match="duplicate id: clips/Ren\u00e9e_joy_1"):
+        build()
 
 
 def test_a_name_the_pattern_lacks_is_refused_with_the_nearest(folder, build):

@@ -82,3 +82,56 @@ def test_outside_is_where_a_path_leads_if_nobody_minds(corpus: Path, tmp_path: P
     assert folder.path("../x.wav") == tmp_path / "x.wav"
     assert folder.path("out/x.wav") == tmp_path / "elsewhere" / "x.wav"
     assert folder.path("/data/x.wav") == Path("/data/x.wav")
+
+
+COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
+
+
+@pytest.mark.parametrize(
+    ("on_disk", "in_table"),
+    [
+        (f"{DECOMPOSED}/{DECOMPOSED}.wav", f"{COMPOSED}/{COMPOSED}.wav"),
+        (f"{COMPOSED}/{COMPOSED}.wav", f"{DECOMPOSED}/{DECOMPOSED}.wav"),
+        (f"{DECOMPOSED}/{COMPOSED}.wav", f"{COMPOSED}/{DECOMPOSED}.wav"),
+        ("s1/x.wav", "s1\\x.wav"),
+        ("s1/s2/x.wav", ".\\s1\\s2\\x.wav"),
+        (f"s1/{DECOMPOSED}.wav", f"s1\\{COMPOSED}.wav"),
+        ("s1/x.wav", " s1/x.wav\u00a0"),
+        ("s1\\x.wav", "s1\\x.wav"),
+        (f"{COMPOSED}.wav ", f"{COMPOSED}.wav"),
+    ],
+)
+def test_a_file_is_found_under_other_spellings_of_its_name(corpus: Path, on_disk: str, in_table: str) -> None:
+    (corpus / on_disk).parent.mkdir(exist_ok=True, parents=True)
+    (corpus / on_disk).write_bytes(b"")
+    folder = MediaFolder(corpus)
+    assert folder.inside(in_table, what="row 2") == corpus / on_disk
+    assert folder.path(str(corpus / in_table.strip())) == corpus / on_disk
+
+
+def test_a_file_that_has_the_very_name_comes_before_others(corpus: Path) -> None:
+    for name in (COMPOSED, DECOMPOSED, "s1\\x"):
+        (corpus / name).write_bytes(b"")
+    folder = MediaFolder(corpus)
+    assert [folder.path(name).name for name in (COMPOSED, DECOMPOSED, "s1\\x")] == [COMPOSED, DECOMPOSED, "s1\\x"]
+
+
+def test_folders_are_listed_once_and_only_if_a_file_is_missing(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        (corpus / "a" / f"{number}.wav").write_bytes(b"")
+    listed: list[str] = []
+    monkeypatch.setattr("stores.media_folder.os.listdir", lambda place: listed.append(place) or [])
+    folder = MediaFolder(corpus)
+    for number in range(3):
+        folder.path(f"a/{number}.wav")
+    assert listed == []
+    for number in range(3, 9):
+        folder.path(f"a/{number}.wav")
+    assert listed == [str(corpus / "a")]
+
+
+def test_another_spelling_is_no_way_out(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "x.wav").write_bytes(b"")
+    for relative in ("..\\elsewhere\\x.wav", "out /x.wav", "../elsewhere/x.wav "):
+        with pytest.raises(ManifestError, match="leaves the corpus folder"):
+            MediaFolder(corpus).inside(relative, what="row 2")
