@@ -24,10 +24,10 @@ def plain(name: str) -> str:
 
 
 def plain_names(settings: Any) -> Any:
-    """Return settings (text, sequences and mappings of text) with every name in them as it is kept."""
+    """Return settings (text, sequences and mappings of text) with every name in them as it is kept, once."""
     if isinstance(settings, Mapping):
         return {plain(key): plain_names(value) for key, value in settings.items()}
-    return plain(settings) if isinstance(settings, str) else tuple(map(plain_names, settings))
+    return plain(settings) if isinstance(settings, str) else tuple(dict.fromkeys(map(plain_names, settings)))
 
 
 def twins(names: Iterable[str]) -> list[tuple[str, ...]]:

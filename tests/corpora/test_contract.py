@@ -10,6 +10,7 @@ from corpora._corpus import Corpus, CorpusConfig
 from stores.errors import ConfigError
 from stores.manifest import Manifest
 from stores.plugins import find_plugin, plugin_names
+from stores.spelling import plain
 
 TABLE = {"path": "t.csv", "columns": {"id": "id", "text": "text"}, "labels": {"emotion": "label"}}
 LABELS = ("joy", "anger")
@@ -86,6 +87,14 @@ class TestEveryCorpus:
         assert manifest.name == EXAMPLES[name]["name"]
         assert all(sample.id.startswith(f"{sample.corpus}/") for sample in manifest.samples)
         assert all(path.is_absolute() and path.is_file() for path in media)
+
+    def test_names_have_the_one_spelling(self, name, sources, root):
+        table = sources / "t.csv"
+        table.write_text(table.read_text("utf-8").replace(",joy", ",joy\u00a0"), "utf-8")
+        manifest = plugin(name)(plugin(name).config_type(**EXAMPLES[name])).build(root, base=sources)
+        names = [s.id for s in manifest.samples]
+        names += [value for s in manifest.samples for value in (*s.labels.values(), *s.groups.values())]
+        assert names == [plain(name) for name in names]
 
 
 def test_importing_every_corpus_imports_no_torch():

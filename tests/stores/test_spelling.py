@@ -28,7 +28,7 @@ def test_marks_without_end_cost_no_time() -> None:
 
 
 def test_settings_are_spelled_like_cells() -> None:
-    settings = {"emotion ": {"joy\u00a0": "Fro\u0308hlich", "x": ""}, "speaker": (" S1", "S2 ")}
+    settings = {"emotion ": {"joy\u00a0": "Fro\u0308hlich", "x": ""}, "speaker": (" S1", "S2 ", "S1")}
     assert plain_names(settings) == {"emotion": {"joy": "Fr\u00f6hlich", "x": ""}, "speaker": ("S1", "S2")}
 
 
