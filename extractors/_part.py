@@ -120,4 +120,4 @@ class Part:
     def _write(self, rows: Mapping[str, np.ndarray], receipt: Receipt) -> str:
         with self.stages.timed("write"):
             upstream = [self.made_of.pop(key, None) for key in rows] if self.extractor.upstream else None
-            return self.store.write_part(rows, receipt, upstream=upstream, weights=self.extractor.encoder_weights)
+            return self.store.write_part(rows, receipt, upstream=upstream)

@@ -189,12 +189,6 @@ class Extractor(ABC, Generic[Item]):
         """Return whether these settings read the weights of an encoder trained here."""
         return False
 
-    @cached_property
-    def encoder_weights(self) -> str | None:
-        """The digest of the weights of the encoder it reads, whose id is known before it is trained."""
-        encoders, name = EncoderStore(self.inputs.root), self.inputs.encoder
-        return str(encoders.describe(name)["weights"]) if name is not None and name in encoders else None
-
     def own_settings(self) -> Mapping[str, Any]:
         """Return the config as identities hold it: without `replaced`, but with digests of other files it names."""
         return settings(self.config, self.replaced)
@@ -222,7 +216,10 @@ class Extractor(ABC, Generic[Item]):
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """An extractor in plain words: cheap to send to another process, which builds it again."""
+    """An extractor in plain words: cheap to send to another process, which builds it again.
+
+    `weights` tells an encoder that was trained again, under the same id, from the one a process may have open.
+    """
 
     modality: str
     name: str
@@ -231,13 +228,14 @@ class Description:
     root: str
     upstream: str | None
     encoder: str | None
-    encoder_weights: str | None
+    weights: str | None
     view: View | None
     feature: str
 
     @classmethod
     def of(cls, extractor: Extractor[Any]) -> "Description":
-        inputs = extractor.inputs
+        inputs, encoders = extractor.inputs, EncoderStore(extractor.inputs.root)
+        trained = inputs.encoder is not None and inputs.encoder in encoders
         return cls(
             modality=extractor.modality,
             name=extractor.name,
@@ -246,7 +244,7 @@ class Description:
             root=inputs.root.address,
             upstream=inputs.upstream.id if inputs.upstream else None,
             encoder=inputs.encoder,
-            encoder_weights=extractor.encoder_weights,
+            weights=encoders.describe(str(inputs.encoder))["weights"] if trained else None,
             view=inputs.view,
             feature=extractor.identity.id,
         )

@@ -16,6 +16,7 @@ from stores.derivations import strays
 from stores.encoders import EncoderRecipe, EncoderStore, Trainee
 from stores.errors import ConfigError, MediaError, RowsDamaged, StoreError
 from stores.features import FeatureStore
+from stores.litter import named_litter, sweep
 from stores.progress import Progress
 from stores.root import Root
 from stores.samples import Sample
@@ -170,7 +171,7 @@ def train(
     encoders = EncoderStore(root)
     if recipe.id in encoders and (lost := strays(root, recipe.id)):
         report.note(f"{recipe.id} was trained on rows no longer held for right: {lost}; it is trained again")
-        encoders.discard(recipe.id)
+        sweep(root, named_litter(root, [recipe.id], even_if_used=True))  # with the rows it has made
     if recipe.id in encoders:
         return recipe.id
     upstream = FeatureStore.open(root, extractor_type.modality, recipe.upstream) if recipe.upstream else None

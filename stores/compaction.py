@@ -22,7 +22,7 @@ PART_BYTES = 256 << 20
 def compact(store: FeatureStore, *, part_bytes: int = PART_BYTES) -> tuple[int, int]:
     """Merge the small parts of a feature and return (parts merged, parts written).
 
-    Parts are merged only with those computed alike (device, dtype, versions, weights) and told of alike (with or
+    Parts are merged only with those computed alike (device, dtype, versions) and told of alike (with or
     without stages and upstream digests), so what is reported of a row stays true. The new part holds every key of those
     it replaces, whatever other parts hold: two compactions at once, each leaving a key to the other, cannot lose it.
     Raises RowsDamaged once rows that are not what was sealed are withdrawn; a second compaction leaves them out.
@@ -38,8 +38,7 @@ def compact(store: FeatureStore, *, part_bytes: int = PART_BYTES) -> tuple[int, 
             outdone = table.filter(pc.invert(pc.is_in(table["digest"], index.table["digest"])))
             store.withdraw(listed(seal.part, outdone), OUTDONE)
         upstream = index.table["upstream"].to_pylist() if "upstream" in index.table.column_names else None
-        parts = [seal.part for seal in seals]
-        store.write_part(rows, _receipt(seals), parts, upstream=upstream, weights=seals[0].weights)
+        store.write_part(rows, _receipt(seals), [seal.part for seal in seals], upstream=upstream)
         merged, written = merged + len(seals), written + 1
     return merged, written
 
@@ -49,7 +48,7 @@ def _batches(store: FeatureStore, part_bytes: int) -> Iterator[list[Sealed]]:
     alike: dict[str, list[Sealed]] = defaultdict(list)
     for seal, table in store.parts.live():
         made = seal.receipt
-        sources = "upstream" in table.column_names, seal.weights
+        sources = "upstream" in table.column_names
         told = repr((made.device, made.dtype, sorted(made.versions.items()), bool(made.stages), sources))
         alike[told].append((seal, table))
     for parts in alike.values():

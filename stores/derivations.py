@@ -1,8 +1,8 @@
 """What was made of what: rows and encoders whose sources nobody holds any more were made of something that was wrong.
 
-A row made of an upstream row has its digest in the seal, an encoder those of all rows it was trained on, and a row made
-by an encoder the digest of the weights. A source counts as held wherever it was ever sealed: in a part that was
-replaced, in a row that is damaged by now or lost to an equal one. So a second, equally right row raises no alarm.
+A row that was made of an upstream row has its digest in the seal, an encoder those of all rows it was trained on. A
+source counts as held wherever it was ever sealed: in a part that was replaced, in a row that is damaged by now or lost
+to an equal one. So a second, equally right row raises no alarm.
 """
 
 from collections.abc import Sequence
@@ -28,21 +28,13 @@ def withdraw_orphans(store: FeatureStore) -> int:
 def orphans(store: FeatureStore) -> pa.Table:
     """Return (part, key, digest) of the rows that were made of what nobody holds any more.
 
-    Where the whole upstream feature or encoder is gone, or the seal of an earlier version says nothing, none are told.
+    Where the whole upstream feature is gone, or the seal of an earlier version says nothing, none are told.
     """
-    sealed, encoders, encoder = store.parts.live(), EncoderStore(store.root), store.identity.encoder  # sources later
+    sealed = store.parts.live()  # before what they were made of
     held = _held(store.root, store.identity.modality, [store.identity.upstream])
-    weights = encoders.describe(encoder)["weights"] if encoder is not None and encoder in encoders else None
-    found = [WITHDRAWN.empty_table().drop_columns("why")]
-    for seal, table in sealed:
-        if weights is not None and seal.weights not in (None, weights):
-            lost = table
-        elif held is not None and "upstream" in table.column_names:
-            lost = table.filter(pc.invert(pc.is_in(table["upstream"], held)))
-        else:
-            continue
-        found.append(listed(seal.part, lost))
-    return pa.concat_tables(found)
+    made = [(seal.part, table) for seal, table in sealed if held is not None and "upstream" in table.column_names]
+    lost = [listed(part, table.filter(pc.invert(pc.is_in(table["upstream"], held)))) for part, table in made]
+    return pa.concat_tables([WITHDRAWN.empty_table().drop_columns("why"), *lost])
 
 
 def strays(root: Root, encoder_id: str) -> int:

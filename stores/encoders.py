@@ -168,11 +168,6 @@ class EncoderStore:
         told = [{"groups": json.loads(row["groups"]), "digests": tuple(row.get("digests") or ())} for row in rows]
         return [Trainee(**{**row, **more}) for row, more in zip(rows, told, strict=True)]
 
-    def discard(self, encoder_id: str) -> None:
-        """Delete an encoder, so that it is trained again; from the first moment on it does not exist."""
-        self.root.delete("encoders", encoder_id, "encoder.json")
-        self.root.delete("encoders", encoder_id)
-
     def curves(self, encoder_id: str) -> list[Epoch]:
         """Return the training curve, one entry an epoch."""
         return [Epoch(**row) for row in self.root.read_table("encoders", encoder_id, "curves.parquet").to_pylist()]

@@ -24,7 +24,7 @@ import zarr
 from stores import quarantine
 from stores.books import Books
 from stores.errors import DamagedError, FeatureMismatch, ForeignError, NotFound, StoreError
-from stores.identity import row_digests, values_digest
+from stores.identity import bytes_digest, row_digests
 from stores.parts import WITHDRAWN, Seal, parts_of, put_seal
 from stores.quarantine import RECOVERED, Quarantined
 from stores.root import Root
@@ -108,12 +108,11 @@ class FeatureStore:
         replaces: Iterable[str] = (),
         *,
         upstream: Sequence[str | None] | None = None,
-        weights: str | None = None,
     ) -> str:
         """Write rows by key as one immutable part and seal it; return the part's name.
 
         Rows are (dim,) or (frames, dim) in the dtype of the spec. `upstream` has the digest of the row each was made
-        of, `weights` that of the encoder. Values are read back and flushed before the seal is put; what could not be
+        of. Values are read back and flushed before the seal is put; what could not be
         written to its end is removed. Raises RootError, or DamagedError if the disk gives back something else.
         """
         if not rows:
@@ -122,7 +121,7 @@ class FeatureStore:
         keys = list(rows)
         try:
             started = perf_counter()
-            values = self._write_values(part, list(rows.values()))
+            self._write_values(part, list(rows.values()))
             if receipt.stages and "write" not in receipt.stages:
                 receipt = replace(receipt, stages={**receipt.stages, "write": round(perf_counter() - started, 3)})
             columns = {"key": keys, "row": range(len(keys)), "digest": row_digests(list(rows.values()))}
@@ -134,18 +133,16 @@ class FeatureStore:
                 "receipt": asdict(receipt),
                 "replaces": sorted(replaces),
             }
-            header |= {name: told for name, told in (("weights", weights), ("values", values)) if told is not None}
+            if self.identity.spec.layout == "vector":
+                header["values"] = bytes_digest(rows.values())
             put_seal(self.root, f"{self.folder}/parts", part, header, columns)
         except BaseException:
             self._discard(part)
             raise
         return part
 
-    def _write_values(self, part: str, rows: Sequence[np.ndarray]) -> str | None:
-        """Write shard by shard; each is read back at once, and flushed while the next is being made.
-
-        Return the digest of all vectors as one array.
-        """
+    def _write_values(self, part: str, rows: Sequence[np.ndarray]) -> None:
+        """Write shard by shard; each is read back at once, and flushed while the next is being made."""
         folder = (self.folder, "parts", f"{part}.zarr")
         ragged = self.identity.spec.layout == "ragged"
         offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
@@ -168,18 +165,15 @@ class FeatureStore:
                 config={"write_empty_chunks": True},  # none is empty: spares looking
             )
             whole = np.concatenate(rows) if ragged else None
-            digest = values_digest(values.dtype, values.shape)
             with ThreadPoolExecutor(1) as flusher:
                 flushed, done = [], set[str]()
                 for start in range(0, length, shard):
                     place = slice(start, min(start + shard, length))
                     values[place] = block = whole[place] if whole is not None else np.stack(rows[place])
-                    digest.update(np.ascontiguousarray(block).data)
                     flushed.append(flusher.submit(self.root.flush, *folder, done=done))
                     self._read_back(part, values, place, block)
                 for flush in flushed:
                     flush.result()
-        return None if ragged else digest.hexdigest()
 
     def _read_back(self, part: str, array: Any, place: slice, wanted: np.ndarray) -> None:
         bits = f"u{wanted.itemsize}"  # float16 is compared in software, its bits are not

@@ -83,26 +83,27 @@ def row_digest(row: np.ndarray) -> str:
 
     XXH3 (128 bits): it tells accidents, as fast as memory is read. Keys and ids, which must not be forged, are SHA-256.
     """
-    digest = values_digest(row.dtype, row.shape)
-    digest.update(np.ascontiguousarray(row).data)
-    return digest.hexdigest()
+    return row_digests(row[None])[0]
 
 
 def row_digests(rows: Sequence[np.ndarray] | np.ndarray) -> list[str]:
-    """Return the `row_digest` of each of many rows; those of one array (n, dim) share what their digests begin with."""
+    """Return the `row_digest` of each of many rows; those of one array share what their digests begin with."""
     if not isinstance(rows, np.ndarray):
         return [row_digest(row) for row in rows]
-    begun, found = values_digest(rows.dtype, rows.shape[1:]), []
+    begun, found = xxhash.xxh3_128(f"{rows.dtype.str}{rows.shape[1:]}".encode()), []
     for row in np.ascontiguousarray(rows):
         digest = begun.copy()
-        digest.update(row)
+        digest.update(row.data)
         found.append(digest.hexdigest())
     return found
 
 
-def values_digest(dtype: np.dtype, shape: tuple[int, ...]) -> xxhash.xxh3_128:
-    """Return the `row_digest` of an array whose bytes are still to come: `update` adds some, `hexdigest` tells it."""
-    return xxhash.xxh3_128(f"{dtype.str}{shape}".encode())
+def bytes_digest(arrays: Iterable[np.ndarray]) -> str:
+    """Return 32 hex characters (XXH3) over the bytes of arrays, one after the other."""
+    digest = xxhash.xxh3_128()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def tensors_digest(tensors: Iterable[tuple[str, np.ndarray]]) -> str:

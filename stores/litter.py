@@ -113,7 +113,7 @@ def references(root: Root) -> dict[str, set[str]]:
 
 def _of_feature(store: FeatureStore, files: "_Files") -> Iterator[Litter]:
     names = store.root.names(store.folder, "parts")
-    replaced = store.parts.replaced()
+    replaced = _replaced(store)
     for part, why in store.parts.lost().items():
         seal, values = (f"{store.folder}/parts/{part}{kind}" for kind in (".parquet", ".zarr"))
         if values.rpartition("/")[2] in names:  # an unreadable seal: there is nothing to wait for
@@ -132,6 +132,15 @@ def _of_feature(store: FeatureStore, files: "_Files") -> Iterator[Litter]:
         elif part in replaced:
             since = [f"{store.folder}/parts/{name}.parquet" for name in replaced[part]]
             yield files.litter([seal, values], REPLACED, since=since)
+
+
+def _replaced(store: FeatureStore) -> dict[str, list[str]]:
+    """Return part -> the parts that replace it."""
+    found = defaultdict(list)
+    for seal, _ in store.parts.every():
+        for part in seal.replaces:
+            found[part].append(seal.part)
+    return found
 
 
 def _damaged(root: Root, files: "_Files") -> Iterator[Litter]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import pyarrow.compute as pc
 from stores.errors import DamagedError
 from stores.identity import canonical_json
 from stores.root import Root
-from stores.rows import DAMAGED, DERIVED, WHYS, Index
+from stores.rows import DERIVED, Index
 from stores.spec import Receipt
 
 SCHEMA = pa.schema([("key", pa.string()), ("row", pa.int64()), ("digest", pa.string())])
@@ -28,16 +27,12 @@ SEAL, VALUES = ".parquet", ".zarr"
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """The metadata of one sealed part.
-
-    `weights` is the digest of those of the encoder that made its rows, `values` that of all vectors as one array.
-    """
+    """The metadata of one sealed part; `values` is the digest of all its vectors as one array."""
 
     part: str
     rows: int
     receipt: Receipt
     replaces: tuple[str, ...]
-    weights: str | None = None
     values: str | None = None
 
 
@@ -53,39 +48,26 @@ class Parts:
         self._lock = Lock()
         self._listed: tuple[Mapping[str, object], Mapping[str, object]] | None = None
         self._read: dict[str, tuple[object, Sealed]] = {}
+        self._sealed: list[Sealed] = []
         self._notes: dict[str, pa.Table] = {}
         self._lost: dict[str, str] = {}
         self._index: Index | None = None
 
     def every(self) -> list[Sealed]:
-        """Return all parts, those that have been replaced too, sorted by name."""
+        """Return all parts, those that have been replaced too, sorted by name, without rows that were withdrawn."""
         with self._lock:
             return self._refreshed()
 
     def live(self) -> list[Sealed]:
-        """Return the parts readers go by: those that no other replaces, without the rows that were withdrawn."""
-        with self._lock:
-            return self._live(self._refreshed())
-
-    def withdrawn(self, part: str) -> list[str]:
-        """Return the keys of the rows of a part that were withdrawn."""
-        with self._lock:
-            self._refreshed()
-            keys = self._keys(*WHYS).get(part)
-            return [] if keys is None else list(keys.to_pylist())
-
-    def replaced(self) -> dict[str, list[str]]:
-        """Return part -> the parts that replace it; one with damaged rows replaces none."""
-        with self._lock:
-            return self._replaced(self._refreshed())
+        """Return the parts readers go by: those that no other replaces."""
+        return _unreplaced(self.every())
 
     def digests(self) -> pa.ChunkedArray:
         """Return the digests of all rows that were ever right, those no reader takes any more included."""
         with self._lock:
-            every, derived = self._refreshed(), self._keys(DERIVED)
-            tables = [_without(table, derived.get(seal.part)) for seal, table in every]
-            notes = [note.filter(pc.not_equal(note["why"], DERIVED)) for note in self._notes.values()]
-            return pa.chunked_array([c for t in (*tables, *notes) for c in t["digest"].chunks], pa.string())
+            tables = [table for _, table in self._refreshed()]
+            tables += [note.filter(pc.not_equal(note["why"], DERIVED)) for note in self._notes.values()]
+            return pa.chunked_array([chunk for table in tables for chunk in table["digest"].chunks], pa.string())
 
     def lost(self) -> dict[str, str]:
         """Return part -> why its seal counts for nothing."""
@@ -98,7 +80,7 @@ class Parts:
         with self._lock:  # a slower thread must not put back what it has listed earlier
             every = self._refreshed()
             if self._index is None:
-                live = self._live(every)
+                live = _unreplaced(every)
                 self._index = Index([(s.part, table) for s, table in live], {s.part: s.values for s, _ in live})
             return self._index
 
@@ -106,7 +88,7 @@ class Parts:
         """Read what has been sealed since the last time; a seal never changes, so its stamp says whether it is new."""
         listed, noted = self._root.stamps(self._folder), self._root.stamps(self._withdrawn)
         if (listed, noted) == self._listed:
-            return [sealed for _, sealed in self._read.values()]
+            return self._sealed
         read: dict[str, tuple[object, Sealed]] = {}
         lost: dict[str, str] = {}
         for name, stamp in sorted(listed.items()):
@@ -129,25 +111,15 @@ class Parts:
         for name in noted.keys() - self._notes.keys():
             with suppress(DamagedError):  # `verify` names it; where a row is damaged, it is found again
                 self._notes[name] = self._root.read_table(self._withdrawn, name).select(WITHDRAWN.names)
-        self._read, self._lost, self._listed, self._index = read, lost, (listed, noted), None
-        return [sealed for _, sealed in read.values()]
-
-    def _live(self, every: Sequence[Sealed]) -> list[Sealed]:
-        replaced, withdrawn = self._replaced(every), self._keys(*WHYS)
-        return [(seal, _without(table, withdrawn.get(seal.part))) for seal, table in every if seal.part not in replaced]
-
-    def _replaced(self, every: Sequence[Sealed]) -> dict[str, list[str]]:
-        found, damaged = defaultdict(list), self._keys(DAMAGED)
-        for seal, _ in every:
-            for part in seal.replaces if seal.part not in damaged else ():
-                found[part].append(seal.part)
-        return found
-
-    def _keys(self, *why: str) -> dict[str, pa.ChunkedArray]:
-        """Return part -> keys of its rows that were withdrawn for one of these reasons."""
         notes = pa.concat_tables([WITHDRAWN.empty_table(), *self._notes.values()])
-        notes = notes.filter(pc.is_in(notes["why"], pa.array(why)))
-        return {part: notes.filter(pc.equal(notes["part"], part))["key"] for part in notes["part"].unique().to_pylist()}
+        self._sealed = [(seal, _without(table, notes, seal.part)) for _, (seal, table) in read.values()]
+        self._read, self._lost, self._listed, self._index = read, lost, (listed, noted), None
+        return self._sealed
+
+
+def _unreplaced(every: Sequence[Sealed]) -> list[Sealed]:
+    replaced = {part for seal, _ in every for part in seal.replaces}
+    return [(seal, table) for seal, table in every if seal.part not in replaced]
 
 
 def listed(part: str, table: pa.Table) -> pa.Table:
@@ -155,8 +127,9 @@ def listed(part: str, table: pa.Table) -> pa.Table:
     return table.select(["key", "digest"]).add_column(0, "part", pa.array([part] * len(table), pa.string()))
 
 
-def _without(table: pa.Table, keys: pa.ChunkedArray | None) -> pa.Table:
-    return table if keys is None else table.filter(pc.invert(pc.is_in(table["key"], keys)))
+def _without(table: pa.Table, notes: pa.Table, part: str) -> pa.Table:
+    keys = notes.filter(pc.equal(notes["part"], part))["key"]
+    return table.filter(pc.invert(pc.is_in(table["key"], keys))) if len(keys) else table
 
 
 @lru_cache(maxsize=64)
@@ -179,7 +152,7 @@ def read_seal(root: Root, folder: str, part: str, *, check: bool = False) -> Sea
         if check and header.pop("digest") != _digest(header, table):
             raise ValueError("its digest differs")
         receipt, replaces = Receipt(**header["receipt"]), tuple(header["replaces"])
-        return Seal(part, header["rows"], receipt, replaces, header.get("weights"), header.get("values")), table
+        return Seal(part, header["rows"], receipt, replaces, header.get("values")), table
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedError(f"{where} is not the seal that was written: {error}") from None
 

@@ -16,16 +16,16 @@ import zarr
 from zarr.buffer.cpu import NDBuffer
 
 from stores.errors import DamagedError, MissingRows, RootError, RowsDamaged, StoreError
-from stores.identity import row_digest, row_digests
+from stores.identity import bytes_digest, row_digests
 
 if TYPE_CHECKING:
     from stores.features import FeatureStore
 
 ABSENT = -1
-DAMAGED, DERIVED, OUTDONE = WHYS = ("damaged", "derived", "outdone")  # why a row is withdrawn
+DAMAGED, DERIVED, OUTDONE = "damaged", "derived", "outdone"  # why a row is withdrawn
 _SHOWN = 3
 _WHOLE = 0.25  # of a part's rows: from there on it is faster to read all of them
-_FEW = 64  # rows: where so many cannot be read together, none of them is taken to be readable
+_FEW = 64  # rows: where so many cannot be read together, all of them are made again
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,43 +197,39 @@ def read_part(
     read.
     """
     known: dict[str, Opened] = {} if opened is None else opened
-    if store.identity.spec.layout == "vector" and out is None:
-        out = np.empty((len(entries), store.identity.spec.dim), store.identity.spec.dtype)
+    spec = store.identity.spec
+    if out is None and spec.layout == "vector":
+        out = np.empty((len(entries), spec.dim), spec.dtype)
     rows, wrong = _checked(store, index, entries, out, known)
-    if wrong:  # the disk or the network may have erred: a second look
-        known.pop(index.parts[index.part[entries[0]]], None)
-        again, still = _checked(store, index, entries[wrong], None if out is None else out[wrong], known)
-        for i, row in zip(wrong, again, strict=True):
+    lost: list[int] = []
+    for start in range(0, len(wrong), _FEW):  # the disk or the network may have erred: a second look, a few at a time
+        known.clear()
+        few = wrong[start : start + _FEW]
+        again, still = _checked(store, index, entries[few], None if out is None else out[few], known)
+        for i, row in zip(few, again, strict=True):
             rows[i] = row
-        wrong = [wrong[i] for i in still]
-    return rows, [int(entries[i]) for i in wrong]
+        lost += entries[few[still]].tolist()
+    return rows, lost
 
 
 def _checked(
     store: "FeatureStore", index: Index, entries: np.ndarray, out: np.ndarray | None, known: dict[str, Opened]
-) -> tuple[Any, list[int]]:
-    """Return rows and the positions of those that are not what was sealed; what cannot be read is tried in halves."""
+) -> tuple[Any, np.ndarray]:
+    """Return rows, and the positions of those that are not what was sealed: all if one of them cannot be read."""
     part = index.parts[index.part[entries[0]]]
     try:
         with store.root.telling("read", store.folder, "parts", f"{part}.zarr"):
-            if part not in known:
-                known[part] = _open(store, part)
-            rows = _read(known[part], index.row[entries], out)
+            held = known.get(part) or known.setdefault(part, _open(store, part))
+            rows = _read(held, index.row[entries], out)
     except (RootError, ImportError, MemoryError):
         raise  # the disk or this machine, not what was written
     except Exception:  # a flipped bit may make of metadata anything at all
-        if len(entries) <= _FEW:
-            return [np.empty(0)] * len(entries) if out is None else out, list(range(len(entries)))
-        half, halves = len(entries) // 2, []
-        for own in (slice(half), slice(half, None)):
-            halves.append(_checked(store, index, entries[own], None if out is None else out[own], known))
-        (first, lost), (second, more) = halves
-        return first + second if out is None else out, lost + [half + i for i in more]
-    whole = index.wholes.get(part)
-    if whole and len(entries) == known[part].values.shape[0] and row_digest(rows) == whole:
-        return rows, []  # many times faster than row by row
+        return [np.empty(0)] * len(entries) if out is None else out, np.arange(len(entries))
+    complete = out is not None and len(entries) == held.values.shape[0]
+    if complete and bytes_digest([rows]) == index.wholes.get(part):
+        return rows, np.empty(0, np.int64)  # many times faster than row by row
     same = pc.equal(pa.array(row_digests(rows)), index.digest_column.take(pa.array(entries)))
-    return rows, np.flatnonzero(~np.asarray(same)).tolist()
+    return rows, np.flatnonzero(~np.asarray(same))
 
 
 def _open(store: "FeatureStore", part: str) -> Opened:

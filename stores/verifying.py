@@ -1,11 +1,11 @@
 """Check a whole root: every seal, every digest, every file that does not belong."""
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
 import zarr
 
 from stores import quarantine
@@ -76,10 +76,6 @@ def verify(root: Root, report: Progress | None = None) -> Verdict:
 def _remedy(path: str) -> str:
     if "/parts/" in path:
         return "`affuse store gc --damaged --delete` removes it, the next run extracts its rows again"
-    if path.endswith("/trained_on.parquet"):
-        return "the next run trains it again"
-    if path.startswith("features/") and path.count("/") == 2:
-        return "the next run makes them again"
     if path.startswith("encoders/"):
         return "restore it, or `affuse store gc ID --delete --even-if-used`: it goes with the features it made"
     if "/openings/" in path:
@@ -99,8 +95,7 @@ def _checks(root: Root, verdict: Verdict) -> Iterator[tuple[str, Callable[[], ob
                 yield from _feature_checks(root, modality, name, verdict)
     for name in root.names("encoders"):
         if name in EncoderStore(root):
-            yield f"encoders/{name}", partial(EncoderStore(root).check, name)
-            yield f"encoders/{name}/trained_on.parquet", partial(_check_trainees, root, name)
+            yield f"encoders/{name}", partial(_check_encoder, root, name)
         else:
             verdict.litter.append(f"encoders/{name}")
     for name in root.names("studies"):
@@ -136,14 +131,14 @@ def _feature_checks(
         path = f"{folder}/feature.json"
         verdict.damages.append(Damage(path, f"{error}; {_remedy(path)}"))
         return
-    names = root.names(folder, "parts")
+    names, readable = root.names(folder, "parts"), {seal.part: table for seal, table in store.parts.every()}
     for part in sorted({entry.rpartition(".")[0] for entry in names}):
         if f"{part}.parquet" not in names:
             if f"{part}.zarr" not in names:
                 continue  # a foreign file is told already
             verdict.litter.append(f"{folder}/parts/{part}.zarr")
         else:
-            yield f"{folder}/parts/{part}", partial(_check_part, store, part, verdict)
+            yield f"{folder}/parts/{part}", partial(_check_part, store, part, readable.get(part), verdict)
     yield folder, partial(_check_sources, store)
     for entry in root.names(folder, "withdrawn"):
         yield f"{folder}/withdrawn/{entry}", partial(root.read_table, folder, "withdrawn", entry)
@@ -157,35 +152,31 @@ def _check_quarantine(root: Root, path: str) -> None:
     quarantine.from_table(root.read_table(path, like=quarantine.SCHEMA))
 
 
+def _check_encoder(root: Root, name: str) -> None:
+    EncoderStore(root).check(name)
+    if lost := strays(root, name):
+        raise DamagedError(f"it was trained on rows no longer held for right ({lost}): the next run trains it again")
+
+
 def _check_sources(store: FeatureStore) -> None:
     if lost := len(orphans(store)):
-        raise DamagedError(f"rows made of rows or weights that are no longer held for right: {lost}")
+        raise DamagedError(f"rows made of rows no longer held for right ({lost}): the next run makes them again")
 
 
-def _check_trainees(root: Root, encoder: str) -> None:
-    lost = 0
-    with suppress(StoreError, FileNotFoundError):  # then `EncoderStore.check` tells what is damaged
-        lost = strays(root, encoder)
-    if lost:
-        raise DamagedError(f"it was trained on rows no longer held for right: {lost}")
-
-
-def _check_part(store: FeatureStore, part: str, verdict: Verdict) -> None:
+def _check_part(store: FeatureStore, part: str, readable: pa.Table | None, verdict: Verdict) -> None:
+    """Check a part; `readable` are its rows that were not withdrawn, None if they count for nothing."""
     seal, table = read_seal(store.root, f"{store.folder}/parts", part, check=True)
-    withdrawn = store.parts.withdrawn(part)
     if f"{part}.zarr" not in store.root.names(store.folder, "parts"):
         raise DamagedError("the values are gone")
     zarr.open_group(store.root.zarr(store.folder, "parts", f"{part}.zarr"), mode="r")
-    index = Index([(part, table)])
-    order = np.argsort(index.row)
-    if not np.array_equal(index.row[order], np.arange(seal.rows)):
+    if not np.array_equal(np.sort(table["row"]), np.arange(seal.rows)):
         raise DamagedError("the seal does not name every row once")
-    step, opened = _STRETCH[store.identity.spec.layout], dict[str, Opened]()
-    for start in range(0, seal.rows, step):
+    index = Index([(part, table if readable is None else readable)])
+    order, opened = np.argsort(index.row), dict[str, Opened]()
+    step = _STRETCH[store.identity.spec.layout]
+    for start in range(0, len(order), step):
         chosen = order[start : start + step]
-        chosen = chosen[~np.isin(index.keys_column.take(chosen), withdrawn)]
-        changed = read_part(store, index, chosen, opened=opened)[1] if len(chosen) else []
-        for entry in changed:
+        for entry in read_part(store, index, chosen, opened=opened)[1]:
             key = index.keys_column[entry].as_py()
             raise DamagedError(f"row {index.row[entry]} (key {key[:12]}) has changed or cannot be read")
         verdict.rows += len(chosen)
