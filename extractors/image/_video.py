@@ -127,7 +127,7 @@ class _Film:
     def _walk(self) -> np.ndarray:
         times = array("d")
         for packet in demuxed(self._container, self._flaws):
-            if packet.size and not packet.is_discard:
+            if packet.size:
                 own = packet.stream_index == self._stream.index
                 time = self._time(self._clock.set(packet) if own else packet) or 0.0
                 self._until = max(self._until, time + float((packet.duration or 0) * packet.time_base))
