@@ -131,6 +131,9 @@ class ResNet(Trainable[Faces]):
     def is_random(self) -> bool:
         return self.config.weights == RANDOM
 
+    def warm(self) -> None:
+        import PIL.Image  # noqa: F401
+
     def decode(self, sample: Sample, key: str) -> Faces:
         path = sample.image or sample.video
         assert path is not None

@@ -95,6 +95,10 @@ class Acoustic(Extractor[Sound]):
             tolerance=Tolerance(metric="max_abs", bound=5e-3),
         )
 
+    def warm(self) -> None:
+        import soundfile  # noqa: F401
+        import soxr  # noqa: F401
+
     def decode(self, sample: Sample, key: str) -> Sound:
         sound = load_sound(sample, self.config.rate, self.config.resampler)
         if len(sound.mono) < self.config.window:
