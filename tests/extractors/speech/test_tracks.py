@@ -242,7 +242,7 @@ def fast_start(mp4: bytes, path: Path) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.mp4", "a", "a.txt"])
+@pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a"])
 def test_no_name_decides_how_a_file_is_read(tmp_path: Path, name: str) -> None:
     soundfile.write(tmp_path / "pcm.wav", NOISE, RATE)
     soundfile.write(tmp_path / "gsm.wav", NOISE[::2], 8000, subtype="GSM610")  # libsndfile cannot seek in it
