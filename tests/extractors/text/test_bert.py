@@ -268,6 +268,14 @@ def test_more_layers_than_the_model_has_are_refused(make: Callable[..., Extracto
         make("text", "bert", layers=7).identity  # noqa: B018
 
 
+def test_a_pickle_of_other_objects_is_refused_without_torchs_advice(root: Root, uncased: Path) -> None:
+    (uncased / "model.safetensors").unlink()
+    torch.save({"tensor": torch.zeros(1), "path": uncased}, uncased / "pytorch_model.bin")
+    with pytest.raises(ConfigError, match=r"pytorch_model\.bin is not whole, or no such file") as caught:
+        Bert(BertConfig(weights=str(uncased)), Inputs(root=root)).check()
+    assert "weights_only" not in str(caught.value)
+
+
 def test_an_incomplete_folder_names_what_it_lacks(uncased: Path, opened: Callable[..., Bert]) -> None:
     (uncased / "vocab.txt").unlink()
     with pytest.raises(ConfigError, match=r"lacks tokenizer\.json or vocab\.txt"):
