@@ -150,16 +150,21 @@ def _parquet(path: Path, wanted: Collection[str]) -> Iterator[tuple[int, list[st
         for name in named:
             if pa.types.is_nested(kind := schema.field(name).type) or isinstance(kind, pa.BaseExtensionType):
                 raise ManifestError(f"{path.name}: column {name!r} holds {kind}, expected text, numbers or times")
-        chunks = (about.row_group(i).column(j) for i in range(about.num_row_groups) for j in range(about.num_columns))
-        size = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in named)
+        groups = [about.row_group(i) for i in range(about.num_row_groups)]
+        if (
+            size := sum(group.total_byte_size for group in groups)
+        ) > _MOST_SIZE:  # pyarrow dies of some damaged columns
+            chunks = (group.column(i) for group in groups for i in range(group.num_columns))
+            size = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in named)
         _check_size(path, about.num_rows, size)
-        file = pq.ParquetFile(path, read_dictionary=named)  # equal cells are kept in memory once
+        file = pq.ParquetFile(path, read_dictionary=named, page_checksum_verification=True)  # equal cells are kept once
         for batch in file.iter_batches(_BATCH, columns=named):
+            batch.validate(full=True)
             found = {name: _cells(batch.column(name), f"{path.name}: column {name!r}") for name in named}
             for cells in zip(*(found.get(name, repeat("", len(batch))) for name in schema.names), strict=True):
                 number += 1
                 yield number, list(cells)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path.name} is not a Parquet file that can be read: {error}") from None
 
 

@@ -99,6 +99,26 @@ def test_two_columns_of_one_name_are_refused_in_parquet_too(build, tmp_path):
         build("t.parquet")
 
 
+def test_whatever_bit_of_a_parquet_file_is_wrong_it_is_read_or_refused(build, tmp_path):
+    path = tmp_path / "t.parquet"
+    table = pa.table({"id": ["a", "b"], "words": ["x", "y"], "label": ["joy", "anger"]})
+    pq.write_table(table, path, write_page_checksum=True)
+    whole, sound = path.read_bytes(), build("t.parquet").samples
+    rng = np.random.default_rng(0)
+    refused = 0
+    for place, bit in zip(rng.integers(len(whole), size=400), rng.integers(8, size=400), strict=True):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << bit
+        path.write_bytes(damaged)
+        try:
+            samples = build("t.parquet").samples
+        except (ManifestError, ConfigError):  # ConfigError: the column has another name now
+            refused += 1
+        else:
+            assert samples == sound
+    assert refused > 100
+
+
 def test_rows_of_later_batches_are_named_by_their_number(build, tmp_path):
     n = 9_000
     cells = {"id": [f"a{i}" for i in range(n - 1)] + ["a0"], "words": ["x"] * n, "label": ["joy"] * n}
