@@ -1,25 +1,32 @@
 """What every corpus is: a configuration, and a way from raw recordings to a Manifest."""
 
-import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
-from stores.errors import ConfigError
 from stores.manifest import Manifest
 from stores.root import Root
+from stores.settings import as_name, check_name
 
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusConfig:
-    """What every corpus is asked for: `name` is the manifest's name and the first part of every sample id."""
+    """What every corpus is asked for: `name` is the manifest's name and the first part of every sample id.
 
-    name: str
+    It is the corpus' own, whatever studies are called: a table's or folder's name, unless it is given one.
+    """
+
+    name: str = ""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"\w[\w.-]*", self.name):
-            raise ConfigError(f"name should be letters, digits, '_', '-' and '.', got {self.name!r}")
+        object.__setattr__(self, "name", check_name(self.name or self.own_name))
+
+    @property
+    def own_name(self) -> str:
+        """What the corpus is called if it is given no name: after its `path`, else after its kind."""
+        kind = type(self).__name__.removesuffix("Config").lower()
+        return as_name(Path(getattr(self, "path", "")).stem, kind)
 
 
 Config = TypeVar("Config", bound=CorpusConfig)

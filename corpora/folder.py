@@ -18,6 +18,7 @@ from stores.errors import ConfigError, ManifestError
 from stores.manifest import Manifest
 from stores.media_folder import MediaFolder
 from stores.root import Root
+from stores.settings import as_name
 
 MEDIA = ("audio", "image", "video")
 _PATH = "relative path"  # no group of a pattern can have this name
@@ -35,6 +36,10 @@ class FolderConfig(RowsConfig):
     path: str
     pattern: str
     medium: str = "audio"
+
+    @property
+    def own_name(self) -> str:
+        return as_name(Path(self.path).name, "folder")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,7 +8,7 @@ import numpy as np
 
 from flows.candidates import Cast, choose
 from flows.encoder_plans import Trained, extractor_of, plan_all
-from flows.features import Feature, Workbench, demand_most, extract_frozen, extract_trained
+from flows.features import Feature, Workbench, extract_frozen, extract_trained
 from flows.grids import in_words
 from flows.promised import promise_splits
 from flows.snapshot import take_snapshot
@@ -28,6 +28,7 @@ from reports.config import ReportConfig
 from reports.report import ReportPaths, write_report
 from stores.errors import ConfigError, DamagedError, NotFound, RowsDamaged
 from stores.identity import canonical
+from stores.inventory import latest_path, put_latest, take_stock
 from stores.manifest import Manifest
 from stores.openings import Openings, count_openings
 from stores.plugins import find_plugin, nearest
@@ -64,12 +65,16 @@ class StudyRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Latest:
-    """The study and the runs that a study's name means, and the report that is asked for."""
+    """The study and the runs that a study's name means, and the report that is asked for.
+
+    `origin` is that of the study file that ran; those of earlier versions are not known.
+    """
 
     name: str
     study: str
     runs: tuple[str, ...]
     report: ReportConfig
+    origin: Mapping[str, str]
 
 
 def mended(work: Callable[[], Done], report: Progress) -> Done:
@@ -116,9 +121,7 @@ def train(config: StudyConfig, manifest: Manifest, cast: Cast | None, bench: Wor
     """
     if cast is not None:
         promise_splits(config.name, cast, bench.root)
-    frozen = extract_frozen(config, manifest, bench)
-    demand_most(frozen)
-    frozen = with_views(frozen, cast, bench)
+    frozen = with_views(extract_frozen(config, manifest, bench), cast, bench)
     planned = plan_all(config, manifest, cast, bench.root)
     frozen = with_upstream_views(frozen, config, manifest, planned, cast, bench)
     return Extracted(manifest=manifest, features=frozen, trained=train_encoders(planned, manifest, bench))
@@ -128,7 +131,6 @@ def extract(config: StudyConfig, manifest: Manifest, cast: Cast | None, bench: W
     """Extract every feature of the study, training the encoders that are not trained yet."""
     ready = train(config, manifest, cast, bench)
     more = extract_trained(config, manifest, cast, ready.trained, bench)
-    demand_most(more)
     return replace(ready, features={**ready.features, **with_views(more, cast, bench)})
 
 
@@ -148,10 +150,11 @@ def run_study(config: StudyConfig, extracted: Extracted, cast: Cast, bench: Work
         report=bench.report,
     )
     runs = study.run()
-    latest = {"study": snapshot.store.id, "runs": list(runs.run_ids), "report": canonical(config.report)}
-    bench.root.put_json(latest, "studies", f"{config.name}.latest.json")
+    latest = {"runs": list(runs.run_ids), "report": canonical(config.report), **config.origin}
+    put_latest(bench.root, config.name, snapshot.store, latest)
     measure_latency(study)
     robustness = None if config.robustness is None else run_robustness(study, config.robustness)
+    take_stock(snapshot.store, config.name)
     openings = count_openings(snapshot.store)
     return StudyRun(study=snapshot.store.id, runs=runs, robustness=robustness, openings=openings)
 
@@ -222,8 +225,20 @@ def check_latest(latest: Latest, root: Root) -> Checked:
 
 
 def latest_runs(config: StudyConfig, root: Root) -> Latest:
-    """Return what a study's name means now, with the report its file asks for. Raises NotFound if it has not run."""
-    return replace(latest_named(config.name, root), report=config.report)
+    """Return what a study's name means now, with the report its file asks for.
+
+    Raises NotFound if it has not run, or if the name means the study of another file or of another corpus.
+    """
+    latest, own = latest_named(config.name, root), config.origin
+    if own and latest.origin and latest.origin["file"] != own["file"]:
+        raise NotFound(
+            f"{latest_path(config.name)} is of another study file ({latest.origin['file']}), not of {own['file']}: "
+            "give the study a `name` of its own, or run it again (what is stored is used again); "
+            f"`affuse report {config.name}` reports the other"
+        )
+    if own and latest.origin and latest.origin["corpus"] != own["corpus"]:
+        raise NotFound(f"the [corpus] of {own['file']} is another than when study {config.name!r} ran: run it again")
+    return replace(latest, report=config.report)
 
 
 def latest_named(name: str, root: Root) -> Latest:
@@ -231,10 +246,10 @@ def latest_named(name: str, root: Root) -> Latest:
 
     Raises NotFound if it has not run.
     """
-    if not root.exists("studies", f"{name}.latest.json"):
+    if not root.exists(latest_path(name)):
         raise NotFound(f"study {name!r} has not run under {root.address}: run `affuse run` or `affuse study` first")
     try:
-        latest = root.read_json("studies", f"{name}.latest.json")
+        latest = root.read_json(latest_path(name))
     except DamagedError as error:
         raise DamagedError(f"{error}: `affuse study` writes it anew") from None
     return Latest(
@@ -242,4 +257,5 @@ def latest_named(name: str, root: Root) -> Latest:
         study=StudyStore.open(root, latest["study"]).id,
         runs=tuple(latest["runs"]),
         report=build(ReportConfig, latest.get("report", {}), where="report"),
+        origin={key: latest[key] for key in ("file", "corpus") if key in latest},
     )

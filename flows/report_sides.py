@@ -13,7 +13,9 @@ from reports.results import SCHEMA_VERSION
 from reports.side_by_side.flips import Side, read_side
 from stores.errors import ConfigError, DamagedError, NotFound
 from stores.identity import canonical
+from stores.inventory import latest_path
 from stores.root import Root
+from stores.settings import is_name
 from stores.studies import StudyStore
 
 JSON = dict[str, Any]
@@ -24,7 +26,7 @@ def latest_of(study: str, root: Root) -> Latest:
 
     A name has the [report] settings its file had when the study ran. Raises ConfigError, NotFound.
     """
-    named = not _is_file(study) and root.exists("studies", f"{study}.latest.json")
+    named = not _is_file(study) and is_name(study) and root.exists(latest_path(study))
     return latest_named(study, root) if named else latest_runs(load_study(study), root)
 
 
@@ -38,12 +40,13 @@ def side_of(root: Root, wanted: str) -> Side:
         latest = latest_runs(load_study(wanted), root)
         written = _current(_read(root, report_id(latest.study, latest.runs, latest.report, latest.name)))
         return read_side(root, written or _of_latest(root, latest))
-    if found := _read(root, wanted):
+    known = is_name(wanted)
+    if known and (found := _read(root, wanted)):
         return read_side(root, found)
-    if root.exists("studies", f"{wanted}.latest.json"):
+    if known and root.exists(latest_path(wanted)):
         latest = latest_named(wanted, root)
         return read_side(root, _only(root, wanted, latest.study, latest) or _of_latest(root, latest))
-    if root.exists("studies", wanted, "study.json"):
+    if known and root.exists("studies", wanted, "study.json"):
         every = StudyStore.open(root, wanted).run_ids()
         found = _only(root, wanted, wanted, None) or _computed(root, wanted, sorted(every), ReportConfig(), None)
         return read_side(root, found)

@@ -1,5 +1,6 @@
 """A study as its TOML file says it: corpus, features, protocol, heads, training, report."""
 
+import json
 import os
 import re
 import tomllib
@@ -17,9 +18,10 @@ from fusion.splits import ProtocolConfig
 from fusion.training_config import PRESETS, TrainingConfig, with_preset
 from reports.config import ReportConfig
 from stores.errors import ConfigError
+from stores.identity import fingerprint
 from stores.plugins import find_plugin, plugin_names
 from stores.samples import MODALITIES
-from stores.settings import build, check_keys, table_of
+from stores.settings import as_name, build, check_keys, check_name, table_of
 
 _VARIANT = re.compile(r"[a-z][a-z0-9_-]*")
 MISSING = ("complete", "mask")
@@ -72,7 +74,7 @@ class StudyConfig:
 
     `variants` are further trainings by name: every head runs with each of them too; `settled` are the settings each of
     them sets itself. `search`, if there is one, chooses settings for every head that is trained. With `robustness` all
-    runs are scored under disturbances too.
+    runs are scored under disturbances too. `origin` is the file it was read from and the digest of its `[corpus]`.
     """
 
     name: str
@@ -89,6 +91,7 @@ class StudyConfig:
     search: SearchConfig | None
     robustness: RobustnessConfig | None
     report: ReportConfig
+    origin: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -128,7 +131,12 @@ def load_study(path: Path | str) -> StudyConfig:
         raise ConfigError(f"no study file {path}: give the path of a TOML file; examples/ has some") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path.name} is not valid TOML: {error}") from None
-    return parse_study(content, base=path.resolve().parent, default_name=path.stem)
+    whole = path.resolve()
+    config = parse_study(content, base=whole.parent, default_name=as_name(path.stem, "study"))
+    return replace(
+        config,
+        origin={"file": str(whole), "corpus": fingerprint(json.dumps(content["corpus"], sort_keys=True, default=str))},
+    )
 
 
 def parse_study(content: Mapping[str, Any], *, base: Path, default_name: str = "study") -> StudyConfig:
@@ -144,10 +152,10 @@ def parse_study(content: Mapping[str, Any], *, base: Path, default_name: str = "
     if not features:
         raise ConfigError("the study has no [features.<modality>] table: name at least one of " + ", ".join(MODALITIES))
     return StudyConfig(
-        name=name,
+        name=check_name(name, "the study's "),
         seed=seed,
         base=base,
-        corpus=_corpus(table_of(content, "corpus", where="study file"), name),
+        corpus=_corpus(table_of(content, "corpus", where="study file")),
         study=build(StudyTable, table_of(content, "study", where="study file"), where="study"),
         features=features,
         protocol=build(ProtocolConfig, table_of(content, "protocol", where="study file"), where="protocol"),
@@ -161,12 +169,14 @@ def parse_study(content: Mapping[str, Any], *, base: Path, default_name: str = "
     )
 
 
-def _corpus(table: dict[str, Any], study: str) -> Corpus[Any]:
+def _corpus(table: dict[str, Any]) -> Corpus[Any]:
     kind = table.pop("kind", None)
     if not isinstance(kind, str):
         raise ConfigError(f"[corpus] lacks the key 'kind': one of {', '.join(plugin_names('corpora'))}")
     corpus = find_plugin("corpora", kind, Corpus)  # type: ignore[type-abstract]
-    return corpus(build(corpus.config_type, {"name": study, **_expanded(table)}, where="corpus"))
+    if "name" in table:
+        check_name(str(table["name"]), "[corpus] ")  # what is left out is not what is empty
+    return corpus(build(corpus.config_type, _expanded(table), where="corpus"))
 
 
 def _expanded(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -65,6 +65,12 @@ class Chooser:
             return with_settings(best_of(self._trials(task)).settings, task.subject.config, task.subject.training)
         return plan.settings, plan.training
 
+    def noted(self, plan: HeadPlan, runs: Sequence[tuple[RunSpec, Split]]) -> set[str]:
+        """Return the parts of the log that hold the trials the settings of runs were chosen by."""
+        searched = {task.id for run in runs for task in self._tasks(plan, *run)}
+        log = self.store.log_parts("trials") if searched else {}
+        return {path for path, part in log.items() if not searched.isdisjoint(part["search_id"].to_pylist())}
+
     def _tasks(self, plan: HeadPlan, spec: RunSpec, split: Split) -> list[Task]:
         """Return the search a run waits for, if there is one."""
         search = plan.searched

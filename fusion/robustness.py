@@ -105,9 +105,9 @@ class _Curve:
 
 
 def _curves(study: Study, config: RobustnessConfig) -> list[_Curve]:
-    done = {
-        (row["run_id"], row["condition"], row["modality"], row["level"]) for row in study.store.log(PURPOSE).to_pylist()
-    }
+    opened = {run for run, purpose in _openings(study.store) if purpose == PURPOSE}  # what is not noted is not done
+    scored = (row for row in study.store.log(PURPOSE).to_pylist() if row["run_id"] in opened)
+    done = {(row["run_id"], row["condition"], row["modality"], row["level"]) for row in scored}
     found = {}
     for plan in study.plans:
         for subset in plan.subsets:

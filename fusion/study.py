@@ -197,9 +197,10 @@ class Study:
             config, training = self.chooser.settings(plan, spec, split)
             jobs.append(Job(spec=spec, split=split, config=config, training=training))
         for own, stack in self.trained(jobs, head):
-            self.store.open_test([job.spec.id for job in own], "score")
+            noted = self.store.open_test([job.spec.id for job in own], "score")
+            noted += self.chooser.noted(plan, [(job.spec, job.split) for job in own])
             made = zip(own, stack.fitted, stack.predict("test"), strict=True)
-            self.store.write_runs([self._run(job, fitted, test) for job, fitted, test in made])
+            self.store.write_runs([self._run(job, fitted, test) for job, fitted, test in made], noted)
             self.report.advance(_WORK, len(own))
 
     def _run(self, job: Job, fitted: Fitted, test: Scored) -> Run:
@@ -234,7 +235,7 @@ class Study:
         voter = voter_of(self.plans, plan, todo[0][0].modalities)
         read = [{m: self.spec(voter, (m,), split).id for m in spec.modalities} for spec, split in todo]
         combiner = cast(type[Combiner], plan.type)(plan.settings)
-        self.store.open_test([spec.id for spec, _ in todo], "score")
+        noted = self.store.open_test([spec.id for spec, _ in todo], "score")
         scored = combine_stored(combiner, self.block, [split for _, split in todo], read, self.store)
         self.store.write_runs(
             [
@@ -245,7 +246,8 @@ class Study:
                     test=self._predicted(split.test, own["test"]),
                 )
                 for (spec, split), own in zip(todo, scored, strict=True)
-            ]
+            ],
+            noted,
         )
         self.report.advance(_WORK, len(todo))
 

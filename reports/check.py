@@ -9,10 +9,11 @@ from typing import Any
 from reports.config import ReportConfig
 from reports.cross_check import cross_check
 from reports.report import evaluate, render_files, report_folder, report_id, written_files
-from stores.errors import NotFound
+from stores.errors import DamagedError, NotFound
 from stores.identity import canonical
 from stores.root import Root
 from stores.studies import StudyStore
+from stores.verifying import verify_study
 
 ABSENT = "nothing"
 _LONG = 120  # characters of a value that are shown
@@ -61,6 +62,9 @@ def check_report(
             f"{own} has not been written under {root.address}: `affuse report` without --check writes it; runs or "
             "settings that changed since make another report"
         )
+    if damages := verify_study(root, study_id, name):
+        told = f"{damages[0].path}: {damages[0].problem}"
+        raise DamagedError(f"{len(damages)} files of {study_id} are not as they were written; {told}")
     results = evaluate(root, study_id, run_ids, config, name=name)
     rendered = render_files(results, pdf=any(path.endswith(".pdf") for path in stored))
     fields = list(_leaves(canonical(results)))

@@ -16,7 +16,9 @@ from reports.page.render import render_page
 from reports.pdf import collect_pdfs
 from reports.results import Results
 from reports.tables import csv_table, latex_scores, latex_table
+from stores.errors import DamagedError
 from stores.identity import canonical, short_id
+from stores.inventory import missing_files
 from stores.local_files import INVISIBLE
 from stores.root import Root
 from stores.studies import StudyStore
@@ -49,10 +51,15 @@ def evaluate(
     """Return what the report of these runs says; nothing is written.
 
     `name` is that of the study file: several may share one stored study, whose own name it is by default. Raises
-    NotFound for a study or run that is not there, EvidenceError if the runs cannot be paired.
+    NotFound for a study or run that is not there, DamagedError for a file its inventory lists and that is not there,
+    EvidenceError if the runs cannot be paired.
     """
-    own = report_id(study_id, run_ids, config, name)
-    return compute_results(StudyStore.open(root, study_id), run_ids, config, report_id=own, name=name)
+    own, store = report_id(study_id, run_ids, config, name), StudyStore.open(root, study_id)
+    if lost := missing_files(store):
+        raise DamagedError(
+            f"{len(lost)} files of the study are missing, {lost[0]} for one: `affuse study` makes them again"
+        )
+    return compute_results(store, run_ids, config, report_id=own, name=name)
 
 
 def write_report(

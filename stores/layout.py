@@ -32,8 +32,9 @@ LAYOUT: dict[str, str] = {
     "studies/<study id>/trials/<part>.parquet": "one row a trial of a hyper-parameter search",
     "studies/<study id>/robustness/<part>.parquet": "scores with a modality removed or noise added; a row a metric",
     "studies/<study id>/latency/<part>.parquet": "what a call of each model takes; one row a (run, batch)",
+    "studies/<study id>/inventory.json": "files, runs and names of the study, as the last run left them",
     "studies/<name>.splits.parquet": "the same before rows are known; written before anything is trained",
-    "studies/<name>.latest.json": "what a study's name means now: study id, run ids, [report] settings",
+    "studies/<name>.latest.json": "what a study's name means now: study, runs, [report] settings, study file",
     "reports/<report id>/<file>": "index.html, results.json, methods.md, tables/, figures/",
     "corpora/<name>/<file>": "media of the synthetic corpus",
 }

@@ -15,7 +15,8 @@ import pyarrow as pa
 from stores.encoders import CHECKPOINT, EncoderStore
 from stores.errors import ConfigError, NotFound
 from stores.features import FeatureStore, feature_ids
-from stores.layout import is_temporary
+from stores.inventory import INVENTORY
+from stores.layout import is_temporary, place_of
 from stores.parts import listed
 from stores.root import Root, StoredFile
 from stores.rows import DAMAGED
@@ -56,7 +57,7 @@ def find_litter(root: Root, *, grace: float = GRACE_S, unused: bool = False, dam
         elif root.exists("encoders", name, CHECKPOINT):
             found.append(files.litter([f"encoders/{name}/{CHECKPOINT}"], "the training it is of is finished"))
     for name in root.names("studies"):
-        found += _of_study(root, name, files)
+        found += _of_study(root, name, files, damaged=damaged)
     if unused:
         used = references(root)
         found += [files.litter([path], "nothing refers to it") for path, name in _wholes(root) if name not in used]
@@ -166,17 +167,26 @@ def _made_by(root: Root, encoder: str) -> list[str]:
     return [name for modality, name in ids if FeatureStore.open(root, modality, name).identity.encoder == encoder]
 
 
-def _of_study(root: Root, study: str, files: "_Files") -> Iterator[Litter]:
+def _of_study(root: Root, study: str, files: "_Files", *, damaged: bool) -> Iterator[Litter]:
+    """Yield what was never sealed, and runs that count for nothing: once they are made again, or if asked for."""
+    folder, store = f"studies/{study}", StudyStore(root, study)
     if study.endswith((".json", ".splits.parquet")):
         return
-    if not root.exists("studies", study, "study.json"):
-        yield files.litter([f"studies/{study}"], "a study that was never finished")
+    if not root.exists(folder, "study.json"):
+        own = [path for path in files if path.startswith(f"{folder}/")]
+        if not any(path.endswith(INVENTORY) or place_of(path) is None for path in own):  # of ours, and never finished
+            yield files.litter([folder], "a study that was never finished")
         return
-    sealed = root.names("studies", study, "runs")
+    for name, (path, why, made_again) in store.lost().items():
+        if made_again or damaged:
+            told = "its runs were made again" if made_again else f"{path}: {why}"
+            age = files.age(f"{folder}/runs/{name}") if made_again else float("inf")
+            yield replace(files.litter([f"{folder}/runs/{name}"], told), age=age)
+    sealed = root.names(folder, "runs")
     for kind in ("predictions", "weights"):
-        for name in root.names("studies", study, kind):
+        for name in root.names(folder, kind):
             if name not in sealed:
-                yield files.litter([f"studies/{study}/{kind}/{name}"], "runs that were never sealed")
+                yield files.litter([f"{folder}/{kind}/{name}"], "runs that were never sealed")
 
 
 def _wholes(root: Root) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from stores.errors import ManifestError, NotFound
 from stores.manifest_table import common_folder, from_table, to_table
 from stores.root import Root
 from stores.samples import SPLITS, Sample
+from stores.settings import check_name
 
 FORMAT = 1
 PAIRINGS = ("recorded", "composed", "synthetic")
@@ -38,6 +39,7 @@ class Manifest:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_name(self.name, "the manifest's ")
         if self.pairing not in PAIRINGS:
             raise ManifestError(f"pairing should be one of {', '.join(PAIRINGS)}, got {self.pairing!r}")
         if not self.samples:

@@ -1,6 +1,7 @@
 """From a TOML table to a frozen dataclass: strict types, and the nearest valid key for an unknown one."""
 
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
@@ -12,6 +13,35 @@ from stores.plugins import nearest
 
 T = TypeVar("T")
 MOST = 10**7  # of anything that is counted; a seed may be larger
+
+
+_SIGNS, _LONGEST, _MOST_BYTES = "-_.", 100, 200  # a name is the larger part of a file's, which has 255 bytes
+
+
+def check_name(name: str, what: str = "") -> str:
+    """Return a name that files are called by, in NFC. Raises ConfigError if it is a path, or no name."""
+    if not is_name(name):
+        raise ConfigError(
+            f"{what}name should be letters, digits, '-', '_' and '.', not beginning with '.', and have 1 to {_LONGEST} "
+            f"characters, got {name!r}"
+        )
+    return unicodedata.normalize("NFC", name)
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text is letters of any script, digits, `-_.`, and neither empty, hidden nor too long."""
+    plain = 0 < len(text) <= _LONGEST and text[0] != "." and all(map(_plain, text))
+    return plain and len(text.encode()) <= _MOST_BYTES
+
+
+def as_name(text: str, otherwise: str) -> str:
+    """Return the name of something that was given none: a file's, with `_` for what a name cannot hold."""
+    found = "".join(sign if _plain(sign) else "_" for sign in text[:_LONGEST]).lstrip(".")
+    return found if is_name(found) else otherwise
+
+
+def _plain(sign: str) -> bool:
+    return sign in _SIGNS or unicodedata.category(sign)[0] in "LMN"
 
 
 def build(kind: type[T], table: Mapping[str, Any], *, where: str) -> T:

@@ -3,13 +3,15 @@
 `studies/<study id>/` holds `study.json`, `samples.parquet`, `splits.parquet`, `radar.parquet` (what test parts share
 with training parts), and three folders of parts: `runs/` (the seal: one row a run), `predictions/` (one row a run and
 sample) and `weights/` (fitted modality weights).
-A run exists only once a sealed part in `runs/` names it. Beside them lie logs that only grow (`stores/logs.py`): each
-part is one table, whole or not there. Columns are only ever added, at the end: what an older part lacks reads as null.
+A run exists only once a sealed part in `runs/` names it, and while the files that part needs are there. Beside them lie
+logs that only grow (`stores/logs.py`): each part is one table, whole or not there. Columns are only ever added, at the
+end: what an older part lacks reads as null.
 """
 
 import json
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stores.errors import NotFound
+from stores.errors import DamagedError, NotFound
 from stores.identity import canonical, short_id
 from stores.logs import LOGS
 from stores.root import Root, json_text
@@ -110,6 +112,8 @@ class StudyStore:
         self.root = root
         self.id = study_id
         self.folder = f"studies/{study_id}"
+        self._whole: dict[str, tuple[Mapping[str, object], pa.Table]] = {}
+        self._lost: dict[str, tuple[str, str, frozenset[str] | None]] = {}
 
     @classmethod
     def create(
@@ -130,8 +134,9 @@ class StudyStore:
         return store
 
     def _holds(self, table: pa.Table, name: str) -> bool:
-        there = self.root.exists(self.folder, f"{name}.parquet")
-        return there and bool(self.root.read_table(self.folder, f"{name}.parquet").equals(table))
+        with suppress(FileNotFoundError, DamagedError):
+            return bool(self.root.read_table(self.folder, f"{name}.parquet").equals(table))
+        return False
 
     @classmethod
     def open(cls, root: Root, study_id: str) -> "StudyStore":
@@ -146,13 +151,7 @@ class StudyStore:
         return self.root.read_json(self.folder, "study.json")
 
     def check(self) -> None:
-        """Raise DamagedError, or NotFound, unless everything a sealed run needs is there and as it was written.
-
-        The logs, which grow part by part, are looked at one by one.
-        """
-        self.facts()
-        self.samples()
-        self.splits()
+        """Raise DamagedError, or NotFound, unless the runs that are sealed have their predictions and weights."""
         self.weights()
         runs = self.runs()
         if runs is not None:
@@ -180,8 +179,12 @@ class StudyStore:
             return None
         return self.root.read_table(self.folder, "radar.parquet")
 
-    def write_runs(self, runs: Sequence[Run]) -> None:
-        """Seal finished runs as one part: predictions and weights first, the runs last."""
+    def write_runs(self, runs: Sequence[Run], needs: Sequence[str] = ()) -> None:
+        """Seal finished runs as one part: predictions and weights first, the runs last.
+
+        The seal names these files and those in `needs`, the parts of logs that tell of them: without one of them the
+        runs count for nothing, and are made again.
+        """
         if not runs:
             return
         part = f"{uuid.uuid4().hex}.parquet"
@@ -193,32 +196,77 @@ class StudyStore:
         ]
         if weights:
             self.root.put_table(pa.Table.from_pylist(weights, _WEIGHTS), self.folder, "weights", part)
-        self.root.put_table(pa.Table.from_pylist([_run_row(run) for run in runs]), self.folder, "runs", part)
+        own = [f"{kind}/{part}" for kind in ("predictions", *(["weights"] if weights else []))]
+        table = pa.Table.from_pylist([_run_row(run) for run in runs])
+        signed = {"affuse": json.dumps({"needs": sorted({*own, *needs})})}
+        self.root.put_table(table.replace_schema_metadata(signed), self.folder, "runs", part)
 
-    def append(self, log: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Add rows to one of `LOGS`, all of them or, if killed, none."""
-        if rows:
-            table = pa.Table.from_pylist(list(rows), LOGS[log])
-            self.root.put_table(table, self.folder, log, f"{uuid.uuid4().hex}.parquet")
+    def append(self, log: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Add rows to one of `LOGS`, all of them or, if killed, none; return the path of the part, if there is one."""
+        if not rows:
+            return []
+        path = f"{log}/{uuid.uuid4().hex}.parquet"
+        self.root.put_table(pa.Table.from_pylist(list(rows), LOGS[log]), self.folder, path)
+        return [path]
 
     def log(self, log: str) -> pa.Table:
         """Return all rows of one of `LOGS`, in no order that means anything; empty if nothing was noted.
 
         What two processes have scored or timed at once is there once.
         """
-        parts = self.root.tables(f"{self.folder}/{log}", LOGS[log]).values()
-        whole = (_with_later(part, LOGS[log]).select(LOGS[log].names) for part in parts)
-        table = pa.concat_tables([LOGS[log].empty_table(), *whole])
+        table = pa.concat_tables([LOGS[log].empty_table(), *self.log_parts(log).values()])
         return _first_of_each(table, *_ONCE[log]) if log in _ONCE else table
 
-    def open_test(self, run_ids: Sequence[str], purpose: str) -> None:
-        """Note, before it happens, that these runs are about to be let see their test part."""
-        self.append("openings", [{"run_id": run_id, "purpose": purpose} for run_id in run_ids])
+    def log_parts(self, log: str) -> dict[str, pa.Table]:
+        """Return the parts of one of `LOGS` by their path in the study's folder."""
+        parts = self.root.tables(f"{self.folder}/{log}", LOGS[log])
+        whole = {name: _with_later(part, LOGS[log]).select(LOGS[log].names) for name, part in parts.items()}
+        return {f"{log}/{name}": part for name, part in whole.items()}
+
+    def open_test(self, run_ids: Sequence[str], purpose: str) -> list[str]:
+        """Note, before it happens, that these runs are about to be let see their test part; return where."""
+        return self.append("openings", [{"run_id": run_id, "purpose": purpose} for run_id in run_ids])
+
+    def sealed(self) -> dict[str, pa.Table]:
+        """Return the parts of `runs/` by name: those all of whose files are there as they were written."""
+        listed = {
+            f"{kind}/{name}": stamp
+            for kind in ("runs", "predictions", "weights", *LOGS)
+            for name, stamp in self.root.stamps(self.folder, kind).items()
+        }
+        self._lost.clear()
+        for path in sorted(listed):
+            if path.startswith("runs/") and path.endswith(".parquet"):
+                known, _ = self._whole.get(path, ({}, None))
+                if not known or not known.items() <= listed.items():
+                    self._look(path, listed)
+        return {path.removeprefix("runs/"): part for path, (_, part) in self._whole.items() if path in listed}
+
+    def _look(self, path: str, listed: Mapping[str, object]) -> None:
+        """Keep a part of `runs/` with the stamps of all its files, or why it counts for nothing."""
+        self._whole.pop(path, None)
+        file, ids = path, None
+        try:
+            part = self.root.read_table(self.folder, path)
+            ids = frozenset(part["run_id"].to_pylist())
+            said = json.loads((part.schema.metadata or {}).get(b"affuse", "{}"))
+            needs = said.get("needs", [path.replace("runs/", "predictions/")])
+            for file in needs:
+                self.root.read_table(self.folder, file)
+            self._whole[path] = {name: listed.get(name) for name in (path, *needs)}, part
+        except (FileNotFoundError, DamagedError) as error:
+            why = "it is missing" if isinstance(error, FileNotFoundError) else str(error)
+            self._lost[path.removeprefix("runs/")] = f"{self.folder}/{file}", why, ids
+
+    def lost(self) -> dict[str, tuple[str, str, bool]]:
+        """Return the parts of `runs/` that count for nothing: what is wrong with which file, and whether all of their
+        runs have been made again."""
+        made = self.run_ids()
+        return {name: (path, why, ids is not None and ids <= made) for name, (path, why, ids) in self._lost.items()}
 
     def run_ids(self) -> set[str]:
         """Return the ids of all sealed runs."""
-        names = self.root.names(self.folder, "runs")
-        return {i for name in names for i in self.root.read_table(self.folder, "runs", name)["run_id"].to_pylist()}
+        return {run_id for part in self.sealed().values() for run_id in part["run_id"].to_pylist()}
 
     def runs(self) -> pa.Table | None:
         """Return one row a run, with its variant, the settings it was trained with (hyper) and class counts.
@@ -257,10 +305,11 @@ class StudyStore:
 
     def _parts(self, kind: str, chosen: pc.Expression | None = None) -> pa.Table | None:
         """Return all sealed rows of a kind, or those chosen; None if there is no part."""
-        sealed = self.root.names(self.folder, "runs")
+        sealed = self.sealed()
         names = [name for name in self.root.names(self.folder, kind) if name in sealed]
-        read = (_with_later(self.root.read_table(self.folder, kind, name), _SINCE[kind]) for name in names)
-        tables = [table if chosen is None else table.filter(chosen) for table in read]
+        read = (sealed[name] if kind == "runs" else self.root.read_table(self.folder, kind, name) for name in names)
+        whole = (_with_later(table, _SINCE[kind]) for table in read)
+        tables = [table if chosen is None else table.filter(chosen) for table in whole]
         return pa.concat_tables(tables, promote_options="default") if tables else None
 
 

@@ -1,6 +1,6 @@
 """Check a whole root: every seal, every digest, every file that does not belong."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,6 +13,7 @@ from stores.derivations import orphans, strays
 from stores.encoders import EncoderStore
 from stores.errors import DamagedError, RootError, StoreError
 from stores.features import FeatureStore
+from stores.inventory import INVENTORY, check_latest, latest_path, missing
 from stores.layout import is_temporary, place_of
 from stores.logs import LOGS
 from stores.manifest import Manifest
@@ -58,7 +59,20 @@ def verify(root: Root, report: Progress | None = None) -> Verdict:
             verdict.litter.append(path)
         elif place_of(path) is None:
             verdict.damages.append(Damage(path, "does not belong here"))
-    checks = list(_checks(root, verdict))
+    _run(_checks(root, verdict), verdict, told)
+    return verdict
+
+
+def verify_study(root: Root, study_id: str, name: str | None = None) -> list[Damage]:
+    """Return what is damaged, missing or foreign in a study, and in what says that a name means it."""
+    verdict = Verdict()
+    named = [(latest_path(name), partial(check_latest, root, name))] if name and root.exists(latest_path(name)) else []
+    _run([*_study_checks(StudyStore(root, study_id), verdict), *named], verdict, Silent())
+    return verdict.damages
+
+
+def _run(found: Iterable[tuple[str, Callable[[], object]]], verdict: Verdict, told: Progress) -> None:
+    checks = list(found)
     told.start("verify", len(checks), "parts")
     for path, check in checks:
         try:
@@ -70,7 +84,6 @@ def verify(root: Root, report: Progress | None = None) -> Verdict:
             verdict.damages.append(Damage(path, f"{problem}; {_remedy(path)}"))
         told.advance("verify")
     told.finish("verify")
-    return verdict
 
 
 def _remedy(path: str) -> str:
@@ -79,10 +92,14 @@ def _remedy(path: str) -> str:
     if path.startswith("encoders/"):
         return "restore it, or `affuse store gc ID --delete --even-if-used`: it goes with the features it made"
     if "/openings/" in path:
-        return "restore it, or delete the study's folder: without it openings of test parts are not counted"
+        return (
+            "restore it, or its runs are made again by `affuse study STUDY`: an opening that is not noted is no opening"
+        )
+    if path.startswith("studies/") and path.split("/")[2:3] in (["runs"], ["predictions"], ["weights"]):
+        return "`affuse study STUDY` makes its runs again, `affuse store gc --damaged --delete` removes what is left"
     if path.startswith("studies/") and not path.endswith((".json", ".parquet")):
         return "delete the folder: `affuse study STUDY` trains its heads again"
-    return "delete it: the next run writes it again"
+    return "delete it if it is there: the next run writes it again"
 
 
 def _checks(root: Root, verdict: Verdict) -> Iterator[tuple[str, Callable[[], object]]]:
@@ -99,17 +116,23 @@ def _checks(root: Root, verdict: Verdict) -> Iterator[tuple[str, Callable[[], ob
         else:
             verdict.litter.append(f"encoders/{name}")
     for name in root.names("studies"):
-        if root.exists("studies", name, "study.json"):
-            yield from _study_checks(StudyStore(root, name))
+        if root.exists("studies", name, "study.json") or root.exists("studies", name, INVENTORY):
+            yield from _study_checks(StudyStore(root, name), verdict)
         elif name.endswith(".latest.json"):
-            yield f"studies/{name}", partial(root.read_json, "studies", name)
+            yield f"studies/{name}", partial(check_latest, root, name.removesuffix(".latest.json"))
         elif name.endswith(".splits.parquet"):
             yield f"studies/{name}", partial(root.read_table, "studies", name)
         else:
             verdict.litter.append(f"studies/{name}")
 
 
-def _study_checks(store: StudyStore) -> Iterator[tuple[str, Callable[[], object]]]:
+def _study_checks(store: StudyStore, verdict: Verdict) -> Iterator[tuple[str, Callable[[], object]]]:
+    for name, read in (
+        ("study.json", store.facts),
+        ("samples.parquet", store.samples),
+        ("splits.parquet", store.splits),
+    ):
+        yield f"{store.folder}/{name}", read
     yield store.folder, store.check
     yield f"{store.folder}/radar.parquet", store.radar
     for log, schema in LOGS.items():
@@ -119,6 +142,21 @@ def _study_checks(store: StudyStore) -> Iterator[tuple[str, Callable[[], object]
                     f"{store.folder}/{log}/{part}",
                     partial(store.root.read_table, store.folder, log, part, like=schema),
                 )
+    yield f"{store.folder}/{INVENTORY}", partial(_check_inventory, store, verdict)
+
+
+def _check_inventory(store: StudyStore, verdict: Verdict) -> None:
+    """Tell of every file that the study or a sealed run of it needs and has not; none is told twice."""
+    told = {damage.path for damage in verdict.damages}
+    for part, (path, why, made_again) in store.lost().items():
+        if made_again:
+            verdict.litter.append(f"{store.folder}/runs/{part}")
+        elif path not in told:
+            verdict.damages.append(Damage(path, f"{why}; {_remedy(path)}"))
+    told = {damage.path for damage in verdict.damages}
+    for path, why in missing(store).items():
+        if path not in told:
+            verdict.damages.append(Damage(path, f"{why}; {_remedy(path)}"))
 
 
 def _feature_checks(

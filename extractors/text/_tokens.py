@@ -19,11 +19,11 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """WordPiece ids of one utterance, special tokens included, and what the receipt counts about it."""
+    """WordPiece ids of one utterance, special tokens included, and what the receipt counts about its length."""
 
     ids: Sequence[int]
     windows: Sequence[Window]
-    remarks: tuple[str, ...] = ()
+    remark: str | None = None
 
     @property
     def nbytes(self) -> int:

@@ -97,7 +97,7 @@ seed = 1
 
 [corpus]
 kind = "table"
-path = "samples.csv"
+path = "talkers.csv"
 columns.id = "id"
 columns.text = "text"
 columns.audio = "audio"
@@ -153,7 +153,7 @@ class Talkers:
         self.study = self.study.replace(old, new)
 
     def save(self) -> Path:
-        with (self.folder / "samples.csv").open("w", newline="", encoding="utf-8") as file:
+        with (self.folder / "talkers.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(self.rows[0]))
             writer.writeheader()
             writer.writerows(self.rows)

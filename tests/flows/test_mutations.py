@@ -129,11 +129,6 @@ def in_a_subfolder(talkers: Any, _: pytest.MonkeyPatch) -> None:
         row["audio"] = f"media/{row['audio']}"
 
 
-def study_renamed(talkers: Any, _: pytest.MonkeyPatch) -> None:
-    talkers.replace('name = "talkers"', 'name = "others"')
-    talkers.replace("[corpus]", '[corpus]\nname = "talkers"')
-
-
 def reordered(talkers: Any, _: pytest.MonkeyPatch) -> None:
     talkers.rows.reverse()
 
@@ -240,10 +235,11 @@ CASES = [
     Case("the place of the corpus", moved),
     Case("the folder of the audio within it", in_a_subfolder),
     Case("the order of the table", reordered),
-    Case("the name of the study", study_renamed),
+    Case("the name of the study", says('name = "talkers"', 'name = "others"')),
+    Case("no name of the study", says('name = "talkers"', "")),
     Case(
         "the name of the corpus, which is in the ids of trainees",
-        says('name = "talkers"', 'name = "x"'),
+        says("[corpus]", '[corpus]\nname = "x"'),
         **TRAINED_ANEW,
     ),
     # who is there

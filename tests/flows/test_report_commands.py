@@ -189,7 +189,8 @@ def test_two_study_files_of_one_stored_study_have_each_a_report_of_its_own_name(
     twin = ran.one.with_name("twin.toml")
     twin.write_text(ran.one.read_text(encoding="utf-8").replace('name = "faces"', 'name = "twin"'), encoding="utf-8")
     root = Root(tmp_path)
-    root.put_json(root.read_json("studies", "faces.latest.json"), "studies", "twin.latest.json")
+    stored = root.read_json("studies", "faces.latest.json")
+    root.put_json({**stored, "file": str(twin)}, "studies", "twin.latest.json")
     first, second = (Path(result("report", str(study), root=tmp_path)["report"]) for study in (ran.one, twin))
     assert first != second
     for page, name in ((first, "faces"), (second, "twin")):
@@ -205,3 +206,65 @@ def test_two_study_files_of_one_stored_study_have_each_a_report_of_its_own_name(
     assert len(set(pages)) == 1
     assert b"<bdi>faces</bdi> and <bdi>twin</bdi>" in pages[0][1]
     twin.unlink()
+
+
+def test_a_study_file_is_never_shown_the_report_of_another_file_or_corpus_of_its_name(
+    affuse: Callable[..., Any], ran: Ran, tmp_path: Path
+) -> None:
+    """The text of both files may be the same: what they mean is where their corpus is."""
+    shutil.copytree(ran.root / "studies", tmp_path / "runs" / "studies")
+    elsewhere = tmp_path / "elsewhere.toml"
+    shutil.copy(ran.one, elsewhere)
+    written = ran.one.read_text(encoding="utf-8")
+    commands = [("report",), ("report", "--check"), ("report", "compare", str(ran.other))]
+
+    def refused(study: Path, words: str) -> None:
+        for command in commands:
+            done = affuse(*command, str(study), "--root", str(tmp_path / "runs"))
+            assert done.returncode == 1
+            assert words in done.stderr.replace("\n", " ")
+
+    refused(elsewhere, f"is of another study file ({ran.one}), not of {elsewhere}: give the study a `name` of its own")
+    ran.one.write_text(written.replace('path = "faces"', 'path = "others"'), encoding="utf-8")
+    refused(ran.one, "the [corpus] of")
+    ran.one.write_text(written.replace("[heads.unimodal]", "[heads.unimodal]\n[heads.concat]"), encoding="utf-8")
+    assert (
+        affuse("report", str(ran.one), "--root", str(tmp_path / "runs")).returncode == 0
+    )  # more heads: the same study
+    ran.one.write_text(written, encoding="utf-8")
+    assert affuse("report", "faces", "--root", str(tmp_path / "runs")).returncode == 0
+
+
+def test_check_and_report_refuse_a_study_that_lacks_a_file_and_a_run_makes_it_again(
+    affuse: Callable[..., Any], ran: Ran, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(ran.root, tmp_path / "runs")
+    [latency] = (folder / "studies").glob(
+        f"{Root(folder).read_json('studies', 'faces.latest.json')['study']}/latency/*"
+    )
+    latency.unlink()
+    command = (str(ran.one), "--root", str(folder))
+    check, report = affuse("report", *command, "--check"), affuse("report", *command)
+    assert (check.returncode, report.returncode) == (1, 1)
+    assert f"latency/{latency.name}: it is missing" in check.stderr.replace("\n", " ")
+    assert "`affuse study` makes them again" in report.stderr.replace("\n", " ")
+    said = run_job(str(ran.one), Options(root=str(folder), device="cpu", quiet=True))
+    assert said["runs"]["trained"] == 0
+    assert affuse("store", "verify", "--root", str(folder)).returncode == 0
+
+
+def test_a_study_under_a_new_name_uses_all_that_is_stored_and_differs_in_nothing(
+    result: Callable[..., Any], ran: Ran, tmp_path: Path
+) -> None:
+    root = shutil.copytree(ran.root, tmp_path / "runs")
+    renamed = ran.one.with_name("renamed.toml")
+    renamed.write_text(
+        ran.one.read_text(encoding="utf-8").replace('name = "faces"', 'name = "again"'), encoding="utf-8"
+    )
+    before = Root(root).read_json("studies", "faces.latest.json")
+    said = run_job(str(renamed), Options(root=str(root), device="cpu", quiet=True))
+    renamed.unlink()
+    assert (said["features"]["image"]["extracted"], said["runs"]["trained"]) == (0, 0)
+    assert Root(root).read_json("studies", "again.latest.json")["runs"] == before["runs"]
+    found = result("report", "compare", "faces", "again", root=root)
+    assert (found["changes"], found["flips"]) == ([], [])

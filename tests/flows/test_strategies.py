@@ -97,7 +97,7 @@ def all_strategies(extracted_talkers: Any) -> tuple[dict[str, Any], StudyStore]:
     own = extracted_talkers
     study = own.study.replace("[heads.unimodal]\n", f"{heads}\n[training]\npreset = 'fast'\nepochs = 2\nwidth = 8\n")
     study = study.replace("seed = 1", "seed = 5")  # a study of their own: the root is that of all talkers
-    study = re.sub('path = "samples.csv"', f'path = "{own.folder / "samples.csv"}"', study)
+    study = re.sub('path = "talkers.csv"', f'path = "{own.folder / "talkers.csv"}"', study)
     folder = own.root / "strategies"
     folder.mkdir()
     return run(study, folder, own.root)

@@ -1,6 +1,7 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -166,3 +167,32 @@ def test_broken_toml_and_a_missing_file_are_said_in_one_line(tmp_path: Path) -> 
     (tmp_path / "deep.toml").write_text(f"name = {'[' * 5000}{']' * 5000}\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"deep.toml is not valid TOML: .*recursion"):
         load_study(tmp_path / "deep.toml")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../reports/x", "a/b", ".hidden", "..", "a b", "a\\b", "x" * 101, "tab\t", "\u200b"]
+)
+def test_a_name_that_is_a_path_or_no_name_is_refused(name: str) -> None:
+    for content in ({**SMALL, "name": name}, {**SMALL, "corpus": {**SMALL["corpus"], "name": name}}):
+        with pytest.raises(ConfigError, match="name should be letters, digits"):
+            parse_study(content, base=Path())
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "v1.2_final-3", "\u65e5\u672c\u8a9e", "\u0939\u093f\u0928\u094d\u0926\u0940", "x" * 100]
+)
+def test_names_are_letters_of_any_script(name: str) -> None:
+    assert parse_study({**SMALL, "name": name}, base=Path()).name == name
+
+
+def test_a_corpus_is_called_after_itself_whatever_the_study_is_called() -> None:
+    def called(**corpus: Any) -> str:
+        return str(parse_study({**SMALL, "corpus": corpus, "name": "study"}, base=Path()).corpus.config.name)
+
+    table = {"kind": "table", "columns": {"id": "id", "text": "text"}}
+    assert called(**table, path="data/film.v2.csv") == "film.v2"
+    assert called(**table, path="data/my table (1).csv") == "my_table__1_"
+    assert called(**table, path="a.csv", name="own") == "own"
+    folder = {"kind": "folder", "pattern": "(?P<emotion>[a-z]+)", "labels": {"emotion": "emotion"}}
+    assert [called(**folder, path=path) for path in ("media/faces", ".", "../v1.0/")] == ["faces", "folder", "v1.0"]
+    assert called(kind="synthetic") == "synthetic"

@@ -595,3 +595,17 @@ def test_trials_have_a_progress_of_their_own(block: FeatureBlock, splits: list[S
     assert told.finished == ["search", "fusion heads"]
     _run(block, splits, store, _plan(GRID), report=again)
     assert again.totals == {"fusion heads": 0}
+
+
+def test_trials_that_are_gone_are_made_again_with_the_runs_they_chose_the_settings_of(
+    block: FeatureBlock, splits: list[Split], make_store: Any
+) -> None:
+    store, plan = make_store("own"), _plan(GRID)
+    books, before = _run(block, splits, store, plan), _trials(store)
+    used = _used(store, books)
+    store.root.delete(store.folder, "trials", store.root.names(store.folder, "trials")[0])
+    assert len(_trials(store)) < len(before)
+    assert _run(block, splits, store, plan).trained > 0
+    assert _trials(store) == before
+    assert _used(StudyStore(store.root, store.id), books) == used
+    assert _run(block, splits, store, plan).trained == 0

@@ -270,3 +270,30 @@ def test_without_memory_for_one_member_that_is_said_and_other_errors_are_not_tak
     with pytest.raises(RuntimeError, match="shapes differ"):
         _run(block, splits, [plan], store)
     assert store.runs() is None
+
+
+@pytest.mark.parametrize("kind", ["predictions", "weights", "openings", "runs"])
+def test_runs_one_of_whose_files_is_gone_are_made_again_and_their_openings_noted(
+    block: FeatureBlock, splits: list[Split], store: StudyStore, kind: str
+) -> None:
+    plans = [
+        HeadPlan(head="weighted", subsets=(("image", "text"),)),
+        HeadPlan(head="concat", subsets=(("image", "text"),)),
+    ]
+    first = _run(block, splits, plans, store)
+    before = store.predictions(first.run_ids)
+    [lost] = [
+        path for path in store.root.local(store.folder, kind).iterdir() if _is_of(store, path.name, "weighted", kind)
+    ]
+    lost.unlink()
+    assert (found := _run(block, splits, plans, store)).run_ids == first.run_ids
+    assert (found.cached, found.trained) == (len(splits), len(splits))
+    assert StudyStore(store.root, store.id).predictions(first.run_ids).equals(before)
+    opened = Counter(store.log("openings")["run_id"].to_pylist())
+    assert set(opened) == set(first.run_ids)
+    assert _run(block, splits, plans, store).trained == 0
+
+
+def _is_of(store: StudyStore, name: str, head: str, kind: str) -> bool:
+    ids = store.root.read_table(store.folder, kind, name)["run_id"].to_pylist()
+    return ids[0].startswith(head)
