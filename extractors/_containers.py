@@ -58,6 +58,7 @@ def _container(number: int, path: Path) -> Any:
     except av.InvalidDataError:
         if (kind := _BY_NAME.get(path.suffix.lower())) is None:
             raise
+        os.lseek(number, 0, os.SEEK_SET)
         return av.open("fd:", format=kind, options=options)
 
 

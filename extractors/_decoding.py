@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from extractors._ahead import given_up
+from extractors._ahead import given_up, unclocked
 from extractors.extractor import Extractor
 from stores.errors import MediaError, StoreError
 from stores.samples import Sample
@@ -11,9 +11,11 @@ from stores.samples import Sample
 def decoded(extractor: Extractor[Any], sample: Sample, key: str) -> Any:
     """Return the decoded item, or the MediaError that kept it from being decoded; stage `read` may pass with time.
 
-    A missing package and a lack of memory are raised: no sample is to blame. An extractor with an upstream reads the
-    row of that very key, so only for the others is it checked that the file is still the one that was planned.
+    A missing package, or what `warm` cannot read, is raised: no sample is to blame. An extractor with an upstream reads
+    the row of that very key, so only for the others is it checked that the file is still the one that was planned.
     """
+    with unclocked():
+        extractor.warm()
     try:
         item = extractor.decode(sample, key)
         if view := extractor.inputs.view:
@@ -38,8 +40,10 @@ def too_slow(sample: Sample, limit_s: float) -> MediaError:
 def _failure(error: Exception, sample: Sample) -> MediaError:
     cause = error.__cause__ if isinstance(error, MediaError) else error
     errno = getattr(cause, "errno", None)  # FFmpeg's own MemoryError has one: hostile files provoke it
-    if isinstance(cause, ImportError | MemoryError) and errno is None:
+    if isinstance(cause, ImportError):
         raise cause
+    if isinstance(cause, MemoryError) and errno is None:
+        return MediaError(f"{sample.id}: no memory left to decode it", reason="out_of_memory")
     if isinstance(error, StoreError) and not isinstance(error, MediaError):  # the store's fault: may pass with time
         return MediaError(f"{sample.id}: {error}", reason="upstream", stage="read")
     if isinstance(cause, OSError | MemoryError) and errno is not None and not isinstance(cause, MediaError):

@@ -19,9 +19,10 @@ class Embedding:
     """What one run knows about its device: how much a batch may cost, and the shortest item it has embedded: a probe.
 
     A batch that does not fit into memory is halved, and so is what later batches may cost. A batch that fails
-    otherwise is embedded item by item, so that only the guilty go to quarantine. If all of it fails, or an item that
-    was alone, the probe is embedded again: while that works, the samples are at fault. Once it fails the machine is,
-    and so it is when several items fail, or one does not fit, before any other has ever succeeded: the error is raised.
+    otherwise is embedded item by item, so that only the guilty go to quarantine; so does what does not fit alone, for a
+    reason that passes. If all of it fails, or an item that was alone, the probe is embedded again: while that works,
+    the samples are at fault. Once it fails the machine is, and so it is when several items fail before any other has
+    ever succeeded: the error is raised.
     """
 
     def __init__(self, extractor: Extractor[Any], report: Progress | None = None) -> None:
@@ -55,8 +56,11 @@ class Embedding:
         self, items: Sequence[Any], others: Iterable[Any], error: Exception, *, full: bool
     ) -> list[np.ndarray | MediaError]:
         alone = len(items) == 1
-        rows: list[np.ndarray | MediaError] = [_failure(error)] if alone else [self._alone(item) for item in items]
-        if all(isinstance(row, MediaError) for row in rows) and not self._works(others, unknown=alone and not full):
+        rows: list[np.ndarray | MediaError] = (
+            [_failure(error, full)] if alone else [self._alone(item) for item in items]
+        )
+        failed = all(isinstance(row, MediaError) and row.reason == "embed_failed" for row in rows)
+        if failed and not self._works(others, unknown=alone):
             raise error
         return rows
 
@@ -72,8 +76,7 @@ class Embedding:
         except ImportError:
             raise
         except Exception as error:
-            _out_of_memory(error)
-            return _failure(error)
+            return _failure(error, _out_of_memory(error))
 
     def _works(self, others: Iterable[Any], *, unknown: bool) -> bool:
         """Return whether the probe, or else any other item, can be embedded; `unknown` if there is none of either."""
@@ -112,5 +115,6 @@ def _out_of_memory(error: Exception) -> bool:
     return True
 
 
-def _failure(error: Exception) -> MediaError:
-    return MediaError(f"{type(error).__name__}: {error}", reason="embed_failed", stage="embed")
+def _failure(error: Exception, full: bool) -> MediaError:
+    reason = "out_of_memory" if full else "embed_failed"
+    return MediaError(f"{type(error).__name__}: {error}", reason=reason, stage="embed")

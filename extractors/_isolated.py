@@ -11,6 +11,7 @@ this process does, however that ends, and after a minute without work.
 """
 
 import atexit
+import gc
 import json
 import math
 import os
@@ -32,6 +33,7 @@ from extractors._ahead import PATIENCE, given_up, time_limit, unclocked
 from stores.errors import MediaError
 
 MOST_MEMORY = 1 << 30  # bytes, above what a child has before it has decoded anything
+_STACKS = 17 * 8 << 20  # which FFmpeg's threads, 16 at most, claim and do not fill
 _IDLE_S, _GRACE_S, _FOR_EVER_S = 60.0, 5.0, 1e6
 _TOLD = ("reason", "stage", "errno")
 _FORM = {"array_shape", "array_dtype"}
@@ -59,7 +61,7 @@ class _Child:
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}  # no module of the folder we are in
         with theirs, unclocked():
             self._process = subprocess.Popen(  # noqa: S603  (this very module)
-                [sys.executable, "-c", *called],
+                [sys.executable, "-W", "ignore", "-c", *called],
                 env=environment,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -130,7 +132,8 @@ def serve() -> None:
     Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
     _limit(resource.RLIMIT_CORE, 0)
     if held := _held():
-        _limit(resource.RLIMIT_DATA, held + MOST_MEMORY)
+        _limit(resource.RLIMIT_DATA, held + MOST_MEMORY + _STACKS)
+    gc.freeze()
     pipe.send_bytes(b"ready")
     with suppress(EOFError, ConnectionError):
         while pipe.poll(_IDLE_S):
@@ -140,6 +143,7 @@ def serve() -> None:
                 _limit(resource.RLIMIT_CPU, math.ceil(time.process_time() + limit_s))
             for message in _answer(function, args):
                 pipe.send_bytes(message)
+            gc.collect()  # what FFmpeg opened goes in cycles, with the stacks of its threads
 
 
 def _answer(function: Callable[..., Any], args: tuple[Any, ...]) -> list[Any]:

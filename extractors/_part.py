@@ -27,16 +27,21 @@ Since = tuple[float, Mapping[str, float]]  # when a part began, and the seconds 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a block: rows sealed, samples with a row and without, and how often memory ran out.
+    """What became of a block: rows sealed, samples with a row, failures, and how often memory ran out.
 
     A block made in another process also brings its seconds by stage, `loop` among them.
     """
 
     rows: int
     extracted: int
-    quarantined: int
+    failures: tuple[Quarantined, ...]
     halved: int = 0
     stages: Mapping[str, float] = field(default_factory=dict)
+    remarks: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def quarantined(self) -> int:
+        return len(self.failures)
 
 
 class Part:
@@ -60,6 +65,7 @@ class Part:
         self.rows: dict[str, np.ndarray] = {}
         self.failures: list[Quarantined] = []
         self.remarks: Counter[str] = Counter()
+        self.remarked: Counter[str] = Counter()  # in all parts of the block
         self.sealed = self.extracted = self.bytes = self.halved = 0
         self.since, self.made_of = since, made_of
         self.writing: Future[str] | None = None
@@ -96,7 +102,13 @@ class Part:
         self.store.quarantine(self.failures)
         if self.writing is not None:
             self.writing.result()
-        return Outcome(rows=self.sealed, extracted=self.extracted, quarantined=len(self.failures), halved=self.halved)
+        return Outcome(
+            rows=self.sealed,
+            extracted=self.extracted,
+            failures=tuple(self.failures),
+            halved=self.halved,
+            remarks=self.remarked,
+        )
 
     def _seal(self) -> None:
         if self.writing is not None:
@@ -115,6 +127,7 @@ class Part:
         )
         self.writing = self.writer.submit(self._write, self.rows, receipt)
         self.sealed += len(self.rows)
+        self.remarked += self.remarks
         self.rows, self.remarks, self.bytes = {}, Counter(), 0
 
     def _write(self, rows: Mapping[str, np.ndarray], receipt: Receipt) -> str:

@@ -41,8 +41,8 @@ class Runtime:
 
     Batches are as large as the extractor's `budget` allows, or at most of `batch_size` items. `decode_workers` are
     decoding threads (half the cores by default, at least 2), `queue` the items decoded ahead (batches are formed by
-    length among them), `block_size` the samples of a block, the unit of work and of retry, `time_limit` the seconds a
-    sample may take to decode. A training keeps its state every `checkpoint_every` seconds.
+    length among them), `block_size` the samples of a block, the unit of work and of retry, `time_limit` the seconds of
+    a processor a sample may take to decode. A training keeps its state every `checkpoint_every` seconds.
     """
 
     device: str = "auto"
@@ -168,6 +168,13 @@ class Extractor(ABC, Generic[Item]):
     @abstractmethod
     def embed(self, items: Sequence[Item]) -> Iterator[np.ndarray]:
         """Yield one row an item, in order; a row does not depend on its neighbours."""
+
+    def check(self) -> None:
+        """Raise ConfigError unless the weights it names can be read, those a training starts from included."""
+        self.weights_digest(), self.tokenizer_digest()
+
+    def warm(self) -> None:
+        """Import what `decode` needs, and read what it reads once: its time is not that of the first sample."""
 
     def open(self, runtime: Runtime) -> None:
         """Load the model, once, and set `computed_on` to (device, dtype)."""

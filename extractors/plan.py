@@ -65,8 +65,8 @@ def plan(
 ) -> Plan:
     """Return what is there and what is to be done; reads media for their keys and writes nothing.
 
-    A key that failed before is tried again if its reason is in `retry`; a sample without a readable key, or whose
-    upstream row is missing, is looked at anew every time.
+    A key that failed before is tried again if its reason is in `retry`, or passes; a sample without a readable key, or
+    whose upstream row is missing, is looked at anew every time.
     """
     store = FeatureStore(root, extractor.identity)
     log = store.quarantine_log()
@@ -94,7 +94,7 @@ def plan(
             cached.append(key)
         elif not can_be[i]:
             quarantined.append(refused(no_upstream(sample, extractor), sample, key))
-        elif key in failed and failed[key].reason not in retry:
+        elif key in failed and failed[key].reason not in retry and not failed[key].passes:
             quarantined.append(shared(failed[key], sample))
         else:
             todo.setdefault(key, []).append(sample)

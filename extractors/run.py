@@ -5,6 +5,7 @@ never pauses between them; `map_blocks` sends whole blocks to other processes in
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -18,6 +19,7 @@ from extractors._ahead import MOST_BYTES, ahead, weight
 from extractors._decoding import decoded, too_slow
 from extractors._embedding import Embedding
 from extractors._part import Outcome, Part, Since
+from extractors._prevailing import prevailing
 from extractors._stages import Stages, rounded
 from extractors.extractor import Description, Extractor, Runtime
 from extractors.forecast import forecast
@@ -27,7 +29,8 @@ from stores.derivations import withdraw_orphans
 from stores.errors import MediaError, RowsDamaged
 from stores.features import FeatureStore
 from stores.progress import Progress, Silent
-from stores.receipt import WAITING_TO_WRITE, RunReceipt
+from stores.quarantine import MOST_ATTEMPTS, PASSING
+from stores.receipt import NOTABLE_SHARE, WAITING_TO_WRITE, RunReceipt
 from stores.root import Root
 from stores.rows import ABSENT
 from stores.samples import Sample
@@ -64,6 +67,13 @@ def extract(
     with stages.timed("read"):
         todo = plan(extractor, samples, root, retry=retry, report=report)
     store.quarantine(todo.news)
+    if again := sum(len(pending.samples) for pending in todo.todo if pending.attempts):
+        report.note(f"{store.id}: {again} samples that failed before are tried again")
+    if spent := sum(failure.reason in PASSING for failure in todo.quarantined):
+        report.note(
+            f"{store.id}: {spent} samples ran out of time or memory {MOST_ATTEMPTS} times and are left out; "
+            "--retry-quarantined tries them again"
+        )
     if lost := store.parts.lost():
         report.note(f"{store.id}: {len(lost)} damaged parts are passed over; `affuse store verify` names them")
     size = runtime.block_size if map_blocks is None else _block_size(len(todo.todo), runtime)
@@ -82,9 +92,13 @@ def extract(
         quarantined=len(todo.quarantined) + sum(outcome.quarantined for outcome in outcomes),
         distinct=len(set(todo.cached)) + sum(outcome.rows for outcome in outcomes),
         receipt=_receipt(outcomes, stages, time.perf_counter() - started, runtime),
+        failure=prevailing(todo, outcomes),
     )
     if blocks:
         report.note(f"{store.id}: {books.receipt}")
+    for remark, count in sum((Counter(outcome.remarks) for outcome in outcomes), Counter[str]()).items():
+        if count > NOTABLE_SHARE * books.extracted:
+            report.note(f"{store.id}: {count} of {books.extracted} samples have the remark {remark}")
     store.write_books(books, now())
     if extractor.inputs.upstream is not None:
         keys = [pending.key for block in blocks for pending in block]

@@ -53,6 +53,10 @@ class Trainable(Extractor[Item]):
         """Return the digest of `given_state`."""
         return None
 
+    def check(self) -> None:
+        super().check()
+        self.given_digest()
+
     def learn_statistics(self, network: Any, items: Sequence[Item]) -> None:
         """Store in the network what it must know of the samples it is fitted on."""
 

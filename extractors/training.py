@@ -18,6 +18,7 @@ from stores.errors import ConfigError, MediaError, RowsDamaged, StoreError
 from stores.features import FeatureStore
 from stores.litter import named_litter, sweep
 from stores.progress import Progress
+from stores.quarantine import PASSING
 from stores.root import Root
 from stores.samples import Sample
 from stores.spec import NUMERICS
@@ -232,7 +233,7 @@ def _may_pass(error: MediaError, sample: Sample, key: str, modality: str) -> boo
 
     A file whose bytes can be read, and that no decoder takes even the second time, is at fault itself.
     """
-    if error.reason in ("timeout", "upstream"):
+    if error.reason in (*PASSING, "upstream"):
         return True
     try:
         return error.stage == "read" and sample.key(modality) != key

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from flows.progress import listing
+
 FAILED, WRONG_USAGE = 1, 2
 
 study_argument = click.argument("study", type=click.Path(dir_okay=False, path_type=str))
@@ -24,6 +26,7 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--quiet", is_flag=True, help="Say nothing on stderr but errors.")
     @wraps(command)
     def wrapped(*args: Any, as_json: bool, **options: Any) -> None:
+        listing.stderr = as_json
         result = command(*args, **options)
         if as_json:
             click.echo(json.dumps(result))

@@ -12,6 +12,7 @@ from flows.feature_plan import PER_REPEAT, FeaturePlan
 from flows.study_config import StudyConfig
 from fusion.splits import Split
 from stores.books import Books
+from stores.errors import MostFailed
 from stores.features import FeatureStore
 from stores.manifest import Manifest
 from stores.progress import Progress
@@ -76,6 +77,8 @@ def find_features(
 
 def extract_frozen(config: StudyConfig, manifest: Manifest, bench: Workbench) -> dict[str, Feature]:
     """Extract every feature that needs no trained encoder, upstream features (`acoustic`) included, by name."""
+    for plan in feature_plans(config).values():
+        extractor_of(plan, bench.root).check()  # before anything is extracted
     return {
         name: extract_feature(plan, [manifest.samples], [extractor_of(plan, bench.root)], bench)
         for name, plan in _frozen(config).items()
@@ -93,6 +96,12 @@ def extract_trained(
         feature = extract_feature(own.plan, read_by(own.plan, manifest, cast), extractors, bench, own.encoders)
         found[modality] = replace(feature, grids=own.grids)
     return found
+
+
+def demand_most(features: Mapping[str, Feature]) -> None:
+    """Raise MostFailed, after all was kept, if most samples of a feature failed for one reason."""
+    if told := [f"{name}: {feature.books.failure}" for name, feature in features.items() if feature.books.failure]:
+        raise MostFailed(f"{'; '.join(told)}. The rest is kept: mend this, then the same command goes on.")
 
 
 def read_by(plan: FeaturePlan, manifest: Manifest, cast: Cast | None) -> list[Sequence[Sample]]:

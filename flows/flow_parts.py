@@ -14,12 +14,12 @@ from prefect.settings import PREFECT_API_URL
 from flows import jobs
 from flows.jobs import JSON, Options
 from flows.leakage import LeakageError
-from stores.errors import ConfigError, FeatureMismatch, ManifestError, NotFound, RootError
+from stores.errors import ConfigError, FeatureMismatch, ManifestError, MostFailed, NotFound, RootError
 from stores.receipt import STAGES
 
 _BOOKS = ("samples", "absent", "cached", "extracted", "quarantined")
 _COUNTED = ("runs", "robustness")
-_STAYS = (ConfigError, ManifestError, NotFound, LeakageError, FeatureMismatch)
+_STAYS = (ConfigError, ManifestError, MostFailed, NotFound, LeakageError, FeatureMismatch)
 _REFUSED = (PermissionError, NotADirectoryError, FileExistsError, FileNotFoundError)  # the last: no such bucket
 HOUR = 3600
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from flows.progress import console
+from flows.progress import listing
 from flows.terminal import printable, show_table
 from stores.encoders import EncoderStore
 from stores.features import FeatureStore, feature_ids
@@ -54,9 +54,9 @@ def show_quarantine(content: dict[str, Any]) -> None:
     rows = content["quarantine"]
     for row in rows:
         line = f"{row['feature']}: {row['reason']} ({row['stage']}, attempt {row['attempts']}): {row['message']}"
-        console.print(printable(line), highlight=False, markup=False)
+        listing.print(printable(line), highlight=False, markup=False)
     retry = "; `affuse extract STUDY --retry-quarantined [--reason CODE]` tries them again" if rows else ""
-    console.print(f"{len(rows):,} failures{retry}", highlight=False, style="bold")
+    listing.print(f"{len(rows):,} failures{retry}", highlight=False, style="bold")
 
 
 def show_store(content: dict[str, Any]) -> None:
@@ -68,15 +68,18 @@ def show_store(content: dict[str, Any]) -> None:
             (f["id"], f["modality"], f"{f['rows']:,}", f"{f['quarantined']:,}", ", ".join(f["computed_on"]) or "-")
             for f in content["features"]
         ],
+        on=listing,
     )
     show_table(
         "Trained encoders",
         ("encoder", "fitted on", "stopped on", "best epoch"),
         [(e["id"], f"{e['fitted_on']:,}", f"{e['stopped_on']:,}", str(e["best_epoch"])) for e in content["encoders"]],
+        on=listing,
     )
     show_table(
         "Studies",
         ("study", "name", "runs"),
         [(s["id"], s["name"], f"{s['runs']:,}") for s in content["studies"]],
         caption=f"manifests: {', '.join(content['manifests']) or 'none'}; reports: {len(content['reports'])}",
+        on=listing,
     )

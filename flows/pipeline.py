@@ -8,7 +8,7 @@ import numpy as np
 
 from flows.candidates import Cast, choose
 from flows.encoder_plans import Trained, extractor_of, plan_all
-from flows.features import Feature, Workbench, extract_frozen, extract_trained
+from flows.features import Feature, Workbench, demand_most, extract_frozen, extract_trained
 from flows.grids import in_words
 from flows.promised import promise_splits
 from flows.snapshot import take_snapshot
@@ -121,7 +121,9 @@ def train(config: StudyConfig, manifest: Manifest, cast: Cast | None, bench: Wor
     """
     if cast is not None:
         promise_splits(config.name, cast, bench.root)
-    frozen = with_views(extract_frozen(config, manifest, bench), cast, bench)
+    frozen = extract_frozen(config, manifest, bench)
+    demand_most(frozen)
+    frozen = with_views(frozen, cast, bench)
     planned = plan_all(config, manifest, cast, bench.root)
     frozen = with_upstream_views(frozen, config, manifest, planned, cast, bench)
     return Extracted(manifest=manifest, features=frozen, trained=train_encoders(planned, manifest, bench))
@@ -131,6 +133,7 @@ def extract(config: StudyConfig, manifest: Manifest, cast: Cast | None, bench: W
     """Extract every feature of the study, training the encoders that are not trained yet."""
     ready = train(config, manifest, cast, bench)
     more = extract_trained(config, manifest, cast, ready.trained, bench)
+    demand_most(more)
     return replace(ready, features={**ready.features, **with_views(more, cast, bench)})
 
 

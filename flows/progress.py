@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
@@ -15,7 +16,11 @@ from rich.text import Text
 from stores.progress import Progress, Silent
 
 EVERY = 30.0  # seconds between two lines of work that goes on, where there is no terminal
-_WIDTH = None if sys.stderr.isatty() or "COLUMNS" in os.environ else 120  # a log has no width of its own
+
+
+def _width(stream: TextIO) -> int | None:
+    """Return None where there is a terminal; a log has no width of its own."""
+    return None if stream.isatty() or "COLUMNS" in os.environ else 120
 
 
 def _say_no_more(broken: Console) -> None:
@@ -25,7 +30,8 @@ def _say_no_more(broken: Console) -> None:
 
 
 Console.on_broken_pipe = _say_no_more  # type: ignore[assignment, method-assign]  # rich exits, Prefect's own logging with it
-console = Console(stderr=True, soft_wrap=True, width=_WIDTH)
+console = Console(stderr=True, soft_wrap=True, width=_width(sys.stderr))
+listing = Console(soft_wrap=True, width=_width(sys.stdout))  # what was asked for; on stderr if stdout holds JSON
 
 
 def _clock(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -115,9 +116,10 @@ def show_table(
     *,
     caption: str = "",
     optional_last: bool = True,
+    on: Console = console,
 ) -> None:
     """Print a table: the first column is text, the others numbers; an optional last one only where there is room."""
-    shown = len(columns) - (optional_last and console.width < _WIDE)
+    shown = len(columns) - (optional_last and on.width < _WIDE)
     table = Table(
         title=Text(title, style="bold"),
         caption=caption or None,
@@ -130,4 +132,4 @@ def show_table(
         table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row[:shown]))
-    console.print(table)
+    on.print(table)

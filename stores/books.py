@@ -14,7 +14,7 @@ COUNTS = ("samples", "absent", "cached", "extracted", "quarantined", "distinct")
 class Books:
     """Counts in samples; `distinct` is the number of distinct keys among the samples that have a row.
 
-    `receipt` is what the run took.
+    `receipt` is what the run took; `failure`, which is not kept, says for which one reason most of it failed.
 
     Raises BooksError unless samples = absent + cached + extracted + quarantined.
     """
@@ -26,6 +26,7 @@ class Books:
     quarantined: int
     distinct: int
     receipt: RunReceipt | None = None
+    failure: str | None = None
 
     def __post_init__(self) -> None:
         total = self.absent + self.cached + self.extracted + self.quarantined
@@ -44,6 +45,7 @@ class Books:
         return cls(
             **{name: sum(count[name] for count in counts) for name in COUNTS},
             receipt=RunReceipt.total(receipts) if receipts else None,
+            failure=next((book.failure for book in every if book.failure), None),
         )
 
     def as_dict(self) -> dict[str, int]:

@@ -25,6 +25,10 @@ class MediaError(StoreError, OSError):
         self.stage = stage
 
 
+class MostFailed(StoreError, OSError):
+    """Most samples of a run failed for one reason: a folder, a machine or a setting is at fault."""
+
+
 class FeatureMismatch(StoreError, ValueError):
     """The identity on disk is not the identity that was asked for."""
 

@@ -11,10 +11,12 @@ REASONS = (
     "missing_file",
     "unreadable_file",
     "empty_text",
+    "unknown_text",  # of tokens the tokenizer does not know, and no other
     "undecodable",
     "damaged",
     "too_large",
     "timeout",
+    "out_of_memory",
     "empty_media",
     "no_audio_track",
     "no_video_track",
@@ -26,6 +28,8 @@ REASONS = (
     "recovered",  # no failure: the sample has a readable key again, or another one; earlier rows count no more
 )
 RECOVERED = "recovered"
+PASSING = frozenset({"timeout", "out_of_memory"})  # may be the machine's fault: tried again by the next run,
+MOST_ATTEMPTS = 3  # so many times in all
 _SHOWN = 500  # characters of a message
 SCHEMA = pa.schema(
     [
@@ -51,6 +55,11 @@ class Quarantined:
     message: str
     attempts: int
     time: str
+
+    @property
+    def passes(self) -> bool:
+        """Whether the next run tries the sample again by itself."""
+        return self.reason in PASSING and self.attempts < MOST_ATTEMPTS
 
     def __post_init__(self) -> None:
         if self.stage not in STAGES or self.reason not in REASONS:

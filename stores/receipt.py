@@ -7,6 +7,7 @@ from typing import Any
 
 STAGES = ("read", "open", "decode", "embed", "write", "waiting")
 WAITING_TO_WRITE = "waiting_to_write"
+NOTABLE_SHARE = 0.02  # of samples with a remark (truncated, unknown tokens, damaged): above it, the reader is told
 _BEFORE = ("read", "open")  # `read` may be upstream rows in the loop as well: the sum is no share of either
 _BUSY = 0.85  # of the loop: from here on the device is the bottleneck
 _SHORT_S = 1.0

@@ -4,7 +4,6 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from extractors._containers import beginning, decoded_anew, decoded_at, demuxed, opened
+from extractors._isolated import isolated
 from extractors.image._faces import Faces, Framing
 from extractors.image._images import check_pixels, is_heic, is_picture, most_pixels, refusal, square
 from stores.errors import MediaError
@@ -43,24 +43,30 @@ def load_frames(
     """
     start, end = (start_ms or 0) / 1000, float("inf") if end_ms is None else end_ms / 1000
     try:
-        with opened(path) as container:
-            film = _Film(path, container)
-            wanted = film.spread(start, end, count)
-            squares = [square(_picture(frame), framing, _orientation(frame)) for frame in film.on_show(wanted)]
-            if not squares:
-                raise MediaError(f"{path.name} has frames, but none can be decoded", reason="undecodable")
-            return replace(framing.faces(squares), damaged=film.damage())
+        return Faces(*isolated(_read, path, framing, count, start, end))
     except MediaError as error:
         raise MediaError(f"{sample_id}: {error}", reason=error.reason) from None
     except Exception as error:  # FFmpeg's own kinds
         raise MediaError(f"{sample_id}: cannot decode {path.name}: {error}", reason="undecodable") from error
 
 
+def _read(path: Path, framing: Framing, count: int, start: float, end: float) -> tuple[np.ndarray, int, int]:
+    """Return the fields of Faces."""
+    with opened(path) as container:
+        film = _Film(path, container)
+        wanted = film.spread(start, end, count)
+        squares = [square(_picture(frame), framing, _orientation(frame)) for frame in film.on_show(wanted)]
+        if not squares:
+            raise MediaError(f"{path.name} has frames, but none can be decoded", reason="undecodable")
+        faces = framing.faces(squares)
+        return faces.pixels, faces.faceless, film.damage()
+
+
 def shows_one(path: Path, *, still: bool) -> bool:
     """Return whether a file is read as one picture: by its content, and of an animation if a `still` is wanted."""
     if is_picture(path):
-        return still or _frames(path) < 2
-    return still and not _frames(path)
+        return still or isolated(_frames, path) < 2
+    return still and not isolated(_frames, path)
 
 
 def _frames(path: Path) -> int:
@@ -127,7 +133,7 @@ class _Film:
     def _walk(self) -> np.ndarray:
         times = array("d")
         for packet in demuxed(self._container, self._flaws):
-            if packet.size and not packet.is_discard:
+            if packet.size:
                 own = packet.stream_index == self._stream.index
                 time = self._time(self._clock.set(packet) if own else packet) or 0.0
                 self._until = max(self._until, time + float((packet.duration or 0) * packet.time_base))

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from extractors._weight_files import check_whole
 from stores.errors import ConfigError
 from stores.identity import tensors_digest
 
@@ -78,7 +79,8 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     import torch
     from safetensors.torch import load_file
 
-    expected = f"ResNet weights {path.name}: expected a plain state dict of tensors"
+    check_whole(path)
+    expected = f"ResNet weights {path}: expected a plain state dict of tensors"
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
@@ -87,6 +89,10 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     except (ImportError, MemoryError):
         raise
     except Exception as error:  # torch and safetensors raise their own kinds; torch's advice is unsafe, so not quoted
+        if path.is_relative_to(_cache()):
+            raise ConfigError(
+                f"{path} is not whole ({type(error).__name__}): delete it, and it is fetched again"
+            ) from error
         raise ConfigError(
             f"{expected} (.safetensors, or .pth and .pt that load with weights_only), got a file that is corrupt or "
             f"holds other objects ({type(error).__name__})"
@@ -104,16 +110,21 @@ def _widened(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.float() if tensor.is_floating_point() and tensor.itemsize < 4 else tensor
 
 
+def _cache() -> Path:
+    import torch
+
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
 def _find(weights: str, depth: int) -> Path:
     if weights not in NAMED:
         if not Path(weights).is_file():
             raise ConfigError(f"ResNet weights: no file {weights}")
         return Path(weights)
-    import torch
     from torchvision.models import get_model_weights
 
     named: Any = get_model_weights(f"resnet{depth}")[weights]
-    path: Path = Path(torch.hub.get_dir()) / "checkpoints" / named.url.rpartition("/")[2]
+    path: Path = _cache() / named.url.rpartition("/")[2]
     if not path.is_file():
         try:
             named.get_state_dict(progress=False, check_hash=True)

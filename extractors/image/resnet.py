@@ -81,11 +81,12 @@ class ResNetConfig:
 class ResNet(Trainable[Faces]):
     """Face or video -> (2048,) float16 for depth 50, (512,) for 18 and 34, (1000,) for the layer `fc`.
 
-    With pooling `none` it is (frames, width). Pictures are turned upright (EXIF, rotated video), laid over white where
-    transparent, made gray (ITU-R 601 luma) unless the settings keep colour, cut to the face if these ask for it,
-    resized to a square (bilinear, antialiased, 8 bits), repeated to three channels if gray, and normalised by
-    ImageNet's mean and deviation. In class `exact` rows are torchvision's float32; in `standard` they are computed in
-    bfloat16 as far as that keeps their cosine to these. Source: He et al. 2016; reference paper, section 2.1.3.
+    With pooling `none` it is (frames, width). Pictures are turned and mirrored as their metadata say (EXIF, XMP, the
+    matrix of a film), laid over white where transparent, made gray (ITU-R 601 luma) unless the settings keep colour,
+    cut to the face if these ask for it, resized to a square (bilinear, antialiased, 8 bits), repeated to three
+    channels if gray, and normalised by ImageNet's mean and deviation. In class `exact` rows are torchvision's
+    float32; in `standard` they are computed in bfloat16 as far as that keeps their cosine to these. Source: He et al.
+    2016; reference paper, section 2.1.3.
     """
 
     modality = "image"
@@ -129,6 +130,9 @@ class ResNet(Trainable[Faces]):
     @property
     def is_random(self) -> bool:
         return self.config.weights == RANDOM
+
+    def warm(self) -> None:
+        import PIL.Image  # noqa: F401
 
     def decode(self, sample: Sample, key: str) -> Faces:
         path = sample.image or sample.video

@@ -1,13 +1,15 @@
-"""Recordings and sound tracks -> 16 kHz mono: libsndfile for WAV and FLAC, FFmpeg for everything else."""
+"""Recordings and sound tracks -> 16 kHz mono: libsndfile for WAV and FLAC, FFmpeg for everything else, in a child."""
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from extractors._isolated import isolated
 from extractors.speech._mono import BLOCK, LONGEST_S, Mono, averaged, bearable, checked
 from extractors.speech._tracks import read_track
 from stores.errors import MediaError
@@ -46,7 +48,9 @@ def load_sound(sample: Sample, rate: int, resampler: str = "soxr_hq") -> Sound:
     start, end = (start_ms or 0) / 1000, None if end_ms is None else end_ms / 1000
     try:
         with path.open("rb") as file:
-            readers = (_read_file, read_track) if file.read(4) in _PCM else (read_track, _read_file)
+            ours = file.read(4) in _PCM
+        track, whole = partial(isolated, read_track), _read_file if ours else partial(isolated, _read_file)
+        readers: tuple[Reader, Reader] = (whole, track) if ours else (track, whole)
         with np.errstate(over="ignore", invalid="ignore"):  # sums of hostile floats: not_finite says it
             mono, damaged = _read(readers, path, start, end, rate, resampler)
     except MediaError as error:

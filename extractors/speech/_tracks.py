@@ -17,6 +17,7 @@ RESTART_S = 0.1  # further back than capture is ever uneven: the clock of anothe
 DISCONTINUITY_S = 60.0  # nor does one go on so much later, where a format says that its clocks may jump (MPEG-TS)
 _PREROLL_S = 1.0  # a decoder that starts in mid-stream needs packets before the segment to settle
 _INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # one clock, and an index that finds a time in it
+_TELL_LENGTH = (*_INDEXED, "mp3", "flac", "wav", "w64", "aiff", "au", "caf", "asf")  # in a header, and truly
 _GUESS = 0.02  # FFmpeg guesses a length from size and bit rate where a header has none: it is one if it is that close
 
 
@@ -59,10 +60,12 @@ class _Track:
         self.container, self.path, self.start, self.mono = container, path, start, mono
         self.stop = float("inf") if end is None else end
         self.stream, self.begin = container.streams.audio[0], beginning(container)
+        self.rate = self.stream.rate
         flags = Flags(container.format.flags)
         self.clock = Clock(DISCONTINUITY_S if Flags.ts_discont in flags else float("inf"))
         # Where FFmpeg counts what it decodes, a hole is damage; where a clock tells, it may be silence.
         self.counted = Flags.generic_index in flags and Flags.ts_discont not in flags
+        self.tells_length = container.format.name in _TELL_LENGTH
         self.fresh, self.flaws = False, Counter[str]()
         self.lost = self.reached = 0.0
         self.promised: float | None = None
@@ -99,6 +102,8 @@ class _Track:
     def _add(self, frame: Any) -> None:
         rate = checked(frame.sample_rate, frame.layout.nb_channels, self.path)
         time = None if frame.time is None else frame.time - self.begin
+        if self.counted and rate != self.rate:  # FFmpeg counts on at the rate of the first packets
+            time = None
         if self.fresh and time is not None:  # a decoder may leave out what the first packet begins with
             self.clock.end = time + self.clock.shift
         before, self.fresh = self.clock.end, False
@@ -151,8 +156,8 @@ class _Track:
         if self.promised is None:
             said = (self.container.duration or 0) / 1e6
             guess = (self.container.size - (packet.pos or 0)) * 8 / (self.stream.bit_rate or 1)
-            known = self.container.format.name != "avi" and abs(said - guess) > _GUESS * guess
-            self.promised = said if known and said <= LONGEST_S else 0.0
+            known = self.tells_length and said <= LONGEST_S and abs(said - guess) > _GUESS * guess
+            self.promised = said - max(0.0, self.begin) if known else 0.0  # most lengths are counted from time 0
             if (packet.pts or 0) < 0 < self.begin:  # FFmpeg adds the delay of an Opus encoder twice
                 self.begin = 0.0
         if (time := self._time(packet)) is not None:

@@ -21,6 +21,7 @@ MEL_SCALES = ("slaney", "htk")
 PADDINGS = {"zero": "constant", "reflect": "reflect"}  # numpy's and librosa's names
 DELTA_WIDTH = 9  # frames, librosa's default
 _BLOCK = 128  # frames at a time: what they need stays in the cache, and larger arrays cost a page fault a page
+_PART = 1 << 14  # frames at a time, where all of them at once would be a second copy of an hour
 _THREADS = min(4, os.cpu_count() or 1)  # one clip each: what a clip needs fits the cache of its core
 
 
@@ -95,6 +96,10 @@ class Acoustic(Extractor[Sound]):
             tolerance=Tolerance(metric="max_abs", bound=5e-3),
         )
 
+    def warm(self) -> None:
+        import soundfile  # noqa: F401
+        import soxr  # noqa: F401
+
     def decode(self, sample: Sample, key: str) -> Sound:
         sound = load_sound(sample, self.config.rate, self.config.resampler)
         if len(sound.mono) < self.config.window:
@@ -136,11 +141,22 @@ def frames(mono: np.ndarray, config: AcousticConfig) -> np.ndarray:
         power = np.square(spectrum.real)
         power += np.square(spectrum.imag)
         level[:, start : start + _BLOCK] = bank @ np.ascontiguousarray(power.T)
+    del padded, framed  # 230 MB of an hour
     np.log10(np.maximum(level, np.float32(config.amin), out=level), out=level)
     level *= 10
     np.maximum(level, level.max() - np.float32(config.top_db), out=level)
-    mfcc = dct(level, type=2, norm="ortho", axis=0)[: config.n_mfcc]
-    return np.ascontiguousarray(np.concatenate([mfcc, *_derivatives(mfcc, config.deltas), level]).T)
+    mfcc = np.empty((config.n_mfcc, level.shape[1]), np.float32)
+    parts = [slice(start, start + _PART) for start in range(0, level.shape[1], _PART)]
+    for part in parts:
+        mfcc[:, part] = dct(level[:, part], type=2, norm="ortho", axis=0)[: config.n_mfcc]
+    columns = [mfcc, *_derivatives(mfcc, config.deltas), level]
+    rows = (np.ascontiguousarray(np.concatenate([column[:, part] for column in columns]).T) for part in parts)
+    if len(parts) == 1:
+        return next(rows)
+    found = np.empty((level.shape[1], sum(map(len, columns))), np.float32)
+    for part, row in zip(parts, rows, strict=True):
+        found[part] = row
+    return found
 
 
 def _derivatives(mfcc: np.ndarray, orders: int) -> Iterator[np.ndarray]:

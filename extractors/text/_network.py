@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel, BertTokenizer
 from transformers.utils import logging
 
+from extractors._weight_files import not_whole
 from extractors.text._weights import model_config
 from stores.errors import ConfigError
 
@@ -70,7 +71,10 @@ def given_state(folder: Path) -> dict[str, Tensor]:
 
 def load_tokenizer(folder: Path) -> Any:
     """Return the WordPiece tokenizer without padding and truncation: those settings are not thread-safe."""
-    tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer
+    try:
+        tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer
+    except Exception as error:  # tokenizers raises bare ones
+        raise not_whole(folder / "tokenizer.json", error) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer

@@ -19,11 +19,11 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """WordPiece ids of one utterance, special tokens included, and what the receipt counts about its length."""
+    """WordPiece ids of one utterance, special tokens included, and what the receipt counts about it."""
 
     ids: Sequence[int]
     windows: Sequence[Window]
-    remark: str | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def nbytes(self) -> int:

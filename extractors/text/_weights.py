@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from safetensors import safe_open
 
+from extractors._weight_files import check_whole, not_whole
 from stores.errors import ConfigError
 from stores.identity import file_digest, fingerprint, tensors_digest
 
@@ -50,6 +51,10 @@ def find_folder(weights: str) -> Path:
     for names in (("config.json",), _WEIGHTS, ("tokenizer.json", "vocab.txt")):
         if not any((folder / name).is_file() for name in names):
             raise ConfigError(f"BERT weights {weights!r}: the folder lacks {' or '.join(names)}")
+    for path in (folder / name for name in _NEEDED if (folder / name).is_file()):
+        check_whole(path)
+        if path.suffix == ".json":
+            _json(path)
     model = model_config(folder)
     for name, wanted in (("model_type", "bert"), ("position_embedding_type", "absolute"), ("is_decoder", False)):
         if (found := model.get(name, wanted)) != wanted:
@@ -59,16 +64,29 @@ def find_folder(weights: str) -> Path:
 
 def model_config(folder: Path) -> dict[str, Any]:
     """Return what is read of config.json, with BERT's defaults where it leaves something out that is read here."""
-    written = json.loads((folder / "config.json").read_text())
+    written = _json(folder / "config.json")
     return {**_DEFAULTS, **{name: value for name, value in written.items() if name in _READ}}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise not_whole(path, error) from None
 
 
 def weights_digest(folder: Path) -> str:
     """Return the digest of all tensors in the folder, whatever file they came in, and of what is done with them."""
     path = next(folder / name for name in _WEIGHTS if (folder / name).is_file())
+    check_whole(path)
     model = model_config(folder)
     architecture = {name: model[name] for name in _ARCHITECTURE}
-    return fingerprint([_file_tensors(path, path.stat().st_size, path.stat().st_mtime_ns), architecture])
+    try:
+        return fingerprint([_file_tensors(path, path.stat().st_size, path.stat().st_mtime_ns), architecture])
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:  # safetensors and torch raise their own kinds
+        raise not_whole(path, error) from error
 
 
 def tokenizer_digest(folder: Path) -> str:

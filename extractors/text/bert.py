@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TRAINED = "trained"
 MEAN, CLS, CONCAT, NONE = POOLINGS = ("mean", "cls", "last4-concat", "none")
+UNKNOWN = "[UNK]"
 CUT, WINDOW = LONG = ("cut", "window")
 
 
@@ -39,6 +40,7 @@ class BertConfig:
     than `max_tokens`, [CLS] and [SEP] included: `cut`, which the receipt counts as `truncated`, or read in a `window`
     after the other, which it counts as `windowed`. Windows share a quarter of their pieces with the next, of which the
     first half counts in the earlier and the rest in the later one; [CLS] and [SEP] are the mean over windows.
+    Utterances with tokens the tokenizer does not know are counted as `unknown_tokens`.
     """
 
     weights: str = _weights.PACKAGED
@@ -141,22 +143,30 @@ class Bert(Trainable[Tokens]):
 
         return load_tokenizer(self.folder)
 
+    def warm(self) -> None:
+        self._tokenizer  # noqa: B018  (a tokenizer that cannot be read is no sample's fault)
+
     def decode(self, sample: Sample, key: str) -> Tokens:
         assert sample.text is not None
         encoding = self._tokenizer.encode(unicodedata.normalize("NFC", sample.text))
         if all(encoding.special_tokens_mask):
             raise MediaError(f"{sample.id}: the text has no tokens", reason="empty_text")
-        ids, most, remark = encoding.ids, self.config.max_tokens - 2, None
+        ids, most, remarks = encoding.ids, self.config.max_tokens - 2, []
+        unknown = ids.count(self._tokenizer.token_to_id(UNKNOWN))
+        if unknown == len(ids) - 2:
+            raise MediaError(f"{sample.id}: the tokenizer knows none of the text's tokens", reason="unknown_text")
+        if unknown:
+            remarks.append("unknown_tokens")
         if len(ids) > self.config.max_tokens:
-            remark = {CUT: "truncated", WINDOW: "windowed"}[self.config.long]
+            remarks.append({CUT: "truncated", WINDOW: "windowed"}[self.config.long])
             ids = ids if self.config.long == WINDOW else [*ids[: most + 1], ids[-1]]
-        return Tokens(ids, windows(len(ids) - 2, most), remark)
+        return Tokens(ids, windows(len(ids) - 2, most), tuple(remarks))
 
     def length(self, item: Tokens) -> int:
         return len(item.ids)
 
     def remarks(self, item: Tokens) -> Sequence[str]:
-        return (item.remark,) if item.remark else ()
+        return item.remarks
 
     def batch(self, items: Sequence[Tokens]) -> tuple[torch.Tensor, ...]:
         import torch

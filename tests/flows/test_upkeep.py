@@ -128,7 +128,8 @@ def test_failures_are_listed_retried_by_reason_and_leave_the_list(affuse, result
         (f"talkers/{broken['id']}", "undecodable", 1),
         (f"talkers/{missing['id']}", "missing_file", 1),
     }
-    shown = affuse("store", "ls", "--quarantine", "--root", str(store)).stderr
+    shown = affuse("store", "ls", "--quarantine", "--root", str(store)).stdout  # so `| wc -l` counts them
+    assert len(shown.splitlines()) == 3
     assert "--retry-quarantined [--reason CODE]" in shown
     retry = ("extract", study, "--device", "cpu", "--retry-quarantined")
     result(*retry, "--reason", "not_finite", root=store)
@@ -216,3 +217,22 @@ def test_an_export_under_a_name_of_another_format_is_refused(affuse, talkers: An
         done = affuse("store", "export", study, *arguments, "--root", str(talkers.root))
         assert done.returncode == 2
         assert "expected the name of the export to end in" in done.stderr
+
+
+def test_a_folder_that_is_gone_ends_the_command_after_the_rest_is_kept(affuse, result, talkers: Any, tmp_path) -> None:
+    for row in talkers.rows:
+        (talkers.folder / row["image"]).unlink()
+    study, root = str(talkers.save()), tmp_path / "new"
+    for command in ("extract", "train", "study", "run"):
+        done = affuse(command, study, "--device", "cpu", "--root", str(root), "--quiet")
+        assert done.returncode == 1
+        [said] = done.stderr.splitlines()
+        assert said.startswith(
+            "MostFailed: image: 16 of 16 samples failed for one reason, missing_file (talkers/0_joy: no"
+        )
+    listed = result("store", "ls", root=root)
+    assert {feature["modality"]: (feature["rows"], feature["quarantined"]) for feature in listed["features"]} == {
+        "text": (16, 0),
+        "speech": (16, 0),  # of acoustic: encoders are not trained for what nobody can use
+        "image": (0, 16),
+    }

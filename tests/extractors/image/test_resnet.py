@@ -335,8 +335,27 @@ def test_a_checkpoint_is_refused_with_what_is_expected(root: Root, tmp_path: Pat
 @pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04 no archive"])
 def test_corrupt_weights_are_refused(root: Root, tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ConfigError, match="expected a plain state dict of tensors"):
+    with pytest.raises(ConfigError, match="expected a plain state dict of tensors" if content else f"{name} is empty"):
         ResNet(ResNetConfig(depth=18, weights=str(tmp_path / name)), Inputs(root=root)).identity  # noqa: B018
+
+
+def test_a_pointer_of_git_lfs_is_refused_by_name(root: Root, tmp_path: Path) -> None:
+    (tmp_path / "faces.pth").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n")
+    with pytest.raises(ConfigError, match=r"faces\.pth is a Git LFS pointer"):
+        ResNet(ResNetConfig(depth=18, weights=str(tmp_path / "faces.pth")), Inputs(root=root)).check()
+
+
+def test_half_a_file_in_torchs_cache_is_to_be_deleted(
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    path = tmp_path / "checkpoints" / "resnet18-f37072fd.pth"
+    path.parent.mkdir()
+    torch.save(trained_looking(18).state_dict(), path)
+    path.write_bytes(path.read_bytes()[:100_000])
+    with pytest.raises(ConfigError, match="delete it, and it is fetched again") as caught:
+        ResNet(ResNetConfig(depth=18, weights="IMAGENET1K_V1"), Inputs(root=root)).check()
+    assert str(path) in str(caught.value)
 
 
 def test_unsafe_weights_are_refused(root: Root, tmp_path: Path) -> None:

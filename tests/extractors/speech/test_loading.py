@@ -103,6 +103,7 @@ def test_a_container_is_read_no_further_than_the_limit(tmp_path: Path, monkeypat
     soundfile.write(tmp_path / "long.ogg", tone(5.0), 16000)
     assert len(load_mono(sample(tmp_path / "long.ogg"), 16000)) >= 80000
     monkeypatch.setattr("extractors.speech._mono.LONGEST_S", 4)
+    monkeypatch.setattr("extractors.speech._loading.isolated", lambda function, *args: function(*args))
     assert reason(sample(tmp_path / "long.ogg")) == "too_large"
     assert len(load_mono(sample(tmp_path / "long.ogg", start_ms=2500, end_ms=4500), 16000)) == 32000
 

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -189,6 +190,53 @@ def test_token_rows_are_ragged_and_stored_so(tmp_path: Path) -> None:
 def test_composed_and_decomposed_letters_give_the_same_row(opened: Callable[..., Bert]) -> None:
     bert = opened()
     assert row(bert, "caf\u00e9").tobytes() == row(bert, "cafe\u0301").tobytes()
+
+
+@pytest.mark.parametrize("text", ["\U0001f62d", "\U0001f973\U0001f973", "\u0e40\u0e28\u0e23\u0e49\u0e32"])
+def test_a_text_of_unknown_tokens_only_has_no_row(
+    opened: Callable[..., Bert], say: Callable[[str], Sample], text: str
+) -> None:
+    with pytest.raises(MediaError, match="knows none of the text's tokens") as caught:
+        opened().decode(say(text), "")
+    assert caught.value.reason == "unknown_text"
+
+
+def test_texts_with_some_unknown_tokens_are_counted(opened: Callable[..., Bert], say: Callable[[str], Sample]) -> None:
+    bert = opened(max_tokens=4)
+    assert bert.remarks(bert.decode(say("no \U0001f62d"), "")) == ("unknown_tokens",)
+    assert bert.remarks(bert.decode(say("no \U0001f62d no no"), "")) == ("unknown_tokens", "truncated")
+    assert bert.remarks(bert.decode(say("so happy"), "")) == ()
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 90868376\n"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "vocab.txt"])
+@pytest.mark.parametrize("said", ["empty", "Git LFS pointer", "not whole"])
+def test_files_that_are_not_whole_are_refused_by_name(root: Root, uncased: Path, name: str, said: str) -> None:
+    whole = (uncased / name).read_bytes()
+    cut = b"" if said == "empty" else POINTER if said == "Git LFS pointer" else whole[: len(whole) // 2]
+    (uncased / name).write_bytes(cut)
+    if (name, said) == ("vocab.txt", "not whole"):  # half a list is a list: nothing tells
+        return
+    with pytest.raises(ConfigError, match=said) as caught:
+        Bert(BertConfig(weights=str(uncased)), Inputs(root=root)).check()
+    assert name in str(caught.value)
+
+
+def test_a_tokenizer_that_cannot_be_read_is_nobodys_fault(tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    shutil.copytree(Bert(BertConfig(), Inputs(root=Root(tmp_path / "root"))).folder, folder)
+    (folder / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes()[:5000])
+    with pytest.raises(ConfigError, match=r"tokenizer\.json is not whole"):
+        Bert(BertConfig(weights=str(folder)), Inputs(root=Root(tmp_path / "root"))).check()
+    (folder / "tokenizer.json").write_text("{}")  # whole, and no tokenizer
+    bert = Bert(BertConfig(weights=str(folder)), Inputs(root=Root(tmp_path / "root")))
+    with pytest.raises(ConfigError, match=r"tokenizer\.json"):
+        extract(
+            bert, [Sample(id="c/1", corpus="c", text="no")], bert.inputs.root, Runtime(device="cpu"), report=Silent()
+        )
+    assert FeatureStore(bert.inputs.root, bert.identity).quarantined() == []
 
 
 def test_text_without_tokens_is_empty(opened: Callable[..., Bert], say: Callable[[str], Sample]) -> None:

@@ -122,7 +122,7 @@ def _rows(bert: Bert, samples: list[Sample]) -> list[np.ndarray]:
 def test_the_trained_form_and_the_served_form_give_the_same_rows(opened: Callable[..., Bert], uncased: Path) -> None:
     for pooling in ("mean", "cls", "last4-concat"):
         bert = opened(weights=str(uncased), pooling=pooling, max_tokens=6, long="window")
-        items = [bert.decode(sample, "") for sample in SAMPLES[::5]]
+        items = [bert.decode(sample, "") for sample in SAMPLES if "the " in str(sample.text)]
         network = bert.network(0)
         network.load_state_dict(bert.given_state())
         with torch.inference_mode():
