@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,8 @@ class _Track:
         import av
 
         next(self._packets(), None)  # it says where the clock begins
-        self.container.seek(int((time + self.begin) * av.time_base))
+        with suppress(av.FFmpegError):  # without an index it may refuse, and is read on from here
+            self.container.seek(int((time + self.begin) * av.time_base))
         packets = self._packets()
         first = next(packets, None)
         if first is not None and (self._time(first) or 0.0) <= time:

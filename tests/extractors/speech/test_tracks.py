@@ -50,10 +50,11 @@ def encoded(
     rate: int | None = None,
     layout: str = "mono",
     clock: int = 0,
+    options: dict[str, str] | None = None,
 ) -> bytes:
     """Return the file of a sound of 16 kHz; `change` is given its packets and says which ones are written, and when."""
     file, rate = BytesIO(), rate or RATES.get(codec, RATE)
-    with av.open(file, "w", format=muxer, options={"output_ts_offset": str(clock)}) as container:
+    with av.open(file, "w", format=muxer, options={"output_ts_offset": str(clock), **(options or {})}) as container:
         stream = container.add_stream(codec, rate=rate, layout=layout)
         fitting, packets = av.AudioResampler(format=stream.format, layout=layout, rate=rate), []
         for start in range(0, len(sound), 1600):
@@ -146,6 +147,18 @@ def test_segments_are_measured_from_the_beginning_whatever_the_clock_says_then(t
     delay = late(load(tmp_path, content).mono, 0.5)
     assert -1 <= delay <= 80
     assert late(load(tmp_path, content, 3000, 4000).mono, 0.1) == pytest.approx(delay - 3000, abs=15)
+
+
+def test_segments_are_found_without_an_index(tmp_path: Path) -> None:
+    for muxer, codec, options in (
+        ("webm", "libopus", {"live": "1"}),
+        ("matroska", "aac", {"live": "1"}),
+        ("mp4", "aac", {"movflags": "frag_keyframe+empty_moov"}),
+    ):
+        content = encoded(NOISE, muxer, codec, options=options)
+        delay = late(load(tmp_path, content).mono, 0.5)
+        for start in (2000, 5000):
+            assert late(load(tmp_path, content, start, start + 900).mono, 0.1) == pytest.approx(delay - start, abs=15)
 
 
 OTHER = noise(5.0, seed=1)
