@@ -16,8 +16,10 @@ from flows.study_config import StudyConfig
 from fusion.splits import Split
 from stores.encoders import Trainee
 from stores.manifest import Manifest
+from stores.receipt import NOTABLE_SHARE
 from stores.samples import Sample
 
+_NO_FLAWS = ("rows", "bytes", "windowed")  # among the counts of a receipt
 PARTS = ("train", "val", "test", "encoder")
 
 
@@ -135,6 +137,17 @@ def warnings(
         told = not (memorised and config.features[modality].train_on == PER_REPEAT)
         found += _identical(modality, own, splits, trainees.get(modality, ()), of_training=told)
     return found
+
+
+def remarked(features: Mapping[str, Feature], keys: Mapping[str, Sequence[str | None]]) -> Iterator[str]:
+    """Tell of remarks about more than a few samples, such as tokens that the tokenizer does not know."""
+    for name, feature in features.items():
+        costs = [store.cost(keys[feature.plan.modality]) for store in feature.stores]
+        rows = sum(cost["rows"] for cost in costs)
+        counts = sum((Counter(cost["counts"]) for cost in costs), Counter[str]())
+        for remark, count in counts.items():
+            if remark not in _NO_FLAWS and count > NOTABLE_SHARE * rows:
+                yield f"{remark}: {count / rows:.1%} of the {rows:,} samples with {name} rows have this remark"
 
 
 def _identical(

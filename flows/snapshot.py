@@ -9,7 +9,7 @@ import numpy as np
 
 from flows.candidates import Candidates, Cast
 from flows.corpus_check import probable_twins
-from flows.facts import samples_table, splits_table, study_facts, warnings
+from flows.facts import remarked, samples_table, splits_table, study_facts, warnings
 from flows.features import Feature
 from flows.leakage import check_encoders, trainees_of
 from flows.masking import check_modalities, gaps
@@ -81,6 +81,7 @@ def take_snapshot(
     filtered = _filter(config, cast, features, aligned.block)
     told = [
         *warnings(config, cast, filtered.splits, aligned.keys, trainees),
+        *remarked(features, aligned.keys),
         *gaps(filtered.splits, aligned.block),
         *probable_twins(manifest),
     ]

@@ -252,20 +252,21 @@ class FeatureStore:
         return {"id": self.id, "rows": parts.total(), "computed_on": computed_on, "versions": versions}
 
     def cost(self, keys: Iterable[str | None] | None = None) -> dict[str, Any]:
-        """Return {rows, seconds, stages}: what making the rows of `keys` (all by default) took, by their receipts.
+        """Return {rows, seconds, stages, counts}: what making the rows of `keys` (all by default) took, by receipts.
 
         Seconds are those of the loop; a part that holds other rows too counts by its share of rows. Parts without
         stages, sealed by earlier versions, are left out. Like `summary`, it does not change with what comes later.
         """
         seals = {seal.part: seal for seal, _ in self.parts.every()}
         parts = {part: rows for part, rows in self._rows_by_part(keys).items() if seals[part].receipt.stages}
-        stages: Counter[str] = Counter()
+        stages, counts = Counter[str](), Counter[str]()
         seconds = 0.0
         for part, rows in sorted(parts.items()):
             seal = seals[part]
             seconds += seal.receipt.seconds * rows / seal.rows
             stages.update({name: value * rows / seal.rows for name, value in seal.receipt.stages.items()})
-        return {"rows": sum(parts.values()), "seconds": seconds, "stages": dict(stages)}
+            counts.update({name: value * rows / seal.rows for name, value in seal.receipt.counts.items()})
+        return {"rows": sum(parts.values()), "seconds": seconds, "stages": dict(stages), "counts": dict(counts)}
 
     def _rows_by_part(self, keys: Iterable[str | None] | None) -> Counter[str]:
         index = self.index()

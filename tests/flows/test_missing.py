@@ -8,8 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from extractors.extractor import Runtime
+from flows.facts import remarked
+from flows.features import Workbench, extract_frozen
 from flows.jobs import Options, run_job
+from flows.pipeline import make_manifest
+from flows.study_config import load_study
 from stores.errors import ConfigError
+from stores.progress import Silent
 from stores.root import Root
 from stores.studies import StudyStore
 
@@ -165,3 +171,15 @@ def test_a_class_whose_training_samples_all_lack_a_modality_is_told(gappy: Any) 
     store = run(gappy)[1]
     told = [warning for warning in store.facts()["warnings"] if warning.startswith("un")]
     assert told == ["untrained_image: no training sample of anger has image in repeats 0, 1"]
+
+
+def test_remarks_above_two_per_cent_are_among_the_warnings_of_a_study(talkers: Any) -> None:
+    for row in talkers.rows[:3]:
+        row["text"] += " \U0001f62d"
+    config = load_study(str(talkers.save()))
+    bench = Workbench(root=Root(talkers.root), runtime=Runtime(device="cpu"), report=Silent())
+    manifest = make_manifest(config, bench.root)
+    features = extract_frozen(config, manifest, bench)
+    keys = {m: [sample.key(m) for sample in manifest.samples] for m in config.modalities}
+    told = "unknown_tokens: 18.8% of the 16 samples with text rows have this remark"
+    assert list(remarked(features, keys)) == [told]

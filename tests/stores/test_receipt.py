@@ -51,11 +51,16 @@ def test_receipts_of_several_runs_are_added_up() -> None:
 
 def test_a_part_costs_its_rows_by_share_and_parts_without_stages_are_left_out(root, vectors, row) -> None:
     store = FeatureStore.create(root, vectors)
-    told = Receipt(device="cpu", dtype="float32", seconds=2.0, stages={"embed": 1.0, "write": 0.5})
+    told = Receipt(device="cpu", dtype="float32", seconds=2.0, stages={"embed": 1.0, "write": 0.5}, counts={"cut": 2})
     store.write_part({"a": row(0), "b": row(1)}, told)
     store.write_part({"c": row(2)}, Receipt(device="cpu", dtype="float32", seconds=8.0))
-    assert store.cost(["a", "c", None]) == {"rows": 1, "seconds": 1.0, "stages": {"embed": 0.5, "write": 0.25}}
-    assert store.cost(["c"]) == {"rows": 0, "seconds": 0, "stages": {}}
+    assert store.cost(["a", "c", None]) == {
+        "rows": 1,
+        "seconds": 1.0,
+        "stages": {"embed": 0.5, "write": 0.25},
+        "counts": {"cut": 1.0},
+    }
+    assert store.cost(["c"]) == {"rows": 0, "seconds": 0, "stages": {}, "counts": {}}
 
 
 def test_what_rows_cost_outlives_a_compaction(root, vectors, row) -> None:
@@ -65,7 +70,7 @@ def test_what_rows_cost_outlives_a_compaction(root, vectors, row) -> None:
         store.write_part({key: row(0)}, Receipt(device="cpu", dtype="float32", seconds=seconds, stages=stages))
     store.write_part({"old": row(2)}, Receipt(device="cpu", dtype="float32", seconds=8.0))
     before = store.cost()
-    assert before == {"rows": 2, "seconds": 6.0, "stages": {"embed": 3.0, "write": 0.5}}
+    assert before == {"rows": 2, "seconds": 6.0, "stages": {"embed": 3.0, "write": 0.5}, "counts": {}}
     assert compact(store) == (2, 1)
     assert store.cost() == before
 
