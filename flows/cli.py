@@ -30,7 +30,7 @@ def running(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Threads that read and decode media, in each process. Default: half the cores, at least 2. "
             "Raise it when the receipt says 'decode bound'.",
         ),
-        click.option("--time-limit", default=120.0, show_default=True, help="Seconds a sample may take to decode."),
+        click.option("--time-limit", default=120.0, show_default=True, help="Seconds of computing to decode a sample."),
         click.option("--workers", type=int, help="Extract in that many processes of this machine."),
         click.option(
             "--dask",
@@ -40,7 +40,7 @@ def running(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--retry-quarantined", is_flag=True, help="Try samples again that failed before."),
         click.option("--reason", multiple=True, help="Of these, only what failed for this reason; may be repeated."),
-        click.option("--rehash", is_flag=True, help="Read every file again, even where size and time are unchanged."),
+        click.option("--rehash", is_flag=True, help="Read every file again, even where nothing tells of a change."),
         click.option("--prefect", is_flag=True, help="Run as a Prefect flow (default when PREFECT_API_URL is set)."),
     )
     for option in reversed(options):
