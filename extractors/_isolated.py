@@ -144,6 +144,7 @@ def serve() -> None:
             for message in _answer(function, args):
                 pipe.send_bytes(message)
             gc.collect()  # what FFmpeg opened goes in cycles, with the stacks of its threads
+            gc.freeze()  # what stays is not looked at again
 
 
 def _answer(function: Callable[..., Any], args: tuple[Any, ...]) -> list[Any]:
