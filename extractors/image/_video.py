@@ -26,6 +26,7 @@ _BACK_S, _JUMP_S = 0.1, 60.0  # further back, or on where formats say that clock
 _TELLING = frozenset({"asf", "flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"})  # headers say how long they are
 _UNTIMED = frozenset({"avi", "mpeg"})  # not every frame has a time of its own: FFmpeg guesses that of B-frames
 _HIDING = frozenset({"vp8", "vp9", "mpeg4"})  # decoders that have packets without a frame to show
+_INTERLACED = 2  # FFmpeg's field orders from here on
 _RATE = 25  # frames a second, where nothing says it
 
 
@@ -192,7 +193,8 @@ class _Film:
     def damage(self) -> int:
         """Return how many packets could not be read or decoded. Raises MediaError (damaged) if they are too many."""
         lost, packets = self._lost["lost"], self._lost["packets"]
-        if self._stream.codec_context.name not in _HIDING:
+        codec = self._stream.codec_context
+        if codec.name not in _HIDING and codec.field_order < _INTERLACED:  # where a packet may be half a frame
             first, last = np.searchsorted(self.times, (self._shown[0], self._shown[-1]))
             lost = max(lost, int(last - first) + 1 - len(self._shown))
         if lost > MOST_LOST * packets:
