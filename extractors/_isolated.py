@@ -128,7 +128,8 @@ def serve() -> None:
     import av  # noqa: F401  (what is imported before is neither timed nor counted)
 
     pipe: Connection[Any, Any] = Connection(int(sys.argv[1]))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches children too: the parent ends them
+    for ending in (signal.SIGINT, signal.SIGTERM):  # what reaches all of a group: the parent ends its children
+        signal.signal(ending, signal.SIG_IGN)
     Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
     _limit(resource.RLIMIT_CORE, 0)
     if held := _held():

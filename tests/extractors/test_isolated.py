@@ -78,6 +78,11 @@ def test_a_child_that_the_system_killed_meanwhile_is_replaced() -> None:
     assert reason_of(signal.raise_signal, signal.SIGKILL) == "out_of_memory"
 
 
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_blames_no_sample(ending: signal.Signals) -> None:
+    assert isolated(os.kill, isolated(os.getpid), ending) is None
+
+
 def test_a_call_gets_so_much_memory_and_no_more() -> None:
     assert reason_of(np.ones, 3 * _isolated.MOST_MEMORY // 2, "uint8") == "too_large"
     assert isolated(np.ones, 100 << 20, "uint8").nbytes == 100 << 20
