@@ -42,7 +42,7 @@ def opened(path: Path) -> Iterator[Any]:
             file.seek(0)
             while file.read(1 << 20):  # FFmpeg calls bad data, too, an operation that is not permitted
                 pass
-            raise MediaError(f"cannot decode {path.name}: {error}", reason="undecodable") from None
+            raise MediaError(f"cannot decode {path.name}: {error.strerror}", reason="undecodable") from None
 
 
 def _container(number: int, path: Path) -> Any:
