@@ -3,7 +3,9 @@
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -11,12 +13,18 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends import backend_mixed, backend_pdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Rectangle
 
-from reports.pdf import keep_pdf
-
+Colours = Mapping[tuple[float, ...], tuple[float, ...]]
+_MIXED: Any = backend_mixed.MixedModeRenderer  # matplotlib declares no types for these
+_FILE: Any = backend_pdf.PdfFile
+_VECTOR: Any = backend_pdf.RendererPdf
+_WANTED: ContextVar[dict[str, bytes] | None] = ContextVar("wanted", default=None)
+_UNDATED = {"CreationDate": None, "Creator": None, "Producer": None}
 # name: (the colour matplotlib draws, light, dark); after Okabe & Ito, told apart by colour-blind readers
 PALETTE = {
     "ink": ("#010203", "#1b1f24", "#e6e9ee"),
@@ -56,10 +64,28 @@ _SETTINGS: Any = {
     "legend.frameon": False,
     "legend.fontsize": 8.5,
 }
-
-
 _PHONE = 400.0  # points; wider figures scroll on a narrow screen
 ROW = 0.29  # inches a line of a forest plot or heat map takes
+
+
+class _InLight(_VECTOR):  # type: ignore[misc]
+    """Draws every colour that stands for one of the palette as the light page shows it."""
+
+    def __init__(self, file: Any, dpi: float, height: float, width: float, colours: Colours) -> None:
+        super().__init__(file, dpi, height, width)
+        self._colours = colours
+
+    def check_gc(self, gc: Any, fillcolor: Any = None) -> None:
+        drawn = gc._rgb, gc._hatch_color
+        gc._rgb, gc._hatch_color = map(self._light, drawn)
+        super().check_gc(gc, self._light(fillcolor))
+        gc._rgb, gc._hatch_color = drawn
+
+    def _light(self, colour: Any) -> Any:
+        if colour is None:
+            return None
+        light = self._colours.get(tuple(colour[:3]))
+        return colour if light is None else (*light, *colour[3:])
 
 
 class Drawing:
@@ -162,6 +188,8 @@ def finish(drawing: Drawing, group: str, title: str, axis: str = "x", told: str 
 
 
 Cell = tuple[str, float, str, bool]  # colour, strength 0..1, text, bold
+
+
 _CELL, _UPRIGHT = 0.62, 9  # inches a column takes, letters that fit above it
 
 
@@ -215,3 +243,45 @@ def whisker(
         drawing.axes.plot([100 * low, 100 * high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
     face = PAPER if hollow else colour
     drawing.axes.plot([100 * estimate], [y], marker, color=colour, markerfacecolor=face, markersize=6.5)
+
+
+@contextmanager
+def collect_pdfs() -> Iterator[dict[str, bytes]]:
+    """Yield a mapping that gets the PDF of every figure drawn meanwhile, by its name.
+
+    A PDF takes as long as its SVG, since it carries its font; so figures are only drawn twice where it is asked for.
+    """
+    found: dict[str, bytes] = {}
+    token = _WANTED.set(found)
+    try:
+        yield found
+    finally:
+        _WANTED.reset(token)
+
+
+def keep_pdf(name: str, canvas: Canvas, palette: Mapping[str, tuple[str, str, str]]) -> None:
+    """Print a figure whose layout is done, if anyone collects; `palette` holds (drawn, light, dark) colours."""
+    found = _WANTED.get()
+    if found is not None:
+        found[name] = _printed(canvas, {to_rgb(drawn): to_rgb(light) for drawn, light, _ in palette.values()})
+
+
+def _printed(canvas: Canvas, colours: Colours) -> bytes:
+    canvas.set_layout_engine("none")
+    dpi, (width, height) = canvas.dpi, canvas.get_size_inches()
+    out = io.BytesIO()
+    file = _FILE(out, metadata=_UNDATED)
+    try:
+        canvas.dpi = 72  # points
+        file.newPage(width, height)
+        vector = _InLight(file, dpi, height, width, colours)
+        renderer = _MIXED(canvas, width, height, dpi, vector)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph")  # a script the font lacks is drawn as boxes
+            canvas.draw(renderer)
+        renderer.finalize()
+        file.finalize()
+    finally:
+        canvas.dpi = dpi
+        file.close()
+    return out.getvalue()

@@ -8,8 +8,8 @@ from typing import Any
 from reports.chapters.training import Training
 from reports.chapters.workflow import Workflow
 from reports.evidence import CHANCE
+from reports.findings.gains import planted_in
 from reports.findings.making import Optimised
-from reports.findings.planted import planted_in
 from reports.findings.searches import in_words, opened
 from reports.results import Results
 from reports.words import NAMES, banner_lines, labels_of, listed, sentence, shape_of

@@ -9,8 +9,17 @@ from reports.chapters._chapter import Chapter, Rows
 from reports.comparisons import UNTOLD
 from reports.drawing import HEAT, LINE, MARKERS, MODALITY, MUTED, PURPLE, Drawing, Figure, finish, grid
 from reports.evidence import CHANCE, Evidence
-from reports.findings.gains import DropOne, Lead, Winner, drop_one, find_leads, find_winners
-from reports.findings.planted import Planted, check_planted, check_silent
+from reports.findings.gains import (
+    DropOne,
+    Lead,
+    Planted,
+    Winner,
+    check_planted,
+    check_silent,
+    drop_one,
+    find_leads,
+    find_winners,
+)
 from reports.measures import Measures, interval_of, recall_of
 from reports.metrics import class_scores
 from reports.results import Results

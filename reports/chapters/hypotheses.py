@@ -13,10 +13,9 @@ from reports.chapters.weights import Weights
 from reports.comparisons import UNTOLD
 from reports.drawing import HEAT, WARM, Figure, grid
 from reports.findings.answers import SUPPORTED, Finding, Judge, Line
-from reports.findings.fitted_weights import FittedWeight
+from reports.findings.gains import MISSED, NOT_LOOKED_FOR, RECOVERED, planted_in
 from reports.findings.interaction import Cell, Interaction, find_interaction
-from reports.findings.planted import MISSED, NOT_LOOKED_FOR, RECOVERED, planted_in
-from reports.findings.sample_weights import SampleWeight
+from reports.findings.weights import FittedWeight, SampleWeight
 from reports.results import Results
 from reports.words import NONE, labels_of, points
 

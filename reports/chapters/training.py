@@ -14,7 +14,6 @@ from reports.drawing import BLUE, INK, LINE, ORANGE, Drawing, Figure, finish
 from reports.evidence import Evidence
 from reports.findings.epochs import EpochBand, band_by_epoch
 from reports.findings.searches import Searched, in_words, read_searches
-from reports.findings.tried import Tried, tried_settings
 from reports.results import Results
 from reports.selection import on_one_or_all, shown_first
 from reports.words import labels_of, percent, sentence
@@ -23,6 +22,21 @@ from stores.root import Root
 
 Epochs = Sequence[Mapping[str, float]]  # of one training
 _OF_ENCODERS = ("train_accuracy", "val_accuracy", "learning_rate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """One setting of a grid over the `n` repeats (1 unless encoders are trained per repeat) it was trained in.
+
+    `val_loss` and `val_accuracy` are means of the best epochs, on the encoder's own held-back groups.
+    """
+
+    modality: str
+    settings: str
+    val_loss: float
+    val_accuracy: float
+    used: int
+    n: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,3 +203,24 @@ def _pair(drawing: Drawing, curve: TrainingCurve, training: EpochBand, validatio
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.set_title(name, fontsize=10, loc="left", color=INK)
     ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, handlelength=1.6, borderpad=0, columnspacing=1)
+
+
+def tried_settings(facts: Mapping[str, Any]) -> list[Tried]:
+    """Return every setting of every grid of a study, by modality and in the order of the grid."""
+    found = []
+    for modality, feature in sorted(facts.get("features", {}).items()):
+        by_settings: dict[str, list[Mapping[str, Any]]] = {}
+        for point in (point for grid in feature.get("grids", []) for point in grid):
+            by_settings.setdefault(json.dumps(point["settings"]), []).append(point)
+        for text, points in by_settings.items():
+            found.append(
+                Tried(
+                    modality=modality,
+                    settings=", ".join(f"{name} = {value}" for name, value in json.loads(text).items()),
+                    val_loss=float(np.mean([point["val_loss"] for point in points])),
+                    val_accuracy=float(np.mean([point["val_accuracy"] for point in points])),
+                    used=sum(point["chosen"] for point in points),
+                    n=len(points),
+                )
+            )
+    return found

@@ -1,9 +1,14 @@
 """A measure of every epoch, summed up over trainings of different lengths."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from reports.evidence import Evidence
+
+KEY = "weight of "  # what an epoch of a curve calls the weight of a modality
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,3 +27,29 @@ def band_by_epoch(runs: Sequence[Sequence[float]]) -> EpochBand:
         row[: len(run)] = run
     low, median, high = (tuple(own.tolist()) for own in np.nanquantile(table, [0.25, 0.5, 0.75], axis=0))
     return EpochBand(median=median, low=low, high=high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightPath:
+    """Weight of one modality after every epoch: median and quartiles over the repeats that reached it, at most `n`."""
+
+    model: str
+    modality: str
+    n: int
+    median: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+def weight_paths(evidence: Evidence, given: Sequence[str]) -> tuple[WeightPath, ...]:
+    """Return the paths of all models whose curves hold weights, but of the heads `given`, which learn none."""
+    curves: dict[tuple[str, str], list[list[float]]] = {}
+    for row in evidence.runs.select(["model", "head", "curves"]).to_pylist():
+        epochs: list[Mapping[str, float]] = json.loads(row["curves"]) if row["head"] not in given else []
+        for key in (key for key in (epochs[0] if epochs else ()) if key.startswith(KEY)):
+            own = curves.setdefault((row["model"], key.removeprefix(KEY)), [])
+            own.append([epoch[key] for epoch in epochs])
+    return tuple(
+        WeightPath(model=model, modality=modality, n=len(own), **vars(band_by_epoch(own)))
+        for (model, modality), own in sorted(curves.items())
+    )

@@ -6,15 +6,14 @@ The models stay as they were fitted, so the rate is conditional on them: what tr
 in it. Each pair is tested alone: families and Holm's correction are not in it either.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
 from reports.evidence import Evidence
-from reports.findings.group_counts import Counts, GroupCounts, count_by_group
-from reports.measures import Measures
+from reports.measures import Measures, rounds_of
 from reports.metrics import BY_CLASS, Margins, counted_score
 from reports.statistics._statistic import FEWEST_REPEATS
 from reports.statistics.clustered_bootstrap import ClusteredBootstrap, Noise, tail_share
@@ -24,6 +23,27 @@ BEYOND = 3  # draws beyond 0, one added, of the last bootstrap that rejects with
 MOST_DRAWS = 1500  # within a repetition; a level that asks for more would take hours
 FLAT = 1e-12  # a smaller spread is rounding, and no test is possible
 _CELLS = 1 << 24  # coins held at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Counts by group of some test predictions, float32: `support` (G, K), and (G, 2 K) hits and predicted by model.
+
+    `groups` (G,) are the places of these groups among all.
+    """
+
+    groups: np.ndarray
+    support: np.ndarray
+    models: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupCounts:
+    """All test predictions, counted by repeat, and by round: a round holds every tested sample at most once."""
+
+    n_groups: int
+    repeats: tuple[Counts, ...]
+    rounds: tuple[Counts, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,3 +260,31 @@ def _draw_groups(draws: int, n_groups: int, generator: np.random.Generator) -> n
     """Return (draws, groups) float32: how often each group is drawn when all are drawn with replacement."""
     drawn = generator.integers(0, n_groups, size=(draws, n_groups)) + n_groups * np.arange(draws)[:, None]
     return np.bincount(drawn.ravel(), minlength=draws * n_groups).reshape(draws, -1).astype(np.float32)
+
+
+def count_by_group(evidence: Evidence, models: Iterable[str]) -> GroupCounts:
+    """Return the counts of `models`; all share the samples, so they share groups and supports."""
+    parts, k = evidence.held_out, len(evidence.classes)
+    names, group = np.unique(np.concatenate([part.groups for part in parts]), return_inverse=True)
+    actual = np.concatenate([part.labels for part in parts])
+    predicted = {name: np.concatenate([p.argmax(axis=1) for p in evidence.posteriors[name]]) for name in models}
+    repeat = np.repeat(np.arange(len(parts)), [len(part.labels) for part in parts])
+
+    def counted_in(blocks: np.ndarray) -> tuple[Counts, ...]:
+        chosen = [np.flatnonzero(blocks == i) for i in range(blocks.max() + 1)]
+        return tuple(_counts(group[i], actual[i], {m: p[i] for m, p in predicted.items()}, k) for i in chosen)
+
+    return GroupCounts(n_groups=len(names), repeats=counted_in(repeat), rounds=counted_in(rounds_of(parts)))
+
+
+def _counts(group: np.ndarray, actual: np.ndarray, predicted: Mapping[str, np.ndarray], k: int) -> Counts:
+    groups, place = np.unique(group, return_inverse=True)
+
+    def counted(classes: np.ndarray, which: np.ndarray | slice = slice(None)) -> np.ndarray:
+        counts = np.bincount((place * k + classes)[which], minlength=len(groups) * k)
+        return counts.reshape(-1, k).astype(np.float32)
+
+    models = {
+        name: np.concatenate([counted(actual, own == actual), counted(own)], axis=1) for name, own in predicted.items()
+    }
+    return Counts(groups=groups, support=counted(actual), models=models)

@@ -5,7 +5,7 @@ modalities; what is left without both is the interaction. A contrast is one numb
 groups, so that it is tested as a difference of two models is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,13 +13,11 @@ import numpy as np
 from reports.case import Case
 from reports.comparisons import ABOVE, BELOW, BY_LABEL, UNTOLD, judge
 from reports.errors import StatisticsError
-from reports.evidence import Model
-from reports.findings.complete_samples import on_complete_samples
-from reports.findings.fitted_weights import weights_by_repeat
+from reports.evidence import Evidence, Model
 from reports.findings.gains import models_without, single_models
-from reports.findings.sample_weights import by_group, by_repeat
+from reports.findings.weights import by_group, by_repeat, weights_by_repeat
 from reports.heads import BY_EMOTION
-from reports.measures import recall_of
+from reports.measures import measure, recall_of
 from reports.statistics._statistic import Measured, PairResult
 from reports.statistics.clustered_bootstrap import ClusteredBootstrap, group_weights
 from reports.statistics.holm import Holm
@@ -27,7 +25,6 @@ from reports.words import listed
 
 NO_WEIGHTS = "no head with weights by emotion was run: add [heads.gated] in the study file and run it again"
 NO_SPREAD = "its weights are not of samples, so that there are no groups of them to draw"
-
 Table = Sequence[Sequence[Measured]]  # of each modality, of each emotion
 
 
@@ -163,6 +160,8 @@ def _check_paired(case: Case, labels: Sequence[str]) -> None:
 
 
 Tested = tuple[PairResult | None, str]  # or None and why not
+
+
 Found = tuple[str, bool, PairResult | None, str]
 
 
@@ -275,4 +274,45 @@ def _cells(case: Case, alone: Table, study: Interaction) -> tuple[Cell, ...]:
             verdict=UNTOLD if case.evidence.pairing == "composed" else judge(result, p, case.measures.design.alpha)[0],
         )
         for (m, k), result, p in zip(where, results, adjusted, strict=True)
+    )
+
+
+def on_complete_samples(case: Case, models: Collection[str]) -> tuple[Case, int | None]:
+    """Return the case with `models` measured on test samples that lack no modality of the reference, and their number.
+
+    Comparisons stay those of all samples. The case itself and None where no sample lacks any. Raises StatisticsError
+    if the study does not say who lacks what, or a repeat has no such sample.
+    """
+    if case.evidence.facts.get("missing") != "mask":
+        return case, None
+    samples, needed = case.store.samples(), set(case.reference.modalities)
+    if "lacks" not in samples.column_names:
+        raise StatisticsError("expected samples with what they lack, got an older study: run `affuse study` again")
+    rows = samples.select(["sample_id", "lacks"]).to_pylist()
+    lacking = {row["sample_id"] for row in rows if row["lacks"] and needed & set(row["lacks"].split("+"))}
+    parts = case.evidence.held_out
+    keep = [np.array([name not in lacking for name in part.sample_ids.tolist()], dtype=bool) for part in parts]
+    if empty := [part.repeat for part, own in zip(parts, keep, strict=True) if not own.any()]:
+        raise StatisticsError(f"expected test samples that have every modality in each repeat, got none in {empty}")
+    evidence, before = _kept(case.evidence, keep, models), case.measures
+    measures = measure(evidence, alpha=before.design.alpha, draws=before.draws, seed=case.config.seed)
+    left = {name for part in evidence.held_out for name in part.sample_ids.tolist()}
+    return replace(case, evidence=evidence, measures=measures, _found={}), len(left)
+
+
+def _kept(evidence: Evidence, keep: list[np.ndarray], models: Collection[str]) -> Evidence:
+    return replace(
+        evidence,
+        held_out=tuple(
+            replace(part, sample_ids=part.sample_ids[own], labels=part.labels[own], groups=part.groups[own])
+            for part, own in zip(evidence.held_out, keep, strict=True)
+        ),
+        posteriors={
+            name: tuple(rows[own] for rows, own in zip(evidence.posteriors[name], keep, strict=True))
+            for name in sorted(models)
+        },
+        weights={
+            name: tuple(rows[own] for rows, own in zip(weights, keep, strict=True))
+            for name, weights in evidence.weights.items()
+        },
     )

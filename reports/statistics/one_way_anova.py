@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from reports.statistics._assumptions import independent
-from reports.statistics._residuals import equal_spread, normal_residuals
+from reports.statistics._assumptions import equal_spread, independent, normal_residuals
 from reports.statistics._statistic import CONSTANT, AnovaResult, Assumption, Design, ModelsTest, is_constant
 
 SHARED = Assumption(

@@ -6,8 +6,7 @@ import numpy as np
 from scipy import stats
 from scipy.linalg import helmert
 
-from reports.statistics._assumptions import independent, told
-from reports.statistics._residuals import normal_residuals
+from reports.statistics._assumptions import independent, normal_residuals, told
 from reports.statistics._statistic import CONSTANT, AnovaResult, Assumption, Design, ModelsTest, is_constant
 
 

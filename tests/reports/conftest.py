@@ -12,11 +12,10 @@ import pytest
 
 from reports.case import Case
 from reports.chapters._chapter import chapters
-from reports.compute import read_case
 from reports.config import ReportConfig
 from reports.drawing import Figure
 from reports.page.render import render_page
-from reports.report import evaluate, render_files, write_report
+from reports.report import evaluate, read_case, render_files, write_report
 from reports.results import Results
 from stores.encoders import EncoderRecipe, EncoderStore, Epoch, Trainee
 from stores.root import Root

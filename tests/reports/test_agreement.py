@@ -10,11 +10,11 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import accuracy_score
 
 from reports.chapters.agreement import Agreement
-from reports.compute import read_case
 from reports.config import ReportConfig
 from reports.findings.tallies import Tallies, rate_of
 from reports.findings.votes import ALL, ORACLE, camp_sizes, error_overlap, sees
 from reports.measures import interval_of, measure
+from reports.report import read_case
 from reports.statistics._statistic import Measured
 from stores.root import Root
 from stores.studies import Predicted, Run, RunSpec

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, matthews_corrcoef
 
-from reports.chapters.confusions import Confusions
-from reports.findings.modality_recall import EVERY
+from reports.chapters.confusions import EVERY, Confusions
 from reports.selection import worth_a_matrix
 
 FULL = "image+speech+text"

@@ -10,9 +10,9 @@ import pytest
 
 from reports.case import Case
 from reports.chapters.denominators import Denominator, Denominators
-from reports.compute import read_case
 from reports.config import ReportConfig
 from reports.findings.rescoring import rescore
+from reports.report import read_case
 from stores.root import Root
 
 Made = Callable[..., Case]

@@ -24,7 +24,7 @@ from reports.comparisons import (
 from reports.config import ReportConfig
 from reports.evidence import Evidence, HeldOut, Model
 from reports.findings.answers import CANNOT, CONTRADICTED, SUPPORTED
-from reports.findings.planted import MISSED, NOT_LOOKED_FOR, RECOVERED
+from reports.findings.gains import MISSED, NOT_LOOKED_FOR, RECOVERED
 from reports.heads import WEIGHING
 from reports.measures import Measures, recall_of
 from reports.metrics import PAPER_METRICS

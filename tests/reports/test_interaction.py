@@ -10,11 +10,11 @@ import pytest
 
 from reports.chapters.paper import read_paper
 from reports.comparisons import ABOVE, UNTOLD
-from reports.compute import read_case
 from reports.config import ReportConfig
 from reports.errors import StatisticsError
 from reports.evidence import Model
 from reports.findings.interaction import Interaction, centred, combined, contrast_of, find_interaction
+from reports.report import read_case
 from reports.statistics._statistic import Design, Measured
 from reports.statistics.corrected_resampled_t import CorrectedResampledT
 from reports.statistics.paired_t import PairedT

@@ -5,8 +5,7 @@ from typing import Any
 
 import matplotlib as mpl
 
-from reports.drawing import INK, PALETTE, Drawing, finish
-from reports.pdf import collect_pdfs
+from reports.drawing import INK, PALETTE, Drawing, collect_pdfs, finish
 from reports.report import draw_figures
 
 

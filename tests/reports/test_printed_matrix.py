@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 
-from reports.chapters.paper import read_paper
-from reports.findings.printed_matrix import MatrixReading, readings
+from reports.chapters.paper import MatrixReading, read_paper, readings
 
 # audit example 4, to ten digits
 AUDIT = {

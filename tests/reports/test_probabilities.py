@@ -16,8 +16,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from reports.findings.posteriors import GRID
-from reports.findings.thresholds import areas, curves, sweep
+from reports.findings.posteriors import GRID, areas, curves, sweep
 from reports.metrics import BINS, CLIP, brier_scores, calibration_error, confidence_bins, log_losses
 from stores.identity import canonical
 

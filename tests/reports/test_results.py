@@ -12,12 +12,11 @@ from reports.chapters.emotions import ByEmotion, Emotions
 from reports.chapters.provenance import Provenance
 from reports.chapters.training import Training
 from reports.comparisons import ABOVE, BY_LABEL, UNTOLD
-from reports.compute import compute_results, read_case
 from reports.config import ReportConfig
 from reports.errors import EvidenceError
 from reports.evidence import CHANCE
-from reports.findings.planted import MISSED, RECOVERED
-from reports.report import report_id, write_report
+from reports.findings.gains import MISSED, RECOVERED
+from reports.report import compute_results, read_case, report_id, write_report
 from reports.results import SCHEMA_VERSION
 from reports.summary import summary
 from reports.words import shape_of

@@ -10,8 +10,8 @@ from scipy.stats import t as student_t
 from reports.case import Case
 from reports.chapters.costs import Costs
 from reports.chapters.robustness import Robustness
-from reports.compute import read_case
 from reports.config import ReportConfig
+from reports.report import read_case
 from reports.words import span
 from stores.root import Root
 from stores.studies import StudyStore

@@ -7,13 +7,12 @@ import pytest
 
 from reports.chapters.emotions import Emotions
 from reports.comparisons import UNTOLD
-from reports.compute import read_case
 from reports.config import ReportConfig
 from reports.evidence import read_evidence
-from reports.findings.gains import find_winners
-from reports.findings.planted import MISSED, NOT_LOOKED_FOR, RECOVERED, check_planted, check_silent
+from reports.findings.gains import MISSED, NOT_LOOKED_FOR, RECOVERED, check_planted, check_silent, find_winners
 from reports.measures import measure
 from reports.methods import methods_text
+from reports.report import read_case
 from reports.summary import summary
 from reports.words import points
 

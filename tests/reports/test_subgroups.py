@@ -11,8 +11,7 @@ from sklearn.metrics import f1_score
 from statsmodels.stats.multitest import multipletests
 
 from reports.case import Case
-from reports.chapters.subgroups import Division, Subgroups
-from reports.findings.traits import PooledTests
+from reports.chapters.subgroups import Division, PooledTests, Subgroups
 
 REFERENCE = "weighted[image+speech+text]"
 Told = Callable[..., Case]

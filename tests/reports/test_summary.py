@@ -7,10 +7,9 @@ import pytest
 
 from reports.comparisons import ABOVE, BELOW, STRATEGIES, UNTOLD, Comparison
 from reports.evidence import Model
-from reports.forest import gains_figure
 from reports.results import Results
 from reports.statistics._statistic import PairResult
-from reports.summary import summary
+from reports.summary import gains_figure, summary
 from reports.words import exact, plain
 
 FULL = ("image", "speech", "text")

@@ -1,4 +1,4 @@
-from reports.findings.tried import tried_settings
+from reports.chapters.training import tried_settings
 from reports.methods import _feature
 
 

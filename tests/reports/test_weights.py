@@ -13,15 +13,14 @@ import pytest
 from scipy import stats
 
 from reports.chapters.weights import UNIDENTIFIED
-from reports.compute import compute_results
 from reports.config import ReportConfig
 from reports.drawing import Figure
 from reports.evidence import Evidence, HeldOut, Model
-from reports.findings.fitted_weights import FittedWeight, fitted_weights
-from reports.findings.sample_weights import SampleWeight, by_group, sample_weights
-from reports.findings.weights_in_training import weight_paths
+from reports.findings.epochs import weight_paths
+from reports.findings.weights import FittedWeight, SampleWeight, by_group, fitted_weights, sample_weights
 from reports.metrics import METRICS
 from reports.page.render import render_page
+from reports.report import compute_results
 from reports.selection import MOST, RIVALS, shown_first, worth_a_matrix
 from reports.statistics._statistic import Design
 from reports.statistics.clustered_bootstrap import group_weights

@@ -12,13 +12,11 @@ import scipy
 from reports.chapters.paper import Paper, read_paper
 from reports.chapters.provenance import Provenance
 from reports.chapters.training import Training, _missing
-from reports.chapters.workflow import Workflow
-from reports.compute import read_case
+from reports.chapters.workflow import Box, Workflow, stack
 from reports.config import ReportConfig
-from reports.diagrams import Box, stack
-from reports.findings.making import Making
-from reports.findings.read_making import _of_heads, _settings, _text
+from reports.findings.making import Making, _of_heads, _settings, _text
 from reports.heads import FUSES
+from reports.report import read_case
 from stores.plugins import plugin_names
 from stores.root import Root
 
