@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 
-from fusion.calibration import HOTTEST, fit_temperature, fit_temperatures, soften
+from fusion.combining import HOTTEST, fit_temperature, fit_temperatures, soften
 
 RNG = np.random.default_rng(5)
 LOGITS = RNG.normal(size=(2000, 4)) * 2

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusion.calibration import fit_temperature, soften
-from fusion.combining import combine_parts
+from fusion.combining import combine_parts, fit_temperature, soften
 from fusion.heads._head import Combined, Combiner, Head, HeadConfig
 from fusion.splits import Split
 from stores.block import FeatureBlock

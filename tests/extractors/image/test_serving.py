@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from extractors.image import _convolutions, _serving
+from extractors.image import _serving
 from extractors.image._network import FaceNetwork
 from extractors.image._serving import FoldedResNet, probes
 
@@ -43,8 +43,8 @@ def cosine(found: torch.Tensor, wanted: torch.Tensor) -> float:
 @pytest.fixture(params=[True, False], ids=["fused", "plain"])
 def fused(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     if not request.param:
-        monkeypatch.setattr(_convolutions, "fuses", lambda device: False)
-    elif not _convolutions.fuses(torch.device("cpu")):
+        monkeypatch.setattr(_serving, "fuses", lambda device: False)
+    elif not _serving.fuses(torch.device("cpu")):
         pytest.skip("this torch carries no fused convolutions")
     return bool(request.param)
 
@@ -114,7 +114,7 @@ def test_probes_are_the_same_everywhere_and_differ() -> None:
 
 
 def test_what_would_be_compiled_on_a_gpu_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_convolutions, "fuses", lambda device: False)  # as on a GPU
+    monkeypatch.setattr(_serving, "fuses", lambda device: False)  # as on a GPU
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager", fullgraph=True))
     monkeypatch.setattr(_serving, "_COMPILED_AFTER", 5)
     served = FoldedResNet(network(), torch.bfloat16, 32, grayscale=True)
@@ -134,7 +134,7 @@ def test_a_machine_that_cannot_compile_computes_on_as_before(monkeypatch: pytest
         tried.append(graph)
         raise FileNotFoundError("no compiler")
 
-    monkeypatch.setattr(_convolutions, "fuses", lambda device: False)  # as on a GPU
+    monkeypatch.setattr(_serving, "fuses", lambda device: False)  # as on a GPU
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=broken))
     monkeypatch.setattr(_serving, "_COMPILED_AFTER", 5)
     served = FoldedResNet(network(), torch.bfloat16, 32, grayscale=True)
