@@ -11,7 +11,7 @@ from fusion.inputs import Inputs, to_device
 from fusion.members import Member
 from fusion.splits import ProtocolConfig, Split, make_splits
 from fusion.stack import Stack
-from fusion.training import train_stacked
+from fusion.stacking import train_stacked
 from fusion.training_config import TrainingConfig
 from stores.block import FeatureBlock
 

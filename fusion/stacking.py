@@ -1,26 +1,208 @@
 """What trainings share: how many of one kind fit into memory together, and training them as one stack."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
+import numpy as np
 import psutil
 import torch
 from torch import Tensor
 
+from fusion.balance import Roster, make_roster
 from fusion.errors import TrainingError
-from fusion.heads._head import FusionHead, HeadConfig
+from fusion.heads._head import Frame, FusionHead, HeadConfig
 from fusion.inputs import Inputs
-from fusion.members import Member
-from fusion.stack import Stack
-from fusion.training import member_bytes, train_stacked
+from fusion.members import Member, Trainee
+from fusion.optimiser import StackedOptimiser, optimiser_for
+from fusion.readings import epoch_readings
+from fusion.stack import SCORED_AT_ONCE, Fitted, Stack, speak
 from fusion.training_config import TrainingConfig
 from stores.block import FeatureBlock
 
+_COPIES = 5  # of each weight: itself, its gradient, two moments, the best epoch's
+_TRIED = 3  # samples a head is tried out with
+Build = Callable[[Frame], FusionHead]
 STACK_BYTES = 1 << 30  # what the members of one stack may hold together
 _NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # how torch words it in a RuntimeError
-
 Work = TypeVar("Work")
+
+
+def member_bytes(build: Build, widths: Mapping[str, int], n_classes: int, training: TrainingConfig) -> int:
+    """Return about how much memory one member of a stack takes while it trains: weights, and what a step keeps."""
+    head = build(_frame(widths, n_classes, [Member(split=None, seed=0, training=training)]))  # type: ignore[arg-type]
+    weights = sum(parameter.numel() for parameter in head.parameters())
+    x = {m: torch.zeros(1, _TRIED, width) for m, width in widths.items()}
+    kept = 0
+
+    def count(kept_tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += kept_tensor.numel() if kept_tensor.ndim > 1 and kept_tensor.shape[1] == _TRIED else 0
+        return kept_tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        head(x, torch.ones(1, _TRIED, len(widths), dtype=torch.bool))
+    batch = max(training.batch_size, SCORED_AT_ONCE)
+    return 4 * (_COPIES * weights + 2 * batch * (kept // _TRIED + sum(widths.values())))
+
+
+def train_stacked(build: Build, block: FeatureBlock, inputs: Inputs, members: Sequence[Member]) -> Stack:
+    """Train the members and return them in order, each with the weights of its best epoch.
+
+    `inputs` was made for the same splits, and all settings agree in `TrainingConfig.shape`. Where there are views, each
+    sample of an epoch is read in a version drawn at random, itself or one of its views, every modality in the same. A
+    finished member leaves the stack, so it costs nothing and disturbs nobody. Raises TrainingError if a loss is not
+    finite.
+    """
+    began = time.perf_counter()
+    head = build(_frame(inputs.widths, len(block.classes), members)).to(inputs.device)
+    trainees = [
+        Trainee(place=place, member=member, roster=_roster(block, inputs, place, member))
+        for place, member in enumerate(members)
+    ]
+    prior = torch.stack([_prior(block, member) for member in members]).to(inputs.device)
+    _fit(head, inputs, trainees, prior)
+    for parameter, best in zip(head.parameters(), zip(*(t.best_weights for t in trainees), strict=True), strict=True):
+        parameter.data = torch.stack(best)
+    head.rates[:] = [member.training.dropout for member in members]  # everybody is back
+    head.reseed([member.seed for member in members])
+    stack = Stack(head, inputs, members, prior)
+    weights = head.modality_weights()
+    val = stack.predict("val")
+    seconds = (time.perf_counter() - began) / len(members)
+    stack.fitted = [
+        Fitted(
+            best_epoch=trainee.best_epoch,
+            curves=tuple(trainee.curves),
+            weights=None if weights is None else weights[trainee.place].cpu().numpy(),
+            roster=trainee.roster,
+            val=val[trainee.place],
+            seconds=seconds,
+        )
+        for trainee in trainees
+    ]
+    return stack
+
+
+def _frame(widths: Mapping[str, int], n_classes: int, members: Sequence[Member]) -> Frame:
+    training = members[0].training
+    return Frame(
+        widths=widths,
+        n_classes=n_classes,
+        hidden=training.width,
+        dropout=[member.training.dropout for member in members],
+        seeds=[member.seed for member in members],
+        classifier=training.classifier,
+    )
+
+
+def _roster(block: FeatureBlock, inputs: Inputs, place: int, member: Member) -> Roster:
+    seen = inputs.seen(place, member.split.train)
+    if not len(seen):
+        raise TrainingError(
+            f"repeat {member.split.repeat}: none of {len(member.split.train)} training samples has "
+            f"{' or '.join(inputs.modalities)}: leave these heads out, or score complete samples only"
+        )
+    return make_roster(
+        block,
+        seen,
+        inputs.modalities,
+        member.split.repeat,
+        balance=member.training.balance,
+        target=member.training.balance_target,
+        seed=member.seed,
+    )
+
+
+def _prior(block: FeatureBlock, member: Member) -> Tensor:
+    """Return the log of each class' share of the training part, (K,): what a sample with nothing to see gets."""
+    counts = np.bincount(block.labels[member.split.train], minlength=len(block.classes))
+    return torch.from_numpy(counts / counts.sum()).float().log()
+
+
+def _fit(head: FusionHead, inputs: Inputs, trainees: Sequence[Trainee], prior: Tensor) -> None:
+    """Train until every member has stopped; each keeps the weights of its best epoch."""
+    parameters = list(head.parameters())
+    shared = trainees[0].member.training
+    optimiser = optimiser_for(inputs.device, shared.optimiser)(
+        parameters,
+        kind=shared.optimiser,
+        learning_rates=[t.member.training.learning_rate for t in trainees],
+        weight_decays=[t.member.training.weight_decay for t in trainees],
+        decay=shared.decay,
+        momentum=shared.momentum,
+    )
+    going, epoch = list(trainees), 0
+    while going:
+        epoch += 1
+        train_losses = _train_epoch(head, optimiser, inputs, going, epoch)
+        points = zip(going, _weights(head, len(going)), train_losses, *_score(head, inputs, going, prior), strict=True)
+        for row, (trainee, weights, *point) in enumerate(points):
+            if trainee.record(epoch, weights, *point):
+                trainee.keep([p.detach()[row] for p in parameters])
+            if trainee.on_plateau(epoch):
+                optimiser.slow_down(row, trainee.member.training.plateau_decay)
+        staying = [row for row, trainee in enumerate(going) if trainee.goes_on(epoch)]
+        if 0 < len(staying) < len(going):
+            head.keep(staying)
+            optimiser.keep(staying)
+        going = [going[row] for row in staying]
+    optimiser.close()
+
+
+def _train_epoch(
+    head: FusionHead, optimiser: StackedOptimiser, inputs: Inputs, going: Sequence[Trainee], epoch: int
+) -> list[float]:
+    """Run one epoch and return each member's mean training loss, as met on the way."""
+    head.train()
+    head.reseed([trainee.member.seed + epoch for trainee in going])
+    places = torch.tensor([trainee.place for trainee in going], device=inputs.device)
+    weights_of = torch.from_numpy(np.stack([t.roster.class_weights for t in going])).to(inputs.device)
+    smoothing = torch.tensor([[t.member.training.label_smoothing] for t in going], device=inputs.device)
+    total, count = (torch.zeros(len(going), device=inputs.device) for _ in range(2))
+    for reading, moving in epoch_readings(inputs, going):
+        labels = inputs.labels[reading.samples]
+        weights = weights_of.gather(1, labels) * reading.real
+        losses = cross_entropies(head(*inputs.batch(reading, places)), labels, smoothing) * weights
+        loss = losses.sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
+        extra = head.auxiliary_loss()
+        whole = loss if extra is None else loss + extra * reading.real.any(dim=1)
+        torch.autograd.backward(whole.sum())
+        optimiser.step(moving)
+        total += losses.detach().sum(dim=1)
+        count += weights.sum(dim=1)
+    return [float(loss) for loss in (total / count).tolist()]
+
+
+def _weights(head: FusionHead, members: int) -> list[dict[str, float]]:
+    """Return what each member weighs a modality after an epoch; nothing of a head that does not, or by class."""
+    weights = head.modality_weights()
+    if weights is None or weights.ndim > 2:
+        return [{}] * members
+    names = [f"weight of {modality}" for modality in head.frame.modalities]
+    return [dict(zip(names, own, strict=True)) for own in weights.tolist()]
+
+
+def cross_entropies(logits: Tensor, labels: Tensor, smoothing: Tensor | float = 0.0) -> Tensor:
+    """Return the cross-entropy (M, B) of logits (M, B, K), towards the label and a share of every class alike."""
+    logs = logits.log_softmax(dim=2)
+    hit = -logs.gather(2, labels[..., None]).squeeze(2)
+    if isinstance(smoothing, float) or not smoothing.any():
+        return hit
+    return (1 - smoothing) * hit - smoothing * logs.mean(dim=2)
+
+
+def _score(
+    head: FusionHead, inputs: Inputs, going: Sequence[Trainee], prior: Tensor
+) -> tuple[list[float], list[float]]:
+    """Return each member's mean loss and accuracy on its validation part."""
+    positions = [trainee.member.split.val for trainee in going]
+    spoken = speak(head, inputs, [trainee.place for trainee in going], positions, prior, weigh=False)
+    labels, counts = inputs.labels[spoken.samples], spoken.real.sum(dim=1)
+    losses = (cross_entropies(spoken.logits, labels) * spoken.real).sum(dim=1) / counts
+    hits = ((spoken.logits.argmax(dim=2) == labels) & spoken.real).sum(dim=1) / counts
+    return losses.tolist(), hits.tolist()
 
 
 def fitting(

@@ -65,18 +65,14 @@ def choose_reference(models: Sequence[Model], wanted: str | None) -> Model:
 
     It is one of the study's own training, unless another is asked for.
     """
-    real = [model for model in models if model.name != CHANCE]
+    real = {model.name: model for model in models if model.name != CHANCE}
     if wanted is None:
         rank = {head: -i for i, head in enumerate(OF_THE_PAPER)}
-        return max(
-            real, key=lambda model: (not model.variant, len(model.modalities), rank.get(model.head, -len(OF_THE_PAPER)))
-        )
-    for model in real:
-        if model.name == wanted:
-            return model
-    names = [model.name for model in real]
+        return max(real.values(), key=lambda m: (not m.variant, len(m.modalities), rank.get(m.head, -len(rank))))
+    if wanted in real:
+        return real[wanted]
     raise ConfigError(
-        f"[report] reference {wanted!r} was not run{nearest(wanted, names)}; there are: {', '.join(names)}"
+        f"[report] reference {wanted!r} was not run{nearest(wanted, list(real))}; there are: {', '.join(real)}"
     )
 
 
@@ -157,9 +153,8 @@ def run_families(
             tested = [compare_pair(measures, metric, a, b) for a, b in family.pairs]
             adjusted = Holm().adjust([result.p if result else None for result, _ in tested])
             for (a, b), (result, reason), holm_p in zip(family.pairs, tested, adjusted, strict=True):
-                verdict, why = judge(result, holm_p, measures.design.alpha)
-                if evidence.pairing == "composed" and not (single[a] and single[b]):
-                    verdict, why = UNTOLD, BY_LABEL
+                by_label = evidence.by_label and not (single[a] and single[b])
+                verdict, why = judge(result, holm_p, measures.design.alpha, by_label=by_label)
                 done.append(
                     Comparison(
                         family=family.name,
@@ -176,8 +171,10 @@ def run_families(
     return tuple(done)
 
 
-def judge(result: PairResult | None, holm_p: float | None, alpha: float) -> tuple[str, str]:
-    """Return the verdict on a - b and, where it cannot be told, why."""
+def judge(result: PairResult | None, holm_p: float | None, alpha: float, *, by_label: bool = False) -> tuple[str, str]:
+    """Return the verdict on a - b and, where it cannot be told, why; nothing is where pairs were made `by_label`."""
+    if by_label:
+        return UNTOLD, BY_LABEL
     if result is None or holm_p is None or result.low is None or result.high is None:
         return UNTOLD, "" if result is None else result.note
     if holm_p < alpha and result.low * result.high > 0:

@@ -1,8 +1,9 @@
 """What a report is made from: the stored predictions of every model, paired by repeat and sample."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,49 @@ class Evidence:
         return str(self.facts["corpus"]["pairing"])
 
     @property
+    def by_label(self) -> bool:
+        """Whether the modalities of a sample were paired by its label: then nothing is told of fusions."""
+        return self.pairing == "composed"
+
+    @property
     def protocol(self) -> str:
         return str(self.facts["protocol"]["kind"])
+
+    @property
+    def trained(self) -> list[Model]:
+        """All models but the majority class."""
+        return [model for model in self.models if model.name != CHANCE]
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """The labels of all test parts in a row, (N,) int64."""
+        return np.concatenate([part.labels for part in self.held_out])
+
+    @cached_property
+    def group_index(self) -> tuple[np.ndarray, np.ndarray]:
+        """The names of the groups, sorted, and the number of its group for every test prediction in a row, (N,)."""
+        names, index = np.unique(np.concatenate([part.groups for part in self.held_out]), return_inverse=True)
+        return names, index
+
+    def predicted(self, model: str) -> np.ndarray:
+        """Return the classes a model predicts, all test parts in a row, (N,) int64."""
+        return np.concatenate([posteriors.argmax(axis=1) for posteriors in self.posteriors[model]])
+
+    def only(self, keep: Sequence[np.ndarray], models: Iterable[str]) -> "Evidence":
+        """Return the evidence of `models` on the test samples in `keep`, (n,) bool a repeat."""
+        return replace(
+            self,
+            held_out=tuple(
+                replace(part, sample_ids=part.sample_ids[own], labels=part.labels[own], groups=part.groups[own])
+                for part, own in zip(self.held_out, keep, strict=True)
+            ),
+            posteriors={name: _kept(self.posteriors[name], keep) for name in sorted(models)},
+            weights={name: _kept(rows, keep) for name, rows in self.weights.items()},
+        )
+
+
+def _kept(rows: Sequence[np.ndarray], keep: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    return tuple(part[own] for part, own in zip(rows, keep, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)

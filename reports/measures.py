@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reports.errors import StatisticsError
 from reports.evidence import Evidence, HeldOut
 from reports.metrics import BY_CLASS, RANKED, class_scores, confusion, counted_scores, ranked_scores
 from reports.statistics._statistic import Design, Measured, PairTest
@@ -59,7 +58,7 @@ def measure(evidence: Evidence, *, alpha: float, draws: int, seed: int, family: 
     primary: PairTest = CorrectedRepeatedKFoldT() if evidence.protocol == "k-fold" else CorrectedResampledT()
     drawn = 0
     if evidence.protocol not in RESAMPLED:
-        n_groups = len({group for part in parts for group in part.groups})
+        n_groups = len(evidence.group_index[0])
         primary = ClusteredBootstrap(n_groups)
         drawn = draws_for(alpha, family, n_groups, draws) if n_groups >= FEWEST_GROUPS else 0
         weights = group_weights(n_groups, drawn, seed)
@@ -76,14 +75,7 @@ def measure(evidence: Evidence, *, alpha: float, draws: int, seed: int, family: 
 
 def interval_of(measures: Measures, model: str, score: str) -> tuple[float | None, float | None]:
     """Return the interval of one score, cut at 0 and 1; (None, None) where it is undefined or refused."""
-    measured = measures.table[model].get(score)
-    try:
-        found = measures.primary.interval(measured, measures.design) if measured else None
-    except StatisticsError:
-        found = None
-    if found is None or found.low is None or found.high is None:
-        return None, None
-    return max(0.0, found.low), min(1.0, found.high)
+    return measures.primary.limits(measures.table[model].get(score), measures.design)
 
 
 def _shared(parts: Sequence[HeldOut]) -> float:
@@ -150,11 +142,7 @@ def rounds_of(parts: Sequence[HeldOut]) -> np.ndarray:
 
 def _counts_by_group(evidence: Evidence, model: str) -> np.ndarray:
     """Return (rounds, groups, K, K) float64 confusion counts; round r holds the r-th test of every sample."""
-    parts = evidence.held_out
-    _, group = np.unique(np.concatenate([part.groups for part in parts]), return_inverse=True)
-    turn = rounds_of(parts)
-    actual = np.concatenate([part.labels for part in parts])
-    predicted = np.concatenate([p.argmax(axis=1) for p in evidence.posteriors[model]])
-    counts = np.zeros((turn.max() + 1, group.max() + 1, len(evidence.classes), len(evidence.classes)))
-    np.add.at(counts, (turn, group, actual, predicted), 1.0)
+    turn, (names, group) = rounds_of(evidence.held_out), evidence.group_index
+    counts = np.zeros((turn.max() + 1, len(names), len(evidence.classes), len(evidence.classes)))
+    np.add.at(counts, (turn, group, evidence.labels, evidence.predicted(model)), 1.0)
     return counts

@@ -197,7 +197,7 @@ def _method(evidence: Evidence, measures: Measures, config: ReportConfig) -> Met
         repeats=len(parts),
         train_size=sum(int(part.trained_on.sum()) for part in parts) / len(parts),
         test_size=sum(len(part.labels) for part in parts) / len(parts),
-        groups=len({group for part in parts for group in part.groups}),
+        groups=len(evidence.group_index[0]),
         ratio=measures.design.ratio,
         alpha=measures.design.alpha,
         primary_metric=config.primary_metric,

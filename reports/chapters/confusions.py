@@ -158,8 +158,7 @@ def _rows(matrix: np.ndarray) -> Any:
 
 def _beyond_chance(evidence: Evidence, tallies: Tallies, model: str, matrix: np.ndarray) -> BeyondChance:
     classes = len(evidence.classes)
-    labels = np.concatenate([part.labels for part in evidence.held_out])
-    predicted = np.concatenate([p.argmax(axis=1) for p in evidence.posteriors[model]])
+    labels, predicted = evidence.labels, evidence.predicted(model)
 
     def corrected(sums: np.ndarray) -> np.ndarray:
         return np.stack(list(chance_corrected(sums.reshape(*sums.shape[:-2], classes, classes)).values()), axis=-1)

@@ -10,7 +10,6 @@ import numpy as np
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
 from reports.drawing import BLUE, GREEN, INK, MARKERS, MUTED, ORANGE, PURPLE, WARM, Drawing, Figure, finish
-from reports.errors import StatisticsError
 from reports.evidence import CHANCE, Evidence
 from reports.measures import RESAMPLED, Measures
 from reports.results import Results
@@ -107,7 +106,7 @@ def _disturbed(key: tuple[Any, ...], by_repeat: dict[int, float], measures: Meas
     model, condition, modality, level, metric = key
     order = sorted(by_repeat)
     values, clean = np.array([by_repeat[i] for i in order]), measures.table[model].get(metric)
-    low, high = _interval(values, measures) if resampled else _quartiles(values)
+    low, high = measures.primary.limits(Measured(repeats=values), measures.design) if resampled else _quartiles(values)
     return Disturbed(
         model=model,
         condition=condition,
@@ -121,17 +120,6 @@ def _disturbed(key: tuple[Any, ...], by_repeat: dict[int, float], measures: Meas
         n=len(values),
         undisturbed=None if clean is None else float(np.asarray(clean.repeats)[order].mean()),
     )
-
-
-def _interval(values: np.ndarray, measures: Measures) -> tuple[float | None, float | None]:
-    """Return the interval of a mean, cut at 0 and 1; None where the test refuses it."""
-    try:
-        found = measures.primary.interval(Measured(repeats=values), measures.design)
-    except StatisticsError:
-        return None, None
-    if found.low is None or found.high is None:
-        return None, None
-    return max(0.0, found.low), min(1.0, found.high)
 
 
 def _quartiles(values: np.ndarray) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
-from reports.comparisons import ABOVE, BELOW, BY_LABEL, UNTOLD, judge
+from reports.comparisons import ABOVE, BELOW, UNTOLD, judge
 from reports.drawing import BLUE, MUTED, ROW, Drawing, Figure, finish, whisker
 from reports.errors import StatisticsError
 from reports.findings.rescoring import FEWEST_SAMPLES
@@ -57,8 +57,7 @@ class PooledTests:
     def __init__(self, case: Case) -> None:
         self.case, parts = case, case.evidence.held_out
         self.sample_ids = np.concatenate([part.sample_ids for part in parts])
-        self.labels = np.concatenate([part.labels for part in parts])
-        self.group_names, self.groups = np.unique(np.concatenate([part.groups for part in parts]), return_inverse=True)
+        self.labels, (self.group_names, self.groups) = case.evidence.labels, case.evidence.group_index
         self.first = np.zeros(len(self.sample_ids), dtype=bool)
         self.first[np.unique(self.sample_ids, return_index=True)[1]] = True
         self.weights = group_weights(len(self.group_names), case.config.draws, case.config.seed)
@@ -71,8 +70,7 @@ class PooledTests:
     def measure(self, model: str, mask: np.ndarray) -> Measured:
         """Return the primary metric on the tests in `mask` (N,), and after resampling whole groups."""
         k, metric = self.classes, self.case.primary_metric
-        predicted = np.concatenate([values.argmax(axis=1) for values in self.case.evidence.posteriors[model]])
-        cell = (self.groups * k + self.labels) * k + predicted
+        cell = (self.groups * k + self.labels) * k + self.case.evidence.predicted(model)
         counts = np.bincount(cell[mask], minlength=len(self.group_names) * k * k).reshape(-1, k * k).astype(float)
         point, drawn = counts.sum(axis=0).reshape(k, k), (self.weights @ counts).reshape(-1, k, k)
         whole = (drawn.sum(axis=-1) > 0).sum(axis=-1) == (point.sum(axis=-1) > 0).sum()
@@ -205,11 +203,8 @@ def _figure(value: Division, trait: Trait, results: Results) -> Figure:
 
 
 def _score(trait: str, value: str, model: str, mask: np.ndarray, own: Measured, tests: PooledTests) -> SubgroupScore:
-    try:
-        found = ClusteredBootstrap(tests.n_groups(mask)).interval(own, tests.case.measures.design)
-    except StatisticsError:  # no draw has all emotions
-        found = None
-    low, high = (None, None) if found is None or found.low is None or found.high is None else (found.low, found.high)
+    test, uncut = ClusteredBootstrap(tests.n_groups(mask)), (-np.inf, np.inf)
+    low, high = test.limits(own, tests.case.measures.design, uncut)  # None: no draw has all emotions
     return SubgroupScore(trait=trait, value=value, model=model, score=own.estimate, low=low, high=high)
 
 
@@ -237,14 +232,12 @@ def judge_reference(gaps: Sequence[Gap], case: Case) -> tuple[Gap, ...]:
     """Return the gaps, those of the reference with a verdict: Holm over all of them, whatever their trait."""
     own = [gap.result.p if gap.result else None for gap in gaps if gap.model == case.reference.name]
     adjusted = iter(Holm().adjust(own))
-    by_label = case.evidence.pairing == "composed" and case.reference.fused
+    by_label = case.evidence.by_label and case.reference.fused
     judged = []
     for gap in gaps:
         if gap.model == case.reference.name:
             holm_p = next(adjusted)
-            verdict, reason = judge(gap.result, holm_p, case.measures.design.alpha)
-            if by_label:
-                verdict, reason = UNTOLD, BY_LABEL
+            verdict, reason = judge(gap.result, holm_p, case.measures.design.alpha, by_label=by_label)
             gap = replace(gap, holm_p=holm_p, verdict=verdict, reason=gap.reason or reason)
         judged.append(gap)
     return tuple(judged)

@@ -77,7 +77,7 @@ class Judge:
             "H3": self.depends_on_emotion(interaction),
             "RQ2": self.best_weighting(),
         }
-        if self.case.evidence.pairing != "composed":
+        if not self.case.evidence.by_label:
             return found
         return {name: replace(own, verdict=CANNOT, why=BY_LABEL, notes=()) for name, own in found.items()}
 

@@ -265,9 +265,8 @@ def _draw_groups(draws: int, n_groups: int, generator: np.random.Generator) -> n
 def count_by_group(evidence: Evidence, models: Iterable[str]) -> GroupCounts:
     """Return the counts of `models`; all share the samples, so they share groups and supports."""
     parts, k = evidence.held_out, len(evidence.classes)
-    names, group = np.unique(np.concatenate([part.groups for part in parts]), return_inverse=True)
-    actual = np.concatenate([part.labels for part in parts])
-    predicted = {name: np.concatenate([p.argmax(axis=1) for p in evidence.posteriors[name]]) for name in models}
+    (names, group), actual = evidence.group_index, evidence.labels
+    predicted = {name: evidence.predicted(name) for name in models}
     repeat = np.repeat(np.arange(len(parts)), [len(part.labels) for part in parts])
 
     def counted_in(blocks: np.ndarray) -> tuple[Counts, ...]:

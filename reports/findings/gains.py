@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reports.comparisons import ABOVE, BY_LABEL, OTHERS, STRATEGIES, UNTOLD, Comparison, compare_pair, judge
+from reports.comparisons import ABOVE, OTHERS, STRATEGIES, Comparison, compare_pair, judge
 from reports.evidence import Evidence, Model
 from reports.heads import PLANTED_IN, UNIMODAL
 from reports.measures import Measures, recall_of
@@ -150,9 +150,7 @@ def drop_one(evidence: Evidence, measures: Measures, reference: Model) -> tuple[
     adjusted = Holm().adjust([result.p if result else None for result, _ in tested])
     rows = []
     for (modality, label), (result, refused), holm_p in zip(cells, tested, adjusted, strict=True):
-        verdict, reason = judge(result, holm_p, measures.design.alpha)
-        if evidence.pairing == "composed":
-            verdict, reason = UNTOLD, BY_LABEL
+        verdict, reason = judge(result, holm_p, measures.design.alpha, by_label=evidence.by_label)
         rows.append(
             DropOne(
                 modality=modality,

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from reports.case import Case
-from reports.comparisons import ABOVE, BELOW, BY_LABEL, UNTOLD, judge
+from reports.comparisons import ABOVE, BELOW, judge
 from reports.errors import StatisticsError
-from reports.evidence import Evidence, Model
+from reports.evidence import Model
 from reports.findings.gains import models_without, single_models
 from reports.findings.weights import by_group, by_repeat, weights_by_repeat
 from reports.heads import BY_EMOTION
@@ -249,9 +249,7 @@ def _judged(case: Case, found: Sequence[Found]) -> tuple[Contrast, ...]:
     for of, decides, result, refused in found:
         holm_p = next(deciding) if decides else None
         p = result.p if result and (not decides or result.difference > 0) else holm_p
-        verdict, reason = judge(result, p, case.measures.design.alpha)
-        if case.evidence.pairing == "composed":
-            verdict, reason = UNTOLD, BY_LABEL
+        verdict, reason = judge(result, p, case.measures.design.alpha, by_label=case.evidence.by_label)
         contrasts.append(
             Contrast(of=of, decides=decides, result=result, holm_p=holm_p, verdict=verdict, reason=refused or reason)
         )
@@ -271,7 +269,7 @@ def _cells(case: Case, alone: Table, study: Interaction) -> tuple[Cell, ...]:
             predicted=(study.modalities[m], study.labels[k]) in study.predicted,
             result=result,
             holm_p=p,
-            verdict=UNTOLD if case.evidence.pairing == "composed" else judge(result, p, case.measures.design.alpha)[0],
+            verdict=judge(result, p, case.measures.design.alpha, by_label=case.evidence.by_label)[0],
         )
         for (m, k), result, p in zip(where, results, adjusted, strict=True)
     )
@@ -294,25 +292,7 @@ def on_complete_samples(case: Case, models: Collection[str]) -> tuple[Case, int 
     keep = [np.array([name not in lacking for name in part.sample_ids.tolist()], dtype=bool) for part in parts]
     if empty := [part.repeat for part, own in zip(parts, keep, strict=True) if not own.any()]:
         raise StatisticsError(f"expected test samples that have every modality in each repeat, got none in {empty}")
-    evidence, before = _kept(case.evidence, keep, models), case.measures
+    evidence, before = case.evidence.only(keep, models), case.measures
     measures = measure(evidence, alpha=before.design.alpha, draws=before.draws, seed=case.config.seed)
     left = {name for part in evidence.held_out for name in part.sample_ids.tolist()}
     return replace(case, evidence=evidence, measures=measures, _found={}), len(left)
-
-
-def _kept(evidence: Evidence, keep: list[np.ndarray], models: Collection[str]) -> Evidence:
-    return replace(
-        evidence,
-        held_out=tuple(
-            replace(part, sample_ids=part.sample_ids[own], labels=part.labels[own], groups=part.groups[own])
-            for part, own in zip(evidence.held_out, keep, strict=True)
-        ),
-        posteriors={
-            name: tuple(rows[own] for rows, own in zip(evidence.posteriors[name], keep, strict=True))
-            for name in sorted(models)
-        },
-        weights={
-            name: tuple(rows[own] for rows, own in zip(weights, keep, strict=True))
-            for name, weights in evidence.weights.items()
-        },
-    )

@@ -8,7 +8,6 @@ from typing import Any
 
 from reports.case import Case
 from reports.chapters.costs import Costs
-from reports.evidence import CHANCE
 from reports.heads import FUSES
 from stores.encoders import EncoderStore
 from stores.root import Root
@@ -148,9 +147,7 @@ def read_making(case: Case) -> Making:
         settings=tuple(_settings(evidence.facts, specs)),
         strategies=tuple(_strategies(case)),
         notation=tuple(_notation(corpus, encoders, width, case)),
-        predictions=sum(
-            len(own) for name in evidence.posteriors if name != CHANCE for own in evidence.posteriors[name]
-        ),
+        predictions=len(evidence.trained) * len(evidence.labels),
         width=width,
     )
 
@@ -163,13 +160,10 @@ def _corpus(case: Case) -> Corpus:
     for row in splits:
         if row["repeat"] in tested:
             counts.setdefault(row["part"], []).append(row["sample_id_count"])
-    sizes = {part: statistics.fmean(counts.get(part, [0])) for part in ("train", "val", "test")}
+    sizes: dict[str, Any] = {part: statistics.fmean(counts.get(part, [0])) for part in ("train", "val", "test")}
     excluded = case.store.samples()["excluded"]
     return Corpus(
-        name=facts["corpus"]["name"],
-        pairing=facts["corpus"]["pairing"],
-        source=facts["corpus"]["source"],
-        licence=facts["corpus"]["licence"],
+        **{name: facts["corpus"][name] for name in ("name", "pairing", "source", "licence")},
         scheme=facts["scheme"],
         classes=case.evidence.classes,
         modalities=tuple(facts["modalities"]),
@@ -177,9 +171,7 @@ def _corpus(case: Case) -> Corpus:
         used=excluded.null_count,
         groups=tuple(facts["groups"]),
         repeats=len(parts),
-        train=sizes["train"],
-        val=sizes["val"],
-        test=sizes["test"],
+        **sizes,
     )
 
 
@@ -214,9 +206,7 @@ def _models(runs: Sequence[Mapping[str, Any]], case: Case) -> Iterable[Built]:
     own: dict[str, list[Mapping[str, Any]]] = {}
     for row in runs:
         own.setdefault(row["model"], []).append(row)
-    for model in case.evidence.models:
-        if model.name == CHANCE:
-            continue
+    for model in case.evidence.trained:
         rows = own[model.name]
         epochs = [len(json.loads(row["curves"])) for row in rows]
         seconds = [row["seconds"] for row in rows]
@@ -289,7 +279,7 @@ def _words(name: str) -> str:
 
 
 def _strategies(case: Case) -> Iterable[Strategy]:
-    models = [model for model in case.evidence.models if model.name != CHANCE and not model.variant]
+    models = [model for model in case.evidence.trained if not model.variant]
     full = set(case.evidence.facts["modalities"])
     for head in dict.fromkeys(model.head for model in models):
         own = [model for model in models if model.head == head]

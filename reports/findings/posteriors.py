@@ -100,8 +100,8 @@ class Curve:
 def calibrate(evidence: Evidence, tallies: Tallies, model: str) -> tuple[Calibration, Reliability]:
     """Return how a model is calibrated, and its bins over all repeats."""
     posteriors = np.concatenate(evidence.posteriors[model])
-    labels = np.concatenate([part.labels for part in evidence.held_out])
-    hits = (posteriors.argmax(axis=1) == labels).astype(np.float64)
+    labels = evidence.labels
+    hits = (evidence.predicted(model) == labels).astype(np.float64)
     confidence = posteriors.max(axis=1).astype(np.float64)
     bins = confidence_bins(confidence)
     losses = [brier_scores(labels, posteriors), log_losses(labels, posteriors)]

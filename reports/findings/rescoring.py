@@ -81,30 +81,17 @@ def _classes_gone(evidence: Evidence, keep: Sequence[np.ndarray]) -> list[str]:
 
 def _measure(case: Case, keep: Sequence[np.ndarray]) -> Measures:
     """Return the measures of the reference and of what it is set against, on the primary metric alone."""
-    evidence, metric = _kept(case, keep), case.primary_metric
+    names = {case.reference.name, *(name for c in case.compared(STRATEGIES) for name in (c.a, c.b))}
+    evidence, metric = case.evidence.only(keep, names), case.primary_metric
     table = {name: {metric: _by_repeat(evidence, name, metric)} for name in evidence.posteriors}
     primary, share = case.measures.primary, sum(map(np.sum, keep)) / sum(map(len, keep))
     if isinstance(primary, ClusteredBootstrap):
-        n_groups = len({group for part in evidence.held_out for group in part.groups})
+        n_groups = len(evidence.group_index[0])
         primary = ClusteredBootstrap(n_groups)
         weights = group_weights(n_groups, case.measures.draws if n_groups >= FEWEST_GROUPS else 0, case.config.seed)
         table = {name: pool(evidence, name, scores, weights) for name, scores in table.items()}
     design = replace(case.measures.design, ratio=case.measures.design.ratio * float(share))
     return replace(case.measures, table=table, confusions={}, design=design, primary=primary, lacking={})
-
-
-def _kept(case: Case, keep: Sequence[np.ndarray]) -> Evidence:
-    evidence = case.evidence
-    names = {case.reference.name, *(name for c in case.compared(STRATEGIES) for name in (c.a, c.b))}
-    parts = tuple(
-        replace(part, sample_ids=part.sample_ids[own], labels=part.labels[own], groups=part.groups[own])
-        for part, own in zip(evidence.held_out, keep, strict=True)
-    )
-    posteriors: Mapping[str, tuple[np.ndarray, ...]] = {
-        name: tuple(values[own] for values, own in zip(evidence.posteriors[name], keep, strict=True))
-        for name in sorted(names)
-    }
-    return replace(evidence, held_out=parts, posteriors=posteriors)
 
 
 def _by_repeat(evidence: Evidence, model: str, metric: str) -> Measured:

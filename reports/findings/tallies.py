@@ -48,8 +48,7 @@ class Tallies:
         self._repeat = np.repeat(np.arange(len(parts)), self.sizes)
         self._draws: np.ndarray | None = None
         if case.evidence.protocol not in RESAMPLED:
-            names, group = np.unique(np.concatenate([part.groups for part in parts]), return_inverse=True)
-            turn = rounds_of(parts)
+            turn, (names, group) = rounds_of(parts), case.evidence.group_index
             self._rounds, self._unit = int(turn.max()) + 1, turn * len(names) + group
             draws = case.config.draws if len(names) >= FEWEST_GROUPS else 0
             self._draws = group_weights(len(names), draws, case.config.seed)

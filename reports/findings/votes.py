@@ -84,12 +84,8 @@ class Votes:
 
     def __init__(self, case: Case, singles: Mapping[str, str]) -> None:
         self._tallies, self._singles = Tallies(case), singles
-        self._labels = np.concatenate([part.labels for part in case.evidence.held_out])
-        self._predicted = {
-            name: np.concatenate([p.argmax(axis=1) for p in own])
-            for name, own in case.evidence.posteriors.items()
-            if name != CHANCE
-        }
+        self._labels = case.evidence.labels
+        self._predicted = {model.name: case.evidence.predicted(model.name) for model in case.evidence.trained}
         self._right = {name: own == self._labels for name, own in self._predicted.items()}
         self._present = _present(case.evidence, singles)
         self._classes = len(case.evidence.classes)

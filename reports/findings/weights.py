@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
-from reports.errors import StatisticsError
 from reports.evidence import Evidence
 from reports.heads import GIVEN
 from reports.statistics._statistic import Design, Measured
@@ -95,12 +94,11 @@ def by_repeat(evidence: Evidence, model: str) -> Tally:
 
 def by_group(evidence: Evidence, model: str) -> Tally:
     """Return what a model weighs, by group, in the order of their names; the same in all repeats."""
-    _, groups = np.unique(np.concatenate([part.groups for part in evidence.held_out]), return_inverse=True)
-    return _tally(evidence, model, groups)
+    return _tally(evidence, model, evidence.group_index[1])
 
 
 def _tally(evidence: Evidence, model: str, units: np.ndarray) -> Tally:
-    rows, labels = _weighed(evidence, model)
+    rows, labels = np.concatenate(evidence.weights[model]).astype(np.float64), evidence.labels
     n, k = int(units.max()) + 1, len(evidence.classes)
     seen = rows.any(axis=1)
     cell = units[seen] * k + labels[seen]
@@ -109,21 +107,15 @@ def _tally(evidence: Evidence, model: str, units: np.ndarray) -> Tally:
     return Tally(totals=np.stack(totals, axis=1), counts=counts)
 
 
-def _weighed(evidence: Evidence, model: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weights (N, modalities) float64 and emotions (N,) of all test predictions."""
-    rows = np.concatenate(evidence.weights[model]).astype(np.float64)
-    return rows, np.concatenate([part.labels for part in evidence.held_out])
-
-
 def sample_weights(evidence: Evidence, *, alpha: float, draws: int, seed: int) -> tuple[SampleWeight, ...]:
     """Return the weights of every model that weighs each sample by itself: all emotions, then each that was tested."""
-    n_groups = len({group for part in evidence.held_out for group in part.groups})
+    n_groups = len(evidence.group_index[0])
     times = group_weights(n_groups, draws, seed) if n_groups >= FEWEST_GROUPS else None
     modalities = {model.name: sorted(model.modalities) for model in evidence.models}
     found: list[SampleWeight] = []
     for name in sorted(evidence.weights):
         limits = _limits(by_group(evidence, name), times, alpha) if times is not None else None
-        rows, labels = _weighed(evidence, name)
+        rows, labels = np.concatenate(evidence.weights[name]).astype(np.float64), evidence.labels
         seen = rows.any(axis=1)
         for m, modality in enumerate(modalities[name]):
             for k, label in enumerate((None, *evidence.classes)):
@@ -189,7 +181,8 @@ def weights_by_repeat(evidence: Evidence, store: StudyStore) -> dict[tuple[str, 
 def _fitted(
     model: str, modality: str, label: str | None, given: bool, own: Sequence[float], design: Design
 ) -> FittedWeight:
-    low, high = (None, None) if given else _interval(own, design)
+    test = CorrectedResampledT() if design.overlap else PairedT()
+    low, high = test.limits(None if given else Measured(repeats=np.array(own)), design)
     return FittedWeight(
         model=model,
         modality=modality,
@@ -201,15 +194,3 @@ def _fitted(
         sd=statistics.stdev(own) if len(own) > 1 else None,
         n=len(own),
     )
-
-
-def _interval(own: Sequence[float], design: Design) -> tuple[float | None, float | None]:
-    """Return the interval of a mean weight, cut at 0 and 1."""
-    test = CorrectedResampledT() if design.overlap else PairedT()
-    try:
-        found = test.interval(Measured(repeats=np.array(own)), design)
-    except StatisticsError:
-        return None, None
-    if found.low is None or found.high is None:
-        return None, None
-    return max(0.0, found.low), min(1.0, found.high)

@@ -138,6 +138,18 @@ class PairTest(Statistic):
         """Return the interval of one score; the p it carries is against 0 and means nothing."""
         return self.compare(a, a.zero(), design)
 
+    def limits(
+        self, a: Measured | None, design: Design, bounds: tuple[float, float] = (0.0, 1.0)
+    ) -> tuple[float | None, float | None]:
+        """Return the interval of one score, cut at `bounds`; (None, None) where it is undefined or refused."""
+        try:
+            found = self.interval(a, design) if a else None
+        except StatisticsError:
+            found = None
+        if found is None or found.low is None or found.high is None:
+            return None, None
+        return max(bounds[0], found.low), min(bounds[1], found.high)
+
 
 class ModelsTest(Statistic, Generic[R]):
     """Several models measured on the same repeats."""

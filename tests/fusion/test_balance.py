@@ -16,8 +16,8 @@ from fusion.members import Member
 from fusion.plans import HeadPlan
 from fusion.splits import Split
 from fusion.stack import Stack
+from fusion.stacking import train_stacked
 from fusion.study import study_of
-from fusion.training import train_stacked
 from fusion.training_config import TrainingConfig
 from stores.block import ABSENT, FeatureBlock
 from stores.errors import ConfigError

@@ -17,7 +17,7 @@ from fusion.members import Member, Trainee
 from fusion.readings import epoch_readings
 from fusion.splits import ProtocolConfig, Split, make_splits
 from fusion.stack import Stack
-from fusion.training import cross_entropies, train_stacked
+from fusion.stacking import cross_entropies, train_stacked
 from fusion.training_config import TrainingConfig
 from stores.block import ABSENT, FeatureBlock
 from stores.errors import ConfigError
