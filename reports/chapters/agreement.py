@@ -8,7 +8,7 @@ from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
 from reports.drawing import BLUE, GREEN, INK, MARKERS, MUTED, ORANGE, PURPLE, Drawing, Figure, finish, whisker
 from reports.findings.tallies import Rate
-from reports.findings.votes import ALL, ORACLE, Overlap, Pattern, Stratified, Votes, single_heads
+from reports.findings.votes import ALL, ORACLE, Overlap, Stratified, Votes, single_heads
 from reports.heads import LATE
 from reports.results import Results
 from reports.selection import shown_first, worth_a_matrix
@@ -67,18 +67,6 @@ class Agreement(Chapter[Agreements]):
         return {"first": tables[0], "rest": tables[1:], "oracle": ORACLE, "bound": _overall(value.strata[0], results)}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bound:
-    """Accuracy on all samples: of the reference, of the best single modality, and where any modality is right."""
-
-    reference: Rate
-    single: str
-    best: Rate
-    oracle: Rate
-    unanimous: Pattern | None
-    unanimous_right: Rate | None
-
-
 def _rows(found: Stratified, order: Sequence[str]) -> list[tuple[str, list[Rate]]]:
     """Return the accuracies by pattern of the models in `order` that are there."""
     own: dict[str, list[Rate]] = {}
@@ -87,8 +75,11 @@ def _rows(found: Stratified, order: Sequence[str]) -> list[tuple[str, list[Rate]
     return [(name, own[name]) for name in order if name in own]
 
 
-def _overall(found: Stratified, results: Results) -> Bound | None:
-    """Return what all samples show; None if the reference is no fusion of these modalities."""
+def _overall(found: Stratified, results: Results) -> dict[str, Any] | None:
+    """Return the accuracies on all samples: of the reference, of the best single modality, and where any is right.
+
+    None if the reference is no fusion of these modalities.
+    """
     overall = {score.model: score.accuracy for score in found.scores if score.pattern == ALL}
     if results.reference not in overall or not results.model(results.reference).fused:
         return None
@@ -96,14 +87,9 @@ def _overall(found: Stratified, results: Results) -> Bound | None:
                  key=lambda name: overall[name].estimate or 0.0)  # fmt: skip
     clear = next((p for p in found.patterns if len(p.votes) == 1 and p.right is None and not p.absent), None)
     oracle = {score.pattern: score.accuracy for score in found.scores if score.model == ORACLE}
-    return Bound(
-        reference=overall[results.reference],
-        single=single,
-        best=overall[single],
-        oracle=overall[ORACLE],
-        unanimous=clear,
-        unanimous_right=oracle[clear.name] if clear else None,
-    )
+    right = oracle[clear.name] if clear else None
+    bound = {"reference": overall[results.reference], "single": single, "best": overall[single]}
+    return bound | {"oracle": overall[ORACLE], "unanimous": clear, "unanimous_right": right}
 
 
 def _by_pattern(found: Stratified, results: Results) -> Figure:
@@ -112,7 +98,7 @@ def _by_pattern(found: Stratified, results: Results) -> Figure:
     vote = [m.name for m in results.models if m.head == LATE and m.name in there and not m.variant]
     shown, bound = [name for name in worth_a_matrix(results) if name in there], _overall(found, results)
     shown = (
-        list(dict.fromkeys([*shown[:3], *vote, *([bound.single] if bound else shown[-1:])]))
+        list(dict.fromkeys([*shown[:3], *vote, *([bound["single"]] if bound else shown[-1:])]))
         or sorted(there - {ORACLE})[:4]
     )
     patterns = [p for p in found.patterns if p.votes and not p.absent and p.right is None]

@@ -17,6 +17,7 @@ from reports.selection import shown_first, side_by_side
 from reports.words import NAMES, NONE, labels_of, listed, number, percent
 from stores.studies import StudyStore
 
+SIZES = ("parameters", "input_width", "flops")
 Expense = Mapping[str, float | None]
 
 
@@ -91,7 +92,8 @@ def read_costs(store: StudyStore, evidence: Evidence) -> tuple[Cost, ...]:
     for row in sorted(rows, key=lambda row: (row["run_id"] is None, row["median_us"], row["p95_us"])):
         if row["model"] in models:
             best.setdefault((row["model"], row["batch"]), row)
-    return tuple(_cost(best[key]) for key in sorted(best))
+    rows = [{name: value for name, value in best[key].items() if name != "run_id"} for key in sorted(best)]
+    return tuple(Cost(**row) for row in rows)
 
 
 def read_spent(evidence: Evidence) -> tuple[Spent, ...]:
@@ -124,31 +126,16 @@ def _extraction_ms(facts: Mapping[str, Any], modality: str) -> float | None:
     return sum(1000 * it["seconds"] / it["rows"] for it in own) if len(own) == len(names) else None
 
 
-def _cost(row: dict[str, Any]) -> Cost:
-    return Cost(**{name: value for name, value in row.items() if name != "run_id"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class CostRow:
-    """What one model costs, as text: median and 95th percentile in µs for each batch size, then what it holds."""
-
-    model: str
-    extraction: str
-    training: str
-    times: tuple[str, ...]
-    parameters: str
-    input_width: str
-    flops: str
-    device: str
-
-
 def batches(costs: Sequence[Cost]) -> list[int]:
     """Return the batch sizes that were timed."""
     return sorted({cost.batch for cost in costs})
 
 
-def cost_rows(value: Expenses, results: Results) -> list[CostRow]:
-    """Return the rows of the models listed first, best first; operations are those of the smallest batch."""
+def cost_rows(value: Expenses, results: Results) -> list[dict[str, Any]]:
+    """Return the rows of the models listed first, best first, as text; operations are those of the smallest batch.
+
+    `times` are median and 95th percentile in µs for each batch size.
+    """
     found = {(cost.model, cost.batch): cost for cost in value.costs}
     spent, rows = {it.model: it for it in value.spent}, []
     for model in (score.model for score in results.ranking()):
@@ -157,17 +144,16 @@ def cost_rows(value: Expenses, results: Results) -> list[CostRow]:
         if model not in spent or model not in shown_first(results):
             continue
         times = (f"{value:,.0f}" for cost in own if cost for value in (cost.median_us, cost.p95_us))
+        sizes = {name: f"{getattr(known[0], name):,}" if known else NONE for name in SIZES}
         rows.append(
-            CostRow(
-                model=model,
-                extraction=number(spent[model].extraction_ms),
-                training=number(spent[model].training_s),
-                times=tuple(times) if len(known) == len(own) else (NONE,) * 2 * len(own),
-                parameters=f"{known[0].parameters:,}" if known else NONE,
-                input_width=f"{known[0].input_width:,}" if known else NONE,
-                flops=f"{known[0].flops:,}" if known else NONE,
-                device=" and ".join(dict.fromkeys(cost.device for cost in known)),
-            )
+            {
+                "model": model,
+                "extraction": number(spent[model].extraction_ms),
+                "training": number(spent[model].training_s),
+                "times": tuple(times) if len(known) == len(own) else (NONE,) * 2 * len(own),
+                "device": " and ".join(dict.fromkeys(cost.device for cost in known)),
+                **sizes,
+            }
         )
     return rows
 

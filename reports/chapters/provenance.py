@@ -86,14 +86,8 @@ def _took(case: Case) -> Iterable[Took]:
         yield Took(work=f"extraction of {name}", count=cost["rows"], unit="rows", wall_s=seconds, on=on)
     for encoder in making.encoders if making else ():
         if encoder.trained:
-            work = f"training of {encoder.modality} encoders"
-            yield Took(
-                work=work,
-                count=encoder.trained,
-                unit="encoder" if encoder.trained == 1 else "encoders",
-                wall_s=encoder.training_s,
-                on="",
-            )
+            work, unit = f"training of {encoder.modality} encoders", "encoder" if encoder.trained == 1 else "encoders"
+            yield Took(work=work, count=encoder.trained, unit=unit, wall_s=encoder.training_s, on="")
     if making:
         trained = [model for model in making.models if model.total_s is not None]
         total, count = sum(model.total_s or 0.0 for model in trained), sum(model.runs for model in trained)

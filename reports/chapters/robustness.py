@@ -142,29 +142,15 @@ def _noise_curves(found: Disturbances, results: Results) -> dict[str, list[Point
     return curves
 
 
-@dataclass(frozen=True, kw_only=True)
-class RemovedRow:
-    """The macro F1 of one model as it is, and without each modality of the study, as text in percent."""
-
-    model: str
-    undisturbed: str
-    cells: tuple[str, ...]
-
-
-def removed_rows(value: Disturbances, results: Results) -> list[RemovedRow]:
-    """Return the rows of the models worth a curve, the reference first; cells are in the study's modalities."""
+def removed_rows(value: Disturbances, results: Results) -> list[dict[str, Any]]:
+    """Return macro F1 as text, as it is and without each modality, of the models worth a curve, the reference first."""
     found = {(d.model, d.modality): d for d in value.scores if (d.condition, d.metric) == (REMOVED, METRIC)}
     rows = []
     for model in worth_a_matrix(results):
         own = [found.get((model, modality)) for modality in sorted(results.facts["modalities"])]
         if known := [d for d in own if d]:
-            rows.append(
-                RemovedRow(
-                    model=model,
-                    undisturbed=percent(known[0].undisturbed),
-                    cells=tuple(_spread(d) for d in own),
-                )
-            )
+            cells = [_spread(d) for d in own]
+            rows.append({"model": model, "undisturbed": percent(known[0].undisturbed), "cells": cells})
     return rows
 
 

@@ -149,17 +149,10 @@ class Subgroups(Chapter[Division]):
             "subgroups": [vars(score) for score in value.scores],
             "gaps": [
                 {
-                    "trait": gap.trait,
-                    "value": gap.value,
-                    "other": gap.other,
-                    "model": gap.model,
+                    **{name: getattr(gap, name) for name in ("trait", "value", "other", "model")},
                     "gap": gap.result and gap.result.difference,
-                    "low": gap.result and gap.result.low,
-                    "high": gap.result and gap.result.high,
-                    "p": gap.result and gap.result.p,
-                    "holm_p": gap.holm_p,
-                    "verdict": gap.verdict,
-                    "reason": gap.reason,
+                    **{name: gap.result and getattr(gap.result, name) for name in ("low", "high", "p")},
+                    **{name: getattr(gap, name) for name in ("holm_p", "verdict", "reason")},
                 }
                 for gap in value.gaps
             ],

@@ -72,22 +72,11 @@ class Weights(Chapter[ModalityWeights]):
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class EmotionWeights:
-    """The weights of a model by emotion: `cells[i]` of `modalities[i]` as mean and interval, and how many of `unit`.
+def weights_by_emotion(found: ModalityWeights, results: Results) -> list[dict[str, Any]]:
+    """Return the models that learn weights by emotion, then those that weigh each sample by itself.
 
-    An emotion without any has a dash, and n 0.
+    `cells` are by modality and emotion, mean and interval as text; `n` counts `unit`s, 0 of an emotion without any.
     """
-
-    model: str
-    unit: str
-    modalities: tuple[str, ...]
-    cells: tuple[tuple[str, ...], ...]
-    n: tuple[int, ...]
-
-
-def weights_by_emotion(found: ModalityWeights, results: Results) -> list[EmotionWeights]:
-    """Return the models that learn weights by emotion, then those that weigh each sample by itself."""
     learned = {(w.model, w.modality, w.label): w for w in found.fitted if w.label is not None}
     own = {(w.model, w.modality, w.label): w for w in found.by_sample if w.label is not None}
     return [*_emotion_weights(results, learned, "repeats"), *_emotion_weights(results, own, "test predictions")]
@@ -95,18 +84,13 @@ def weights_by_emotion(found: ModalityWeights, results: Results) -> list[Emotion
 
 def _emotion_weights(
     results: Results, weights: Mapping[tuple[str, str, str], FittedWeight | SampleWeight], unit: str
-) -> Iterable[EmotionWeights]:
+) -> Iterable[dict[str, Any]]:
     labels = results.labels
     for model in dict.fromkeys(name for name, _, _ in weights):
         modalities = tuple(dict.fromkeys(modality for name, modality, _ in weights if name == model))
         found = [[weights.get((model, modality, label)) for label in labels] for modality in modalities]
-        yield EmotionWeights(
-            model=model,
-            unit=unit,
-            modalities=modalities,
-            cells=tuple(tuple(_spread(weight) for weight in row) for row in found),
-            n=tuple(weight.n if weight else 0 for weight in found[0]),
-        )
+        cells, n = [[_spread(w) for w in row] for row in found], [w.n if w else 0 for w in found[0]]
+        yield {"model": model, "unit": unit, "modalities": modalities, "cells": cells, "n": n}
 
 
 def _spread(weight: FittedWeight | SampleWeight | None) -> str:

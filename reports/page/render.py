@@ -4,7 +4,6 @@ import base64
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -23,15 +22,6 @@ from reports.selection import shown_first
 from reports.summary import summary
 
 FILTERS = ("percent", "points", "exact", "number", "listed", "sentence", "counted", "plain")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """A chapter as it stands on the page."""
-
-    name: str
-    title: str
-    body: Markup
 
 
 @cache
@@ -58,13 +48,13 @@ def render_page(results: Results, figures: Mapping[str, Sequence[Figure]]) -> st
     """Return `index.html`."""
     common, script, asked = _common(results), _own("sort.js"), results.value(Hypotheses)
     sections = [
-        Section(
-            name=name,
-            title=chapter.title,
-            body=render(
+        {
+            "name": name,
+            "title": chapter.title,
+            "body": render(
                 name, **common, value=value, figures=_by_group(figures[name]), **chapter.context(value, results)
             ),
-        )
+        }
         for name, chapter, value in told(results)
     ]
     return render(
