@@ -1,4 +1,4 @@
-"""matplotlib for a page: SVG that takes its colours from CSS and can be inlined beside other SVG."""
+"""matplotlib for a page: SVG that takes its colours from CSS and can be inlined beside other SVG; PDF for papers."""
 
 import io
 import re

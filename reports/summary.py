@@ -1,4 +1,4 @@
-"""The answer in three sentences: what is reached, what fusing gains, and what cannot be told."""
+"""The answer in three sentences and a forest plot: what is reached, what fusing gains, and what cannot be told."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

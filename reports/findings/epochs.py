@@ -1,4 +1,4 @@
-"""A measure of every epoch, summed up over trainings of different lengths."""
+"""A measure of every epoch, such as a weight, summed up over trainings of different lengths."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,7 @@
-"""Reads how a study was made from what is stored with it: facts, samples, splits, runs and encoders."""
+"""How a study was made, read from what is stored with it: facts, samples, splits, runs and encoders.
+
+Durations are those sealed with runs and encoders when they were trained; nothing of the clock or the machine of now.
+"""
 
 import json
 import statistics

@@ -1,4 +1,4 @@
-"""Weights that a model gives every sample, summed up by emotion and by group."""
+"""Weights of modalities: those a head gives all samples alike, and each sample's own by emotion and by group."""
 
 import statistics
 from collections.abc import Sequence
