@@ -1,4 +1,4 @@
-"""Everything a report says, as one frozen value: computed in `reports/compute.py`, rendered elsewhere."""
+"""Everything a report says, as one frozen value: computed in `reports/report.py`, rendered elsewhere."""
 
 from __future__ import annotations
 
