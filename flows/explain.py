@@ -1,21 +1,19 @@
 """Why the features of a study are a hit or a miss; nothing is extracted, trained or written for the answer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from flows.pipeline import cast_study
 from flows.progress import console
 from flows.study_config import load_study
-from flows.verdicts import Seen, Verdict, Wanted, judge, seen_before, wanted, wanted_views
+from flows.verdicts import Seen, Wanted, changed_since, judge, seen_before, wanted, wanted_views
 from stores.differences import listed, short
-from stores.digests import content_digest, load_digests
+from stores.digests import load_digests
 from stores.errors import MediaError, NotFound
 from stores.manifest import Manifest
 from stores.plugins import nearest
-from stores.quarantine import Quarantined
 from stores.root import Root
 from stores.samples import Sample
 
@@ -26,26 +24,6 @@ _OUTCOMES = {
     "first": "extracted for the first time",
     "miss": "to be extracted",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Whereabouts:
-    """One modality of one sample: `state` is hit, miss, quarantined, absent, or outside (of every repeat).
-
-    `row` is its number in `part` of `feature`; `changed` are the digests of its file when last seen and now.
-    """
-
-    state: str
-    feature: str
-    line: str
-    key: str | None = None
-    part: str | None = None
-    row: int | None = None
-    quarantined: Quarantined | None = None
-    changed: tuple[str, str] | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def explain_study(study: str, address: str | None, sample: str | None = None) -> dict[str, Any]:
@@ -64,22 +42,16 @@ def explain_study(study: str, address: str | None, sample: str | None = None) ->
     answers: dict[str, dict[str, Any]] = {}
     for modality in config.modalities:
         own, stores = config.features[modality], wanted(config, modality, manifest, cast, root)
-        answer = judge(modality, stores, seen) if asked is None else locate(asked, modality, stores, seen)
-        answers[modality] = answer.as_json()
+        answers[modality] = judge(modality, stores, seen) if asked is None else locate(asked, modality, stores, seen)
         if asked is None and own.head_views and cast is not None:
             views = wanted_views(own, stores, manifest, cast)
             others = [*stores, *chain.from_iterable(views)]
             answers[modality]["views"] = [
-                judge(f"{modality} view {view.number}", varied, seen, others).as_json()
+                judge(f"{modality} view {view.number}", varied, seen, others)
                 for view, varied in zip(own.head_views, views, strict=True)
             ]
-    found = {"modalities": answers, "summary": summary(_states(answers))}
+    found = {"modalities": answers, "summary": _summary(answers)}
     return found if asked is None else {"sample": asked.id, **found}
-
-
-def _states(answers: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    views = {f"{m} view {n}": view for m, own in answers.items() for n, view in enumerate(own.get("views", ()), 1)}
-    return {name: answer["state"] for name, answer in {**answers, **views}.items()}
 
 
 def show_explanation(found: Mapping[str, Any]) -> None:
@@ -89,12 +61,13 @@ def show_explanation(found: Mapping[str, Any]) -> None:
     console.print(found["summary"], highlight=False, markup=False, style="bold")
 
 
-def summary(states: Mapping[str, str]) -> str:
-    """Return `text and speech reused; image recomputed`."""
+def _summary(answers: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return `text and speech reused; image recomputed`, the views after the modalities."""
+    views = {f"{m} view {n}": view for m, own in answers.items() for n, view in enumerate(own.get("views", ()), 1)}
     by_state: dict[str, list[str]] = {}
-    for modality, state in states.items():
-        by_state.setdefault(_OUTCOMES.get(state, state), []).append(modality)
-    return "; ".join(f"{listed(modalities)} {outcome}" for outcome, modalities in by_state.items())
+    for name, answer in {**answers, **views}.items():
+        by_state.setdefault(_OUTCOMES.get(answer["state"], answer["state"]), []).append(name)
+    return "; ".join(f"{listed(names)} {outcome}" for outcome, names in by_state.items())
 
 
 def find_sample(manifest: Manifest, name: str) -> Sample:
@@ -106,67 +79,44 @@ def find_sample(manifest: Manifest, name: str) -> Sample:
     return found[0]
 
 
-def locate(sample: Sample, modality: str, stores: Sequence[Wanted], seen: Seen) -> Whereabouts:
-    """Return where the row of a sample lies, or why there is none. Of several repeats, the first that reads it."""
+def locate(sample: Sample, modality: str, stores: Sequence[Wanted], seen: Seen) -> dict[str, Any]:
+    """Return where the row of a sample lies, or why there is none. Of several repeats, the first that reads it.
+
+    `state` is hit, miss, quarantined, absent, or outside (of every repeat). `row` is its number in `part` of `feature`;
+    `changed` are the digests of its file when last seen and now.
+    """
     readers = [own for own in stores if sample in own.samples]
     feature = (readers or stores)[0].store.id
     if sample.medium(modality) is None:
-        return Whereabouts(state="absent", feature=feature, line=f"{modality}: absent, {sample.id} has no {modality}")
+        return _place("absent", feature, f"{modality}: absent, {sample.id} has no {modality}")
     if not readers:
-        line = f"{modality}: {sample.id} is read in none of {len(stores)} repeats"
-        return Whereabouts(state="outside", feature=feature, line=line)
-    changed = _changed(sample.medium(modality), seen)
+        return _place("outside", feature, f"{modality}: {sample.id} is read in none of {len(stores)} repeats")
+    changed = changed_since(sample.medium(modality), seen)
     try:
         key = sample.key(modality)
     except MediaError as error:
         line = f"{modality}: no key, {error.reason} at stage {error.stage}: {error}"
-        return Whereabouts(state="quarantined", feature=feature, line=line, changed=changed)
-    return _with_key(sample, modality, key, readers, judge(modality, stores, seen), changed)
-
-
-def _with_key(
-    sample: Sample,
-    modality: str,
-    key: str,
-    readers: Sequence[Wanted],
-    verdict: Verdict,
-    changed: tuple[str, str] | None,
-) -> Whereabouts:
+        return _place("quarantined", feature, line, changed=changed)
     own = next((reader for reader in readers if key in reader.store.index()), readers[0])
-    index, feature = own.store.index(), own.store.id
+    index, known = own.store.index(), {"key": key, "changed": changed}
     start = f"{modality}: key {key[:_KEY]}"
-    since = f"; its file changed since it was last seen, digest {_cut(changed)}" if changed else ""
+    since = f"; its file changed since it was last seen, digest {' -> '.join(map(short, changed))}" if changed else ""
     if key in index:
         place = index[key]
         repeats = sum(key in reader.store.index() for reader in readers)
         many = f", in {repeats} of {len(readers)} repeats" if len(readers) > 1 else ""
-        line = f"{start}, row {place.row} of part {place.part} of {feature}{many}{since}"
-        return Whereabouts(
-            state="hit", feature=feature, line=line, key=key, part=place.part, row=place.row, changed=changed
-        )
+        line = f"{start}, row {place.row} of part {place.part} of {own.store.id}{many}{since}"
+        return _place("hit", own.store.id, line, part=place.part, row=place.row, **known)
     failure = next((row for row in own.plan.quarantined if row.sample_id == sample.id), None)
     if failure is not None:
         tried = f"{failure.attempts} attempt{'' if failure.attempts == 1 else 's'}"
         line = f"{start}, quarantined: {failure.reason} at stage {failure.stage} ({tried}): {failure.message}{since}"
-        return Whereabouts(
-            state="quarantined", feature=feature, line=line, key=key, quarantined=failure, changed=changed
-        )
-    why = "" if verdict.state in ("hit", "partial") else f"; {verdict.line.removeprefix(f'{modality}: ')}"
-    line = f"{start}, no row under this key in {feature}{since}{why}"
-    return Whereabouts(state="miss", feature=feature, line=line, key=key, changed=changed)
+        return _place("quarantined", own.store.id, line, quarantined=asdict(failure), **known)
+    verdict = judge(modality, stores, seen)
+    why = "" if verdict["state"] in ("hit", "partial") else f"; {verdict['line'].removeprefix(f'{modality}: ')}"
+    return _place("miss", own.store.id, f"{start}, no row under this key in {own.store.id}{since}{why}", **known)
 
 
-def _changed(medium: str | Path | None, seen: Seen) -> tuple[str, str] | None:
-    """Return the file's digests (when last seen, now) if they differ."""
-    before = seen.get(medium) if isinstance(medium, Path) else None
-    if before is None or not isinstance(medium, Path):
-        return None
-    try:
-        now = content_digest(medium)
-    except (OSError, ValueError):
-        return None
-    return None if now == before.digest else (before.digest, now)
-
-
-def _cut(digests: tuple[str, str]) -> str:
-    return " -> ".join(map(short, digests))
+def _place(state: str, feature: str, line: str, **found: Any) -> dict[str, Any]:
+    nothing = dict.fromkeys(("key", "part", "row", "quarantined", "changed"))
+    return {"state": state, "feature": feature, "line": line, **nothing, **found}

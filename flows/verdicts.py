@@ -1,7 +1,8 @@
 """What becomes of each modality of a study, and why: what is held, what is missing, and what is stored nearest."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,9 @@ from flows.candidates import Cast
 from flows.encoder_plans import Alternatives, best, extractor_of, plan_encoders
 from flows.feature_plan import FeaturePlan
 from flows.features import read_by
-from flows.neighbours import Neighbours
 from flows.study_config import StudyConfig
 from flows.views import viewed_by_heads
-from stores.differences import Differences, counted, in_words, short
+from stores.differences import Differences, counted, in_words, nearest_encoder, nearest_feature, short
 from stores.digests import Remembered, content_digest, remembered
 from stores.encoders import EncoderRecipe, EncoderStore
 from stores.features import FeatureStore
@@ -31,26 +31,6 @@ HIT, PARTIAL, RECOMPUTED, FIRST = "hit", "partial", "recomputed", "first"
 _NOUNS = {"text": "utterance", "speech": "recording", "image": "picture"}
 _Reason = tuple[str, str | None, Differences, str]  # state, nearest id, differences to it, words
 Seen = Mapping[Path, Remembered | None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What becomes of one modality. Counts are of samples, summed over repeats if encoders are trained per repeat:
-    samples = absent + cached + todo + quarantined. `differences` are those to the `nearest` stored id."""
-
-    state: str
-    feature: str
-    samples: int
-    absent: int
-    cached: int
-    todo: int
-    quarantined: int
-    line: str
-    nearest: str | None = None
-    differences: Differences = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        return {**vars(self), "differences": {name: list(pair) for name, pair in self.differences.items()}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +69,17 @@ def seen_before(samples: Iterable[Sample]) -> Seen:
     return {path: remembered(path) for s in samples for path in (s.audio, s.image, s.video) if path is not None}
 
 
+def changed_since(medium: str | Path | None, seen: Seen) -> tuple[str, str] | None:
+    """Return the digests of a file (when last seen, now) if they differ; None of one that cannot be read."""
+    before = seen.get(medium) if isinstance(medium, Path) else None
+    if before is None or not isinstance(medium, Path):
+        return None
+    with suppress(OSError, ValueError):
+        now = content_digest(medium)
+        return None if now == before.digest else (before.digest, now)
+    return None
+
+
 def wanted(config: StudyConfig, modality: str, manifest: Manifest, cast: Cast | None, root: Root) -> list[Wanted]:
     """Return the stores a modality means: one, or one a repeat. Rows that its upstream lacks count as if made."""
     own = config.features[modality]
@@ -119,10 +110,12 @@ def wanted_views(own: FeaturePlan, found: Sequence[Wanted], manifest: Manifest, 
     return views
 
 
-def judge(name: str, found: Sequence[Wanted], seen: Seen, others: Sequence[Wanted] = ()) -> Verdict:
-    """Return what becomes of a modality, or of a view of it, and why, in one line.
+def judge(name: str, found: Sequence[Wanted], seen: Seen, others: Sequence[Wanted] = ()) -> dict[str, Any]:
+    """Return what becomes of a modality, or of a view of it: `state`, `feature`, and why, in one `line`.
 
-    `others` are stores of the same study, which are no neighbours.
+    Counts are of samples, summed over repeats if encoders are trained per repeat: samples = absent + cached + todo +
+    quarantined. `differences` are those to the `nearest` stored id. `others` are stores of the same study, which are no
+    neighbours.
     """
     untrained = next((own for own in found if not own.is_trained), None)
     missing = untrained or next((own for own in found if not own.is_stored), None)
@@ -130,14 +123,14 @@ def judge(name: str, found: Sequence[Wanted], seen: Seen, others: Sequence[Wante
     counts = _counts(found)
     failed = f"; {counts['quarantined']:,} quarantined" if counts["quarantined"] else ""
     todo = f"; {counts['todo']:,} of {_asked(found)} to do" if missing else ""
-    return Verdict(
-        state=state,
-        feature=(missing or found[0]).store.id,
+    return {
+        "state": state,
+        "feature": (missing or found[0]).store.id,
         **counts,
-        nearest=nearest,
-        differences=changes,
-        line=f"{name}: {reason}{failed}{todo}",
-    )
+        "line": f"{name}: {reason}{failed}{todo}",
+        "nearest": nearest,
+        "differences": {setting: list(pair) for setting, pair in changes.items()},
+    }
 
 
 def _held(found: Sequence[Wanted], seen: Seen) -> _Reason:
@@ -150,7 +143,7 @@ def _held(found: Sequence[Wanted], seen: Seen) -> _Reason:
     if not todo:
         return HIT, None, {}, words
     modality = found[0].extractor.modality
-    changed = sum(_has_changed(sample.medium(modality), seen) for sample in todo)
+    changed = sum(changed_since(sample.medium(modality), seen) is not None for sample in todo)
     kinds = [(len(todo) - changed, f"new {_NOUNS[modality]}"), (changed, f"changed {_NOUNS[modality]}")]
     why = ", ".join(counted(number, kind) for number, kind in kinds if number)
     return PARTIAL, None, {}, f"{words}; {len(todo):,} to do: {why}"
@@ -158,17 +151,19 @@ def _held(found: Sequence[Wanted], seen: Seen) -> _Reason:
 
 def _missing(found: Sequence[Wanted], missing: Wanted, others: Sequence[Wanted]) -> _Reason:
     """An encoder or a feature is not there: told against the nearest that is, and is none of this study's own."""
-    upstream = missing.extractor.inputs.upstream
-    neighbours = Neighbours(missing.root, missing.extractor.modality, upstream.identity if upstream else None)
-    tried = [each.id in EncoderStore(missing.root) for own in found for each in own.tried]
+    root, wants = missing.root, missing.extractor.identity
+    reads = missing.extractor.inputs.upstream
+    upstream = reads.identity if reads else None
+    tried = [each.id in EncoderStore(root) for own in found for each in own.tried]
     if any(tried) and not all(tried) and len(tried) > len(found):
         words = f"grid: {sum(tried)} of {len(tried)} encoders trained, {len(tried) - sum(tried)} to be trained"
         return PARTIAL, None, {}, words
     if missing.recipe is not None and not missing.is_trained:
-        near = neighbours.encoder(missing.recipe, {own.recipe.id for own in found if own.recipe})
+        own_encoders = {own.recipe.id for own in found if own.recipe}
+        near = nearest_encoder(root, missing.recipe, wants.modality, upstream, own_encoders)
         again, first, kind = f"{_training(found)}:", "first training", "encoder "
     else:
-        near = neighbours.feature(missing.extractor.identity, {own.store.id for own in (*found, *others)})
+        near = nearest_feature(root, wants, upstream, {own.store.id for own in (*found, *others)})
         again, first, kind = "recomputed,", "first extraction", ""
     if near is not None:
         nearest, changes = near
@@ -200,11 +195,6 @@ def _asked(found: Sequence[Wanted]) -> str:
     counts = _counts(found)
     present = counts["samples"] - counts["absent"]
     return counted(present, "sample" if len(found) == 1 else "row")
-
-
-def _has_changed(medium: str | Path | None, seen: Seen) -> bool:
-    before = seen.get(medium) if isinstance(medium, Path) else None
-    return before is not None and isinstance(medium, Path) and before.digest != content_digest(medium)
 
 
 class _Promised(FeatureStore):

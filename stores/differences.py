@@ -1,13 +1,19 @@
 """What differs between two identities: dotted names, old and new values, the nearest of several, and the words."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
+from stores.encoders import EncoderRecipe, EncoderStore, Trainee
+from stores.features import FeatureStore, feature_ids
 from stores.identity import canonical_json
+from stores.root import Root
+from stores.spec import FeatureIdentity
 
 Differences = dict[str, tuple[Any, Any]]
 TRAINEES = "trained_on"
+_CHANGES = ("relabelled", "with other media", "added", "removed", "moved between fit and stop")  # causes first
 _SHOWN = 4
 _DIGEST = re.compile(r"(?:(?P<name>\w+)-)?(?P<hex>[0-9a-f]{12}|[0-9a-f]{64})")
 _DIGESTS = {"weights", "tokenizer", "initial"}
@@ -105,3 +111,74 @@ def _cut(text: str, length: int) -> str:
         return text
     name, digits = match["name"], match["hex"]
     return (f"{name}-" if name else "") + digits[:length] + (".." if length < len(digits) else "")
+
+
+def nearest_feature(
+    root: Root, wanted: FeatureIdentity, upstream: FeatureIdentity | None, own: Set[str]
+) -> tuple[str, Differences] | None:
+    """Return (id, differences) of the nearest stored feature that is not among `own`, or None.
+
+    `upstream` is the feature the wanted one reads: it lies among those of the modality, and is none of them.
+    """
+    features = _features(root, wanted.modality)
+    reads = upstream.extractor if upstream else None
+    stored = {i: it for i, it in features.items() if it["extractor"] != reads and i not in own}
+    if not stored:
+        return None
+    nearest, found = nearest_identity(stored, wanted.as_dict())
+    return nearest, _with_upstream(found, features, upstream)
+
+
+def nearest_encoder(
+    root: Root, wanted: EncoderRecipe, modality: str, upstream: FeatureIdentity | None, own: Set[str]
+) -> tuple[str, Differences] | None:
+    """Return (id, differences) of the nearest trained encoder: fewest settings, then fewest trainees that differ.
+
+    None if none of that extractor is stored that is not among `own`.
+    """
+    store = EncoderStore(root)
+    recipes = {i: store.describe(i)["recipe"] for i in root.names("encoders") if i in store and i not in own}
+    found = {
+        i: differences(recipe, wanted.settings())
+        for i, recipe in recipes.items()
+        if recipe["extractor"] == wanted.extractor
+    }
+    if not found:
+        return None
+    fewest = min(map(len, found.values()))
+    alike = {i: _trainee_changes(store.trained_on(i), wanted.trainees) for i in found if len(found[i]) == fewest}
+    nearest = min(alike, key=lambda i: (sum(alike[i].values()), i))
+    trainees = {f"{TRAINEES}.{change}": (0, count) for change, count in alike[nearest].items()}
+    return nearest, _with_upstream(found[nearest], _features(root, modality), upstream) | trainees
+
+
+def _features(root: Root, modality: str) -> dict[str, dict[str, Any]]:
+    """Return the identity of every stored feature of a modality, by id."""
+    return {i: FeatureStore.open(root, modality, i).identity.as_dict() for i in feature_ids(root, modality)}
+
+
+def _with_upstream(
+    found: Differences, features: Mapping[str, Mapping[str, Any]], upstream: FeatureIdentity | None
+) -> Differences:
+    """List what differs in another upstream feature, if that is still stored."""
+    old = features.get(found["upstream"][0]) if "upstream" in found else None
+    if old is None or upstream is None:
+        return found
+    return found | {f"upstream.{name}": pair for name, pair in differences(old, upstream.as_dict()).items()}
+
+
+def _trainee_changes(old: Sequence[Trainee], new: Sequence[Trainee]) -> dict[str, int]:
+    """Return how many trainees changed, by how."""
+    before, after = ({trainee.sample_id: trainee for trainee in trainees} for trainees in (old, new))
+    changes = Counter(_change(before.get(i), after.get(i)) for i in {*before, *after})
+    return {change: changes[change] for change in _CHANGES if changes[change]}
+
+
+def _change(old: Trainee | None, new: Trainee | None) -> str:
+    if old is None or new is None:
+        return "added" if old is None else "removed"
+    if old.label != new.label:
+        return "relabelled"
+    if old.key != new.key:
+        return "with other media"
+    return "moved between fit and stop" if old.use != new.use else ""
