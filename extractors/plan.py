@@ -7,14 +7,16 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 
 from extractors.extractor import Extractor
 from stores.digests import content_digest, remembered
-from stores.errors import MediaError
-from stores.features import FeatureStore
+from stores.errors import MediaError, StoreError
+from stores.features import FeatureStore, feature_ids
+from stores.parts import Seal
 from stores.progress import Progress, Silent
 from stores.quarantine import RECOVERED, Quarantined
 from stores.root import Root
@@ -174,3 +176,46 @@ def shared(row: Quarantined, sample: Sample) -> Quarantined:
 def now() -> str:
     """Return the time in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def forecast(plan: Plan, store: FeatureStore) -> str:
+    """Say what a plan will cost, by the median rate of this feature's parts, else of those of the same extractor's."""
+    parts: Sequence[Seal] = store.seals()
+    if not parts:
+        with suppress(StoreError, OSError, KeyError, ValueError):  # what others have cost is only advice
+            parts = _akin(store)
+    rates = [seal.receipt.seconds / seal.rows for seal in parts]
+    sizes = [seal.receipt.counts["bytes"] / seal.rows for seal in parts if "bytes" in seal.receipt.counts]
+    spec = store.identity.spec
+    if spec.layout == "vector":
+        sizes = [spec.dim * np.dtype(spec.dtype).itemsize]
+    costs = [f"about {_duration(median(rates) * len(plan.todo))}"] if rates else []
+    costs += [_amount(median(sizes) * len(plan.todo))] if sizes else []
+    told = f"; {', '.join(costs)}" if costs else ""
+    share = 100 * len(plan.cached) // plan.samples
+    return f"{share} % cached; {plan.pending:,} of {plan.samples:,} samples to do{told}"
+
+
+def _akin(store: FeatureStore) -> Sequence[Seal]:
+    """Return the parts of the feature of the same extractor whose settings are most like this one's."""
+    modality, config = store.identity.modality, store.identity.as_dict()["config"]
+    names = [name for name in feature_ids(store.root, modality) if name.rsplit("-", 1)[0] == store.identity.extractor]
+    others = [FeatureStore.open(store.root, modality, name) for name in names]
+
+    def alike(other: FeatureStore) -> int:
+        return sum(other.identity.as_dict()["config"].get(key) == value for key, value in config.items())
+
+    return max(others, key=alike).seals() if others else []
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
+def _amount(size: float) -> str:
+    for unit, name in ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB")):
+        if size >= unit / 10:
+            return f"{size / unit:.1f} {name}"
+    return f"{size:.0f} bytes"

@@ -22,8 +22,7 @@ from extractors._part import Outcome, Part, Since
 from extractors._prevailing import prevailing
 from extractors._stages import Stages, rounded
 from extractors.extractor import Description, Extractor, Runtime
-from extractors.forecast import forecast
-from extractors.plan import Pending, now, plan
+from extractors.plan import Pending, forecast, now, plan
 from stores.books import Books
 from stores.derivations import withdraw_orphans
 from stores.errors import MediaError, RowsDamaged
