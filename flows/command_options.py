@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from functools import wraps
+from importlib import import_module
 from typing import Any
 
 import click
@@ -11,6 +12,13 @@ import click
 from flows.progress import listing
 
 FAILED, WRONG_USAGE = 1, 2
+_FLOWS = {  # by job: the Prefect flow, in the file of its name
+    "extract": "extract_features",
+    "train": "train_encoders",
+    "study": "run_study",
+    "report": "write_report",
+    "run": "run_pipeline",
+}
 
 study_argument = click.argument("study", type=click.Path(dir_okay=False, path_type=str))
 
@@ -43,8 +51,8 @@ def do(job: str, study: str, options: dict[str, Any]) -> dict[str, Any]:
     as_flow = options.pop("prefect", False) or (job != "manifest" and "PREFECT_API_URL" in os.environ)
     chosen = jobs.Options(**options)
     if as_flow:
-        from flows.as_flows import run_as_flow
-
-        return run_as_flow(job, study, chosen)
+        name = _FLOWS[job]
+        flow: Callable[..., dict[str, Any]] = getattr(import_module(f"flows.{name}"), name)
+        return flow(study, chosen)
     plain: Callable[[str, jobs.Options], dict[str, Any]] = getattr(jobs, f"{job}_job")
     return plain(study, chosen)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from prefect import task
+from prefect import Flow, flow, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.settings import PREFECT_API_URL
@@ -21,7 +21,7 @@ _BOOKS = ("samples", "absent", "cached", "extracted", "quarantined")
 _COUNTED = ("runs", "robustness")
 _STAYS = (ConfigError, ManifestError, MostFailed, NotFound, LeakageError, FeatureMismatch)
 _REFUSED = (PermissionError, NotADirectoryError, FileExistsError, FileNotFoundError)  # the last: no such bucket
-HOUR = 3600
+_HOUR = 3600
 
 
 def _worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
@@ -53,6 +53,17 @@ def do_job(job: str, study: str, options: Options) -> JSON:
     from flows.prefect_blocks import prefect_mapper
 
     return plain(study, options, prefect_mapper)
+
+
+def job_flow(job: str, name: str, summary: str, hours: int = 24) -> Flow[[str, Options | None], JSON]:
+    """Return the Prefect flow that does a job of a study."""
+    about = "`study` is a TOML file relative to the checkout; `options` takes root, device, dask and the like."
+
+    @flow(name=name, description=f"{summary}\n\n{about}", timeout_seconds=hours * _HOUR)
+    def run(study: str, options: Options | None = None) -> JSON:
+        return perform(job, study, options)
+
+    return run
 
 
 def perform(job: str, study: str, options: Options | None) -> JSON:
