@@ -8,10 +8,9 @@ import torch
 
 from fusion.heads.weighted import Weighted, WeightedConfig
 from fusion.inputs import Inputs, to_device
-from fusion.members import Member
 from fusion.splits import ProtocolConfig, Split, make_splits
-from fusion.stack import Stack
-from fusion.stacking import train_stacked
+from fusion.stack import Member, Stack
+from fusion.training import train_stacked
 from fusion.training_config import TrainingConfig
 from stores.block import FeatureBlock
 

@@ -19,9 +19,9 @@ from fusion.balance import check_views
 from fusion.development import deal_whole
 from fusion.heads._head import FusionHead, Head
 from fusion.latency import measure_latency
-from fusion.members import member_seed
 from fusion.plans import HeadPlan, check_plans, subsets
 from fusion.robustness import RobustnessBooks, run_robustness
+from fusion.stack import member_seed
 from fusion.study import RunBooks, study_of
 from reports.check import Checked, check_report
 from reports.config import ReportConfig

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from fusion.development import Development, develop
 from fusion.heads._head import FusionHead, HeadConfig
-from fusion.members import member_seed
 from fusion.plans import HeadPlan
 from fusion.search import Search, Subject, Trial, best_of, run_trials, search_seed
 from fusion.spaces import with_settings
 from fusion.splits import Split
+from fusion.stack import member_seed
 from fusion.training_config import TrainingConfig
 from stores.block import FeatureBlock
 from stores.identity import canonical_json, short_id
@@ -36,7 +36,7 @@ class Task:
     split: Split
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Chooser:
     """Finds the settings runs are trained with. Every trial is logged, so none is trained twice."""
 

@@ -48,9 +48,15 @@ def deal_whole(
 
     Raises SplitError, with the numbers, if no deal leaves a sample in every fold and every class in each training part.
     """
-    rng = np.random.default_rng([seed, count])
-    for _ in range(_DRAWS if _divisible(labels, groups, count) else 0):
-        splits = _deal(labels, groups, count, rng)
+    rng, everyone = np.random.default_rng([seed, count]), np.arange(len(labels))
+    divisible = len(np.unique(groups)) >= count <= int(np.bincount(labels).max())  # else a fold would be empty
+    for _ in range(_DRAWS if divisible else 0):
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # a class with fewer samples than folds
+            folds = deal_folds(labels, groups, count, rng)
+        splits = tuple(
+            Split(repeat=fold, train=np.setdiff1d(everyone, held), val=held, test=everyone[:0])
+            for fold, held in enumerate(folds)
+        )
         present = {len(np.unique(labels[split.train])) for split in splits}
         if present == {len(np.unique(labels))} and all(len(split.val) for split in splits):
             return splits
@@ -73,22 +79,6 @@ def develop(block: FeatureBlock, values: Mapping[str, Tensor], split: Split, see
         test=np.empty(0, dtype=np.int64),
     )
     return Development(block=block.cut(everyone, split.repeat), values=values, splits=(own,), seed=seed)
-
-
-def _divisible(labels: np.ndarray, groups: np.ndarray, count: int) -> bool:
-    """Whether there is a group for every fold and, of some class, a sample."""
-    return len(np.unique(groups)) >= count <= int(np.bincount(labels).max())
-
-
-def _deal(labels: np.ndarray, groups: np.ndarray, count: int, rng: np.random.Generator) -> tuple[Split, ...]:
-    with warnings.catch_warnings(action="ignore", category=UserWarning):  # a class with fewer samples than folds
-        held = deal_folds(labels, groups, count, rng)
-    return tuple(_fold(number, own, len(labels)) for number, own in enumerate(held))
-
-
-def _fold(number: int, held: np.ndarray, n: int) -> Split:
-    train = np.setdiff1d(np.arange(n), held)
-    return Split(repeat=number, train=train, val=np.sort(held), test=np.empty(0, dtype=np.int64))
 
 
 def _views_of(views: np.ndarray, splits: tuple[Split, ...]) -> np.ndarray:

@@ -83,7 +83,9 @@ class Inputs:
         self.labels = torch.from_numpy(block.labels.astype(np.int64)).to(self.device)
         rows = {m: np.stack([block.repeat_rows(m, split.repeat) for split in splits]) for m in self.modalities}
         there = np.stack([rows[m] != ABSENT for m in self.modalities], axis=-1)  # (M, n, modalities)
-        self.complete = all(there[i, _used(split)].all() for i, split in enumerate(splits))
+        self.complete = all(
+            there[i, np.concatenate([own.train, own.val, own.test])].all() for i, own in enumerate(splits)
+        )
         self.there = torch.from_numpy(there).to(self.device)
         for m in self.modalities:
             _check_views(block, m, splits)
@@ -174,10 +176,6 @@ class Inputs:
     def _read(self, m: str, samples: Tensor, members: Tensor, versions: Tensor | None) -> Tensor:
         rows = self._rows_of(m, samples, members, versions)
         return self.values[m].index_select(0, rows.flatten()).float().view(*rows.shape, -1)
-
-
-def _used(split: Split) -> np.ndarray:
-    return np.concatenate([split.train, split.val, split.test])
 
 
 def _standards(values: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from fusion.heads._head import Combiner, Frame, FusionHead, HeadConfig
+from fusion.heads._head import Combiner, FusionHead, HeadConfig
 from fusion.plans import HeadPlan, voter_of
 from fusion.repetition import hyper_of, settings_of
 from fusion.study import Study
+from fusion.training import frame_of
 from fusion.training_config import TrainingConfig
 
 BATCHES = (1, 64)  # samples a call
@@ -80,19 +81,11 @@ def one_member(
     device: torch.device,
 ) -> Subject:
     """Return a single trained head of these widths by modality; its weights are as they start."""
-    frame = Frame(
-        widths=widths,
-        n_classes=n_classes,
-        hidden=training.width,
-        dropout=[training.dropout],
-        seeds=[0],
-        classifier=training.classifier,
-    )
-    made = head(config, frame).to(device).eval()
+    made = head(config, frame_of(widths, n_classes, training)).to(device).eval()
 
     def prepare(batch: int) -> Callable[[], Tensor]:
         generator, dtype = torch.Generator().manual_seed(0), getattr(torch, training.precision)
-        x = {m: torch.randn(1, batch, widths[m], generator=generator).to(device, dtype) for m in frame.modalities}
+        x = {m: torch.randn(1, batch, widths[m], generator=generator).to(device, dtype) for m in sorted(widths)}
         present = torch.ones(1, batch, len(widths), dtype=torch.bool, device=device)
 
         @torch.inference_mode()

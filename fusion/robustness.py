@@ -4,15 +4,17 @@ A run that lacks scores is trained once more as it was (`fusion/repetition.py`).
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from fusion.combining import PARTS, combine_parts, present_of, stored_posteriors
-from fusion.disturbances import Disturbance, Noise, Removed
 from fusion.heads._head import Combiner
+from fusion.inputs import Condition
 from fusion.plans import HeadPlan, voter_of
 from fusion.repetition import train_again
 from fusion.splits import Split
@@ -20,6 +22,76 @@ from fusion.stack import Stack
 from fusion.study import Study
 from stores.errors import ConfigError
 from stores.studies import RunSpec, StudyStore
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A modality that no sample has: heads see it as absent, combiners give it no say."""
+
+    modality: str
+
+    @property
+    def key(self) -> tuple[str, str | None, float | None]:
+        """The (condition, modality, level) of the point in the log `robustness`."""
+        return ("removed", self.modality, None)
+
+    def on(self, seeds: Sequence[int]) -> Condition:
+        """Return what does it to a stack whose members have these seeds, for one way through their samples."""
+        return self._take_away
+
+    def _take_away(
+        self, x: Mapping[str, Tensor], present: Tensor, members: Sequence[int]
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        there = present.clone()
+        there[..., sorted(x).index(self.modality)] = False
+        return {**x, self.modality: torch.zeros_like(x[self.modality])}, there
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """N(0, level^2) added to every feature of every modality, after its normalisation.
+
+    A member draws each modality from a generator of its own, seeded by (seed, level, modality), in the order of its
+    samples: all heads of a repeat meet the same noise, whatever they are stacked with.
+    """
+
+    level: float
+
+    @property
+    def key(self) -> tuple[str, str | None, float | None]:
+        return ("noise", None, self.level)
+
+    def on(self, seeds: Sequence[int]) -> Condition:
+        return _Noisy(self.level, seeds)
+
+
+Disturbance = Removed | Noise  # one point of a robustness curve
+
+
+class _Noisy:
+    """Noise on its way: it remembers how far each member's generators are."""
+
+    def __init__(self, level: float, seeds: Sequence[int]) -> None:
+        self.level, self.seeds = level, seeds
+        self.generators: dict[tuple[str, int], np.random.Generator] = {}
+
+    def __call__(
+        self, x: Mapping[str, Tensor], present: Tensor, members: Sequence[int]
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        noisy = {}
+        for i, modality in enumerate(sorted(x)):
+            own = x[modality]
+            drawn = np.stack([self._draw(modality, member, own.shape[1:]) for member in members])
+            noise = self.level * torch.from_numpy(drawn).to(own.device) * present[..., i, None]
+            noisy[modality] = (own.float() + noise).to(own.dtype)
+        return noisy, present
+
+    def _draw(self, modality: str, member: int, shape: Sequence[int]) -> np.ndarray:
+        if (modality, member) not in self.generators:
+            name = f"{modality} {self.level!r}".encode()
+            self.generators[modality, member] = np.random.default_rng([self.seeds[member], *name])
+        return self.generators[modality, member].standard_normal(tuple(shape), dtype=np.float32)
+
 
 PURPOSE = "robustness"  # of an opening of a test part, and the name of the log
 
@@ -128,8 +200,7 @@ class _Pass:
     """One way through a study. `heard[run]` are conditions under which combiners need what that run says."""
 
     def __init__(self, study: Study, curves: Sequence[_Curve]) -> None:
-        self.study = study
-        self.curves = curves
+        self.study, self.curves = study, curves
         self.heard: dict[str, list[Disturbance]] = defaultdict(list)
         self.said: dict[tuple[str, Disturbance], np.ndarray] = {}  # (n, K) float32, in the order of the test part
         for curve in curves:

@@ -4,23 +4,22 @@ Everything here sees a `Development` and nothing else of the study: the samples 
 and groups are out of reach.
 """
 
-import itertools
 import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
 from fusion.development import Development
 from fusion.errors import Diverged, TrainingError
 from fusion.heads._head import FusionHead, HeadConfig
-from fusion.members import Member
-from fusion.spaces import Choice, Range, Space, read_space, with_settings
-from fusion.stacking import fitting, in_memory, train_together
+from fusion.spaces import Choice, Space, ask, grid, grid_size, read_space, with_settings
+from fusion.stack import Member
+from fusion.training import fitting, in_memory, train_together
 from fusion.training_config import TrainingConfig
 from stores.errors import ConfigError
 from stores.identity import canonical, canonical_json, fingerprint
@@ -31,10 +30,6 @@ ROUND = 8  # trials that are asked for together, and drawn at random before the 
 METHODS = ("grid", "bayes")
 ON = ("val", "k-fold")
 SCOPES = ("repeat", "study")
-
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +104,8 @@ def plan_search(config: SearchConfig, head: type[FusionHead], own: HeadConfig, t
     if all(isinstance(tried, Choice) for tried in space.values()) and grid_size(space) <= trials:
         method = "grid"
     if method == "grid" and (trials := grid_size(space)) > config.trials:
-        name, shape = head.__module__.rpartition(".")[2], " x ".join(str(len(c["values"])) for c in _plain(space))
+        name = head.__module__.rpartition(".")[2]
+        shape = " x ".join(str(len(tried.values)) for tried in space.values() if isinstance(tried, Choice))
         raise ConfigError(
             f"[search] the grid of {name} has {trials} points ({shape}), but trials = {config.trials} for every head: "
             "raise trials, or shorten the lists"
@@ -239,57 +235,6 @@ def _values(subject: Subject, development: Development, tried: Sequence[Mapping[
     return [float(value) for value in np.reshape(losses, (len(tried), -1)).mean(axis=1)]
 
 
-def _plain(space: Space) -> list[dict[str, Any]]:
-    return [cast(dict[str, Any], canonical(tried)) for tried in space.values()]
-
-
 def search_seed(search_id: str, seed: int) -> int:
     """Return the seed of a search: 32 bits of a hash of its id and the study's seed."""
     return int(fingerprint([search_id, seed])[:8], 16)
-
-
-def grid_size(space: Space) -> int:
-    """Return the number of points of a grid. Raises ConfigError for a range, which has none."""
-    for name, tried in space.items():
-        if isinstance(tried, Range):
-            raise ConfigError(
-                f"[search.space] {name} is a range, and a grid needs lists: list its values, or search with "
-                'method = "bayes"'
-            )
-    return math.prod(len(tried.values) for tried in space.values() if isinstance(tried, Choice))
-
-
-def grid(space: Space) -> list[dict[str, Any]]:
-    """Return every point of a grid, the last setting changing fastest."""
-    values = [tried.values for tried in space.values() if isinstance(tried, Choice)]
-    return [dict(zip(space, point, strict=True)) for point in itertools.product(*values)]
-
-
-def ask(
-    space: Space, finished: Sequence[tuple[Mapping[str, Any], float]], count: int, startup: int, seed: int
-) -> list[dict[str, Any]]:
-    """Return `count` settings to try together, given (settings, value) of what is finished, lower values better.
-
-    The first `startup` trials are drawn at random. The study is built anew from `finished`, with a sampler of its own
-    seed, so that a search that is taken up again goes on as one that was never interrupted. The trials that are asked
-    for together keep apart (constant liar). Source: Watanabe 2023, arXiv:2304.11127 (multivariate TPE, Optuna).
-    """
-    import optuna  # only a search needs it, and it is slow to import
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, multivariate=True, constant_liar=True)
-    study = optuna.create_study(sampler=sampler, direction="minimize")
-    distributions = {name: _distribution(tried) for name, tried in space.items()}
-    for settings, value in finished:
-        study.add_trial(optuna.trial.create_trial(params=dict(settings), distributions=distributions, value=value))
-    return [study.ask(distributions).params for _ in range(count)]
-
-
-def _distribution(tried: Choice | Range) -> "BaseDistribution":
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if isinstance(tried, Choice):
-        return CategoricalDistribution(tried.values)
-    if isinstance(tried.low, int) and isinstance(tried.high, int):
-        return IntDistribution(tried.low, tried.high, log=tried.log)
-    return FloatDistribution(tried.low, tried.high, log=tried.log)

@@ -14,12 +14,11 @@ from fusion.combining import combine_stored
 from fusion.errors import SplitError, TrainingError
 from fusion.heads._head import Combiner, FusionHead, HeadConfig
 from fusion.inputs import to_device
-from fusion.members import Member, member_seed
 from fusion.plans import HeadPlan, voter_of
 from fusion.spaces import all_settings
 from fusion.splits import Split
-from fusion.stack import Fitted, Scored, Stack
-from fusion.stacking import fitting, in_memory, train_together
+from fusion.stack import Fitted, Member, Scored, Stack, member_seed
+from fusion.training import fitting, in_memory, train_together
 from fusion.training_config import TrainingConfig
 from stores.block import FeatureBlock
 from stores.errors import ConfigError
@@ -121,14 +120,7 @@ class Study:
     @cached_property
     def chooser(self) -> Chooser:
         """Finds the settings of runs whose plan has a search."""
-        return Chooser(
-            block=self.block,
-            values=self.values,
-            splits=self.splits,
-            store=self.store,
-            seed=self.seed,
-            report=self.report,
-        )
+        return Chooser(self.block, self.values, self.splits, self.store, self.seed, self.report)
 
     def spec(self, plan: HeadPlan, subset: Sequence[str], split: Split) -> RunSpec:
         """Return the name of a run; that of a combiner also holds what it reads.
@@ -223,12 +215,9 @@ class Study:
         """Return (modality, class or None, weight) of weights (modalities,) or (modalities, K)."""
         if weights is None:
             return ()
-        if weights.ndim == 1:
-            return tuple((m, None, float(own)) for m, own in zip(modalities, weights, strict=True))
-        named = zip(modalities, weights, strict=True)
-        return tuple(
-            (m, label, float(own)) for m, row in named for label, own in zip(self.block.classes, row, strict=True)
-        )
+        labels, rows = ((None,), weights[:, None]) if weights.ndim == 1 else (self.block.classes, weights)
+        named = zip(modalities, rows, strict=True)
+        return tuple((m, label, float(own)) for m, row in named for label, own in zip(labels, row, strict=True))
 
     def _combine(self, plan: HeadPlan, todo: Sequence[tuple[RunSpec, Split]]) -> None:
         """Combine the stored posteriors of the single modalities, repeat by repeat."""

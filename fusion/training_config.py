@@ -91,21 +91,12 @@ class TrainingConfig:
         return tuple(getattr(self, field.name) for field in fields(self) if field.name not in OWN)
 
 
-OWN = frozenset(
-    {
-        "learning_rate",
-        "weight_decay",
-        "epochs",
-        "patience",
-        "plateau_decay",
-        "plateau_epochs",
-        "dropout",
-        "modality_dropout",
-        "label_smoothing",
-        "balance",
-        "balance_target",
-    }
-)
+# fmt: off
+OWN = frozenset({
+    "learning_rate", "weight_decay", "epochs", "patience", "plateau_decay", "plateau_epochs", "dropout",
+    "modality_dropout", "label_smoothing", "balance", "balance_target",
+})
+# fmt: on
 
 
 def with_preset(table: Mapping[str, Any], *, where: str = "training") -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Layers with a leading member axis: M members are M independent models that share one batched matrix product."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,10 @@ class StackedLinear(nn.Module):
     several whose results are added up.
     """
 
+    __call__: Callable[..., Tensor]
+
     def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        generators: Sequence[torch.Generator],
-        *,
-        bias: bool = True,
-        fan_in: int | None = None,
+        self, inputs: int, outputs: int, generators: Sequence[torch.Generator], *, bias: bool = True, fan_in: int = 0
     ) -> None:
         super().__init__()
         bound = 1 / math.sqrt(fan_in or inputs)
@@ -86,13 +82,10 @@ class Classifier(nn.Module):
     `hidden` puts `ReLU(W h + b)`, as wide as its input, before that; `residual` adds a skip around it: `h + ReLU(...)`.
     """
 
+    __call__: Callable[..., Tensor]
+
     def __init__(
-        self,
-        inputs: int,
-        n_classes: int,
-        kind: str,
-        generators: Sequence[torch.Generator],
-        dropout: StackedDropout,
+        self, inputs: int, n_classes: int, kind: str, generators: Sequence[torch.Generator], dropout: StackedDropout
     ) -> None:
         super().__init__()
         self.kind = kind
@@ -104,8 +97,7 @@ class Classifier(nn.Module):
         if self.hidden is not None:
             inner = self.hidden(h).relu()
             h = h + inner if self.kind == "residual" else inner
-        logits: Tensor = self.out(self.dropout(h))
-        return logits
+        return self.out(self.dropout(h))
 
 
 def layer_norm(x: Tensor) -> Tensor:
@@ -133,8 +125,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, present: Tensor, heads: in
 
 def each_token(layer: StackedLinear, tokens: Tensor) -> Tensor:
     """Return the layer's output (M, B, T, e) for every token of (M, B, T, d)."""
-    mapped: Tensor = layer(tokens.flatten(1, 2))
-    return mapped.view(*tokens.shape[:3], -1)
+    return layer(tokens.flatten(1, 2)).view(*tokens.shape[:3], -1)
 
 
 def weighted_sum(weights: Tensor, z: Tensor) -> Tensor:

@@ -54,5 +54,4 @@ class Attention(FusionHead):
         query, key, value = each_token(self.inwards, tokens).chunk(3, dim=-1)
         attended = each_token(self.outwards, attend(query, key, value, present, self.config.heads))
         share = present / present.sum(dim=2, keepdim=True).clamp(min=1)
-        logits: Tensor = self.classify(weighted_sum(share, layer_norm(tokens + attended)))
-        return logits
+        return self.classify(weighted_sum(share, layer_norm(tokens + attended)))

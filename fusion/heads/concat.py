@@ -27,5 +27,4 @@ class Concat(FusionHead):
 
     def forward(self, x: Mapping[str, Tensor], present: Tensor) -> Tensor:
         missing = (~present).float() @ self.absent.squeeze(1)
-        logits: Tensor = self.classify((self.blocks(x) + missing + self.bias).relu())
-        return logits
+        return self.classify((self.blocks(x) + missing + self.bias).relu())

@@ -57,8 +57,7 @@ class Fixed(FusionHead):
     def forward(self, x: Mapping[str, Tensor], present: Tensor) -> Tensor:
         weights = self.weights * present
         weights = weights / weights.sum(dim=2, keepdim=True).clamp(min=_LEAST)
-        logits: Tensor = self.classify(weighted_sum(weights, self.project(x)))
-        return logits
+        return self.classify(weighted_sum(weights, self.project(x)))
 
     def modality_weights(self) -> Tensor:
         members = self.classify.out.weight.shape[0]

@@ -30,8 +30,7 @@ class Gated(FusionHead):
 
     def forward(self, x: Mapping[str, Tensor], present: Tensor) -> Tensor:
         z = self.project(x)
-        logits: Tensor = self.classify(weighted_sum(self._weights(z, present), z))
-        return logits
+        return self.classify(weighted_sum(self._weights(z, present), z))
 
     def sample_weights(self, x: Mapping[str, Tensor], present: Tensor) -> Tensor:
         return self._weights(self.project(x), present)

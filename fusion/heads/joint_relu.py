@@ -25,5 +25,4 @@ class JointRelu(FusionHead):
         self.classify = self.classifier(frame.hidden)
 
     def forward(self, x: Mapping[str, Tensor], present: Tensor) -> Tensor:
-        logits: Tensor = self.classify(self.maps(x).relu())
-        return logits
+        return self.classify(self.maps(x).relu())

@@ -57,5 +57,4 @@ class LowRank(FusionHead):
         for other in others:
             product = product * other
         terms = product.view(*product.shape[:2], self.config.rank, -1)  # (M, B, rank, hidden)
-        logits: Tensor = self.classify((terms * self.rank_weights[:, None, :, None]).sum(dim=2) + self.bias)
-        return logits
+        return self.classify((terms * self.rank_weights[:, None, :, None]).sum(dim=2) + self.bias)

@@ -57,8 +57,7 @@ class Mag(FusionHead):
             shift = shift + gate(torch.cat([own[m], text], dim=2)).relu() * self.shifts[m](own[m]) * there[m]
         limit = (self.config.beta * _length(text) / _length(shift).clamp(min=_SHORTEST)).clamp(max=1.0)
         alpha = torch.where(there["text"], limit, 1.0)
-        logits: Tensor = self.classify(layer_norm(text + alpha * shift))
-        return logits
+        return self.classify(layer_norm(text + alpha * shift))
 
 
 def _length(vectors: Tensor) -> Tensor:

@@ -75,8 +75,7 @@ class Misa(FusionHead):
         self._auxiliary = self._losses(z, private, shared, present) if self.training else None
         there = torch.cat([present, present], dim=2)
         tokens = self._attend(torch.cat([private, shared], dim=2), there) * there[..., None]
-        logits: Tensor = self.classify(self.fuse(tokens.flatten(2)).relu())
-        return logits
+        return self.classify(self.fuse(tokens.flatten(2)).relu())
 
     def auxiliary_loss(self) -> Tensor | None:
         return self._auxiliary

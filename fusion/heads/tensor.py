@@ -53,8 +53,7 @@ class TensorFusion(FusionHead):
         vectors = [
             with_one(narrow(z[:, :, i]).relu() * present[..., i, None]) for i, narrow in enumerate(self.narrow.values())
         ]
-        logits: Tensor = self.classify(self.fuse(outer_product(vectors)).relu())
-        return logits
+        return self.classify(self.fuse(outer_product(vectors)).relu())
 
 
 def with_one(vectors: Tensor) -> Tensor:

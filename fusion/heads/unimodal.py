@@ -24,5 +24,4 @@ class Unimodal(FusionHead):
         self.classify = self.classifier(frame.hidden)
 
     def forward(self, x: Mapping[str, Tensor], present: Tensor) -> Tensor:
-        logits: Tensor = self.classify(self.project(x)[:, :, 0])
-        return logits
+        return self.classify(self.project(x)[:, :, 0])

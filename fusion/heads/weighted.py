@@ -40,8 +40,7 @@ class Weighted(FusionHead):
 
     def forward(self, x: Mapping[str, Tensor], present: Tensor) -> Tensor:
         weights = masked_softmax(self.logits[:, None], present)
-        logits: Tensor = self.classify(weighted_sum(weights, self.project(x)))
-        return logits
+        return self.classify(weighted_sum(weights, self.project(x)))
 
     def modality_weights(self) -> Tensor:
         return self.logits.detach().softmax(dim=1)

@@ -12,12 +12,11 @@ from sklearn.neighbors import NearestNeighbors
 from fusion.balance import BALANCES, Roster, grown, make_roster
 from fusion.heads.weighted import Weighted, WeightedConfig
 from fusion.inputs import Inputs, Reading, to_device
-from fusion.members import Member
 from fusion.plans import HeadPlan
 from fusion.splits import Split
-from fusion.stack import Stack
-from fusion.stacking import train_stacked
+from fusion.stack import Member, Stack
 from fusion.study import study_of
+from fusion.training import train_stacked
 from fusion.training_config import TrainingConfig
 from stores.block import ABSENT, FeatureBlock
 from stores.errors import ConfigError

@@ -11,13 +11,12 @@ import torch
 from sklearn.metrics import f1_score
 
 from fusion.combining import stored_posteriors
-from fusion.disturbances import Noise, Removed
 from fusion.errors import NotReproduced
 from fusion.heads.tensor import TensorConfig
 from fusion.heads.vote import Vote
 from fusion.plans import HeadPlan
 from fusion.repetition import settings_of, train_again
-from fusion.robustness import RobustnessBooks, RobustnessConfig, run_robustness, scores_of
+from fusion.robustness import Noise, Removed, RobustnessBooks, RobustnessConfig, run_robustness, scores_of
 from fusion.search import SearchConfig
 from fusion.spaces import all_settings
 from fusion.splits import Split

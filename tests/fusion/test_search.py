@@ -204,7 +204,7 @@ def test_what_fits_into_memory_does_not_change_what_is_chosen(
 ) -> None:
     together, apart = make_store("together"), make_store("apart")
     books = _run(block, splits, together, _plan(search))
-    monkeypatch.setattr("fusion.stacking.STACK_BYTES", 1)
+    monkeypatch.setattr("fusion.training.STACK_BYTES", 1)
     assert _used(apart, _run(block, splits, apart, _plan(search))) == _used(together, books)
     (a, b) = ([row[-1] for row in _trials(own)] for own in (together, apart))
     np.testing.assert_allclose(a, b, atol=1e-5)
@@ -346,7 +346,7 @@ def test_memory_that_runs_out_is_said_and_no_trial_of_it_is_logged(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as patched:
-        patched.setattr("fusion.stacking.train_stacked", full)
+        patched.setattr("fusion.training.train_stacked", full)
         with pytest.raises(TrainingError, match="memory ran out with a single member"):
             _run(block, splits, store, _plan(GRID))
     assert not len(store.log("trials"))

@@ -11,8 +11,8 @@ from fusion.errors import SplitError, TrainingError
 from fusion.plans import HeadPlan, subsets
 from fusion.splits import Split
 from fusion.stack import Stack
-from fusion.stacking import train_together
 from fusion.study import RunBooks, member_seed, study_of
+from fusion.training import train_together
 from fusion.training_config import TrainingConfig
 from stores.block import FeatureBlock
 from stores.errors import ConfigError, NotFound
@@ -129,7 +129,7 @@ def test_members_that_do_not_fit_together_train_one_after_the_other(
 ) -> None:
     plan = HeadPlan(head="concat", subsets=(("image", "text"),))
     together = _run(block, splits, [plan], store)
-    monkeypatch.setattr("fusion.stacking.STACK_BYTES", 1)
+    monkeypatch.setattr("fusion.training.STACK_BYTES", 1)
     other = StudyStore(Root(tmp_path / "other"), "study-1")
     apart = _run(block, splits, [plan], other)
     assert apart == together

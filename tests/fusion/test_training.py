@@ -13,11 +13,9 @@ from fusion.heads._head import HeadConfig
 from fusion.heads.concat import Concat
 from fusion.heads.weighted import Weighted, WeightedConfig
 from fusion.inputs import Inputs, to_device
-from fusion.members import Member, Trainee
-from fusion.readings import epoch_readings
 from fusion.splits import ProtocolConfig, Split, make_splits
-from fusion.stack import Stack
-from fusion.stacking import cross_entropies, train_stacked
+from fusion.stack import Member, Stack, Trainee, epoch_readings
+from fusion.training import cross_entropies, train_stacked
 from fusion.training_config import TrainingConfig
 from stores.block import ABSENT, FeatureBlock
 from stores.errors import ConfigError

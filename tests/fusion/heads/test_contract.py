@@ -12,9 +12,9 @@ from torch import Tensor
 
 from fusion.heads._head import Combiner, Frame, FusionHead, Head
 from fusion.inputs import Inputs, to_device
-from fusion.members import Member
 from fusion.splits import Split
-from fusion.stacking import train_stacked
+from fusion.stack import Member
+from fusion.training import train_stacked
 from fusion.training_config import TrainingConfig
 from stores.block import ABSENT, FeatureBlock
 from stores.plugins import find_plugin, plugin_names

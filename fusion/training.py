@@ -1,4 +1,4 @@
-"""What trainings share: how many of one kind fit into memory together, and training them as one stack."""
+"""Train many members of one head as one stacked model, each exactly as if it were alone."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,24 +14,21 @@ from fusion.balance import Roster, make_roster
 from fusion.errors import TrainingError
 from fusion.heads._head import Frame, FusionHead, HeadConfig
 from fusion.inputs import Inputs
-from fusion.members import Member, Trainee
 from fusion.optimiser import StackedOptimiser, optimiser_for
-from fusion.readings import epoch_readings
-from fusion.stack import SCORED_AT_ONCE, Fitted, Stack, speak
+from fusion.stack import SCORED_AT_ONCE, Fitted, Member, Stack, Trainee, epoch_readings, speak
 from fusion.training_config import TrainingConfig
 from stores.block import FeatureBlock
 
 _COPIES = 5  # of each weight: itself, its gradient, two moments, the best epoch's
+
 _TRIED = 3  # samples a head is tried out with
+
 Build = Callable[[Frame], FusionHead]
-STACK_BYTES = 1 << 30  # what the members of one stack may hold together
-_NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # how torch words it in a RuntimeError
-Work = TypeVar("Work")
 
 
 def member_bytes(build: Build, widths: Mapping[str, int], n_classes: int, training: TrainingConfig) -> int:
     """Return about how much memory one member of a stack takes while it trains: weights, and what a step keeps."""
-    head = build(_frame(widths, n_classes, [Member(split=None, seed=0, training=training)]))  # type: ignore[arg-type]
+    head = build(frame_of(widths, n_classes, training))
     weights = sum(parameter.numel() for parameter in head.parameters())
     x = {m: torch.zeros(1, _TRIED, width) for m, width in widths.items()}
     kept = 0
@@ -56,7 +53,8 @@ def train_stacked(build: Build, block: FeatureBlock, inputs: Inputs, members: Se
     finite.
     """
     began = time.perf_counter()
-    head = build(_frame(inputs.widths, len(block.classes), members)).to(inputs.device)
+    frame = frame_of(inputs.widths, len(block.classes), members[0].training, members)
+    head = build(frame).to(inputs.device)
     trainees = [
         Trainee(place=place, member=member, roster=_roster(block, inputs, place, member))
         for place, member in enumerate(members)
@@ -65,8 +63,8 @@ def train_stacked(build: Build, block: FeatureBlock, inputs: Inputs, members: Se
     _fit(head, inputs, trainees, prior)
     for parameter, best in zip(head.parameters(), zip(*(t.best_weights for t in trainees), strict=True), strict=True):
         parameter.data = torch.stack(best)
-    head.rates[:] = [member.training.dropout for member in members]  # everybody is back
-    head.reseed([member.seed for member in members])
+    head.rates[:] = frame.dropout  # everybody is back
+    head.reseed(frame.seeds)
     stack = Stack(head, inputs, members, prior)
     weights = head.modality_weights()
     val = stack.predict("val")
@@ -85,14 +83,16 @@ def train_stacked(build: Build, block: FeatureBlock, inputs: Inputs, members: Se
     return stack
 
 
-def _frame(widths: Mapping[str, int], n_classes: int, members: Sequence[Member]) -> Frame:
-    training = members[0].training
+def frame_of(
+    widths: Mapping[str, int], n_classes: int, training: TrainingConfig, members: Sequence[Member] = ()
+) -> Frame:
+    """Return what the head of `members` that share a shape is built for, or that of one member with seed 0."""
     return Frame(
         widths=widths,
         n_classes=n_classes,
         hidden=training.width,
-        dropout=[member.training.dropout for member in members],
-        seeds=[member.seed for member in members],
+        dropout=[member.training.dropout for member in members] or [training.dropout],
+        seeds=[member.seed for member in members] or [0],
         classifier=training.classifier,
     )
 
@@ -203,6 +203,12 @@ def _score(
     losses = (cross_entropies(spoken.logits, labels) * spoken.real).sum(dim=1) / counts
     hits = ((spoken.logits.argmax(dim=2) == labels) & spoken.real).sum(dim=1) / counts
     return losses.tolist(), hits.tolist()
+
+
+STACK_BYTES = 1 << 30  # what the members of one stack may hold together
+_NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # how torch words it in a RuntimeError
+
+Work = TypeVar("Work")
 
 
 def fitting(
