@@ -15,6 +15,7 @@ from stores.errors import MediaError
 _NO_RECORDING = {"concat", "dash", "hls", "image2", "imf", "lavfi", "rtp", "rtsp", "sdp", "tty", "vobsub"}
 _BY_NAME = {".g722": "g722", ".gsm": "gsm"}  # telephone codecs without a header: nothing else says what they are
 _BACK_S = 10.0  # MPEG-TS has no index: seeking may land after the key frame; one more try lands before it
+MOST_LOST = 0.05  # of a segment: without more than that it is another recording
 _ERRORS = 16  # one after the other, until a recording counts as ended
 
 _NESTED, _DEEPEST = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"}, 5  # boxes in boxes of an MP4

@@ -9,6 +9,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from extractors._containers import MOST_LOST
+from extractors._isolated import isolated
 from extractors.image._faces import Faces, Framing
 from stores.errors import MediaError
 
@@ -32,8 +34,9 @@ def load_still(path: Path, framing: Framing, sample_id: str) -> Faces:
     """Return the one picture (of an animation, the first) of a file, upright.
 
     Its content is one of FORMATS, whatever its name. Gray of more than 8 bits is taken to have the fewest of 8, 12 and
-    16 bits that hold its largest value. Metadata that cannot be read are passed over.
-    Raises MediaError: undecodable, no_face, too_large (nothing of it is decoded then).
+    16 bits that hold its largest value. Metadata that cannot be read are passed over, and a missing end (`damaged`).
+    Raises MediaError: undecodable, no_face, damaged (more than MOST_LOST of its rows are missing), too_large (nothing
+    of it is decoded then).
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -41,7 +44,12 @@ def load_still(path: Path, framing: Framing, sample_id: str) -> Faces:
     mode = "L" if framing.grayscale else "RGB"
     try:
         try:
-            picture, orientation = _read(path, mode)
+            with path.open("rb") as file:  # of what it opens itself, Pillow maps a TIFF, and turns it twice
+                picture, orientation = _read(file, mode)
+        except OSError as error:
+            if "truncated" not in str(error):
+                raise
+            return Faces(*isolated(_read_cut, path, framing, mode))
         except ValueError:  # Pillow does not pass over texts and profiles that it cannot read
             if not (content := path.read_bytes()).startswith(_SIGNATURE):
                 raise
@@ -101,7 +109,7 @@ def _bombs_are_errors() -> None:
     warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-def _read(source: Path | IO[bytes], mode: str) -> tuple["Image.Image", int]:
+def _read(source: IO[bytes], mode: str) -> tuple["Image.Image", int]:
     """Return a picture in 8 bits as it is stored, and EXIF's number of how to turn it."""
     from PIL import Image
 
@@ -113,6 +121,29 @@ def _read(source: Path | IO[bytes], mode: str) -> tuple["Image.Image", int]:
             image.load_end = lambda: setattr(image, "_size", image.im.size)  # type: ignore[method-assign]
         image.load()
         return _flattened(image, mode), _orientation(image)
+
+
+def _read_cut(path: Path, framing: Framing, mode: str) -> tuple[np.ndarray, int, int]:
+    """Return the fields of Faces of a picture whose end is missing. In a child: Pillow's switch is a process's.
+
+    What a shorter file shows otherwise ends where this one ends. A picture that comes coarse first may lack all of its
+    last pass, which is half of it, in every row: it counts as lost.
+    """
+    from PIL import Image, ImageChops, ImageFile
+
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    content = path.read_bytes()
+    with Image.open(io.BytesIO(content)) as image:
+        of_gif: Any = image.tile[0].args if image.format == "GIF" else (0, 0)
+        coarse_first = of_gif[1] or {"progressive", "interlace"} & image.info.keys()
+    picture, orientation = _read(io.BytesIO(content), mode)
+    shorter, _ = _read(io.BytesIO(content[: len(content) * 19 // 20]), mode)
+    box = ImageChops.difference(picture, shorter).getbbox()
+    lost = min(box[1], picture.height - box[3]) if box and not coarse_first else picture.height  # BMP begins below
+    if lost > MOST_LOST * picture.height:
+        raise MediaError(f"its end is missing: up to {lost} of {picture.height} rows", reason="damaged")
+    faces = framing.faces([_cut(picture, framing, orientation)])
+    return faces.pixels, faces.faceless, 1
 
 
 def _orientation(image: "Image.Image") -> int:

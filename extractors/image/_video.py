@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extractors._containers import beginning, decoded_anew, decoded_at, demuxed, opened
+from extractors._containers import MOST_LOST, beginning, decoded_anew, decoded_at, demuxed, opened
 from extractors._isolated import isolated
 from extractors.image._faces import Faces, Framing
 from extractors.image._images import check_pixels, is_heic, is_picture, most_pixels, refusal, square
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MOST_FRAMES = 4_000_000  # 18 hours of 60 a second; 32 MB of times
-MOST_LOST = 0.05  # of a segment
 _DIGITS = 5  # of a time in s: a frame at 0.68 s is in a segment from 680 ms on, whatever the clock's ticks are
 _BACK_S, _JUMP_S = 0.1, 60.0  # further back, or on where formats say that clocks may jump, another recording begins
 _TELLING = frozenset({"asf", "flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"})  # headers say how long they are

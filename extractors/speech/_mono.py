@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from extractors._containers import MOST_LOST
 from stores.errors import MediaError
 
 LONGEST_S = 3600  # an utterance takes seconds; an hour takes 230 MB at 16 kHz
 BLOCK = 1 << 22  # values at a time: 16 MB
-MOST_LOST = 0.05  # of a segment: without more than that it is another recording
 _ROUNDED_S = 0.1  # no end is missing that is shorter: headers round, and codecs pad
 _RATES = (1000, 768_000)  # Hz: nobody speaks below, no converter samples above
 _MOST_CHANNELS = 64  # more than an array of microphones has

@@ -66,8 +66,11 @@ class _Track:
         self.clock = Clock(DISCONTINUITY_S if Flags.ts_discont in flags else float("inf"))
         # Where FFmpeg counts what it decodes, a hole is damage; where a clock tells, it may be silence.
         self.counted = Flags.generic_index in flags and Flags.ts_discont not in flags
-        self.tells_length = container.format.name in _TELL_LENGTH
-        self.fresh, self.flaws = False, Counter[str]()
+        self.headed = container.format.name in ("aac", "mp3")
+        # FFmpeg takes the samples that AIFF counts for packets
+        packed = container.format.name == "aiff" and not self.stream.codec_context.name.startswith("pcm")
+        self.tells_length = container.format.name in _TELL_LENGTH and not packed
+        self.timed, self.fresh, self.flaws = True, False, Counter[str]()
         self.lost = self.reached = 0.0
         self.promised: float | None = None
 
@@ -102,9 +105,9 @@ class _Track:
 
     def _add(self, frame: Any) -> None:
         rate = checked(frame.sample_rate, frame.layout.nb_channels, self.path)
-        time = None if frame.time is None else frame.time - self.begin
-        if self.counted and rate != self.rate:  # FFmpeg counts on at the rate of the first packets
-            time = None
+        if self.counted and rate != self.rate:  # FFmpeg counts on at the rate of the first packets, for good
+            self.counted, self.timed = False, False
+        time = None if frame.time is None or not self.timed else frame.time - self.begin
         if self.fresh and time is not None:  # a decoder may leave out what the first packet begins with
             self.clock.end = time + self.clock.shift
         before, self.fresh = self.clock.end, False
@@ -118,9 +121,11 @@ class _Track:
             self.mono.add(averaged(_channels(frame)[:, first:last]), rate)
 
     def _from_start(self) -> Iterator[Any]:
-        """Yield the packets of the track from shortly before the segment; nothing before is decoded."""
+        """Yield the packets of the track from shortly before the segment, or from where their rate changes before it,
+        as FFmpeg's times are wrong from there on; nothing before is decoded.
+        """
         wanted = self.start - _PREROLL_S
-        skips = wanted > 0
+        skips, header = wanted > 0, None
         for packet in self._sought(wanted) if skips and self.container.format.name in _INDEXED else self._packets():
             if skips and packet.size:
                 length, time = _length(packet), self._time(packet)
@@ -128,7 +133,8 @@ class _Track:
                 if time is not None:
                     place = time + self.clock.shift  # packets are not counted: their lengths are rounded
                 self.clock.end = place + length
-                if self.clock.end < wanted:
+                header, before = _rate_bits(packet) if self.headed else None, header
+                if self.clock.end < wanted and header == (before or header):
                     continue
                 self.clock.end, self.fresh, skips = place, True, False
                 self.flaws.clear()
@@ -168,6 +174,12 @@ class _Track:
     def _time(self, packet: Any) -> float | None:
         stamp = packet.dts if packet.pts is None else packet.pts
         return None if stamp is None else float(stamp * packet.time_base) - self.begin
+
+
+def _rate_bits(packet: Any) -> tuple[int, int]:
+    """Return the bits of an ADTS or MPEG audio header that say version, layer and rate."""
+    kind, rate = memoryview(packet)[1:3] if packet.size >= 3 else (0, 0)
+    return kind & 0x1E, rate & (0x0C if kind & 0x06 else 0x3C)
 
 
 def _length(packet: Any) -> float:

@@ -275,6 +275,54 @@ def test_an_orientation_is_followed_wherever_it_is_written(tmp_path: Path, name:
     assert (corners(tmp_path / name) == UPRIGHT) == (orientation == 1)
 
 
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "jpeg"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_that_is_not_square_is_turned_as_it_says(tmp_path: Path, compression: str, orientation: int) -> None:
+    upright = Image.fromarray(quarters())  # gray is what Pillow maps
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}.get(orientation)  # Pillow's transpositions: what a camera stored
+    stored = upright if undo is None else upright.transpose(Image.Transpose(undo))
+    fine = {"quality": 98} if compression == "jpeg" else {}
+    stored.save(tmp_path / "a.tiff", compression=compression, tiffinfo={0x0112: orientation}, **fine)
+    np.testing.assert_allclose(load(tmp_path / "a.tiff")[0][4:-4:8, 4:-4:8], shrunk(upright)[4:-4:8, 4:-4:8], atol=3)
+
+
+def shrunk(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture.convert("L").resize((32, 32), Image.Resampling.BILINEAR), np.float64)
+
+
+KINDS = {"a.jpg": {}, "a.png": {}, "a.gif": {"interlace": 0}, "a.tiff": {}, "a.bmp": {}, "a.ppm": {}}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_picture_that_lacks_its_end_is_remarked_and_above_5_percent_damaged(tmp_path: Path, name: str) -> None:
+    noise = np.random.default_rng(0).normal(0, 12, (300, 200, 3))
+    pixels = np.clip(np.add.outer(np.arange(300) * 0.5, np.arange(200) * 0.5)[..., None] + noise, 0, 255)
+    Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / name, **KINDS[name])
+    content, whole = (tmp_path / name).read_bytes(), load_still(tmp_path / name, Framing(size=32), "c/1")
+    (tmp_path / name).write_bytes(content[: len(content) * 98 // 100])
+    cut = load_still(tmp_path / name, Framing(size=32), "c/1")
+    assert (whole.damaged, cut.damaged) == (0, 1)
+    there = slice(3, 29)  # a BMP begins below
+    np.testing.assert_array_equal(cut.pixels[0, there], whole.pixels[0, there])
+    assert (cut.pixels != whole.pixels).any()
+    (tmp_path / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(
+        MediaError, match=r"a\....: its end is missing: up to 1\d\d of 300 rows|a\.tiff: its end"
+    ) as caught:
+        load(tmp_path / name)
+    assert caught.value.reason == "damaged"
+
+
+@pytest.mark.parametrize(("kind", "settings"), [("JPEG", {"progressive": True}), ("GIF", {"interlace": 1})])
+def test_a_picture_that_comes_coarse_first_needs_its_end(tmp_path: Path, kind: str, settings: dict[str, int]) -> None:
+    Image.fromarray(quarters()).save(tmp_path / "a", kind, **settings)
+    content = (tmp_path / "a").read_bytes()
+    (tmp_path / "a").write_bytes(content[: len(content) * 97 // 100])
+    with pytest.raises(MediaError) as caught:
+        load(tmp_path / "a")
+    assert caught.value.reason == "damaged"
+
+
 def test_an_orientation_is_read_from_xmp(tmp_path: Path) -> None:
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     Image.fromarray(quarters()).save(tmp_path / "a.jpg", quality=98, xmp=xmp)

@@ -191,6 +191,30 @@ def test_rates_and_channels_may_change_on_the_way(tmp_path: Path, kind: str) -> 
     assert late(whole, 14.0) == pytest.approx(11000, abs=300)
 
 
+@pytest.mark.parametrize("kind", ["aac", "mp3"])
+@pytest.mark.parametrize("rates", [(44100, 22050, 44100), (22050, 44100, 22050)])
+def test_segments_after_a_change_of_rate_are_what_was_recorded_then(
+    tmp_path: Path, kind: str, rates: tuple[int, int, int]
+) -> None:
+    parts = (NOISE, OTHER, NOISE)
+    layouts = ("stereo", "mono", "stereo")
+    content = b"".join(
+        encoded(part, *COUNTED[kind], rate=rate, layout=layout)
+        for part, rate, layout in zip(parts, rates, layouts, strict=True)
+    )
+    whole = load(tmp_path, content).mono
+    for start, part in ((4.5, NOISE), (6.3, OTHER), (9.5, OTHER), (12.5, NOISE), (15.5, NOISE)):
+        segment = load(tmp_path, content, round(1000 * start), round(1000 * start) + 900).mono
+        assert 1000 * start + late(segment, 0.0, part) == pytest.approx(late(whole, start, part), abs=2)
+
+
+def test_an_aiff_of_packed_sound_is_whole(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.aiff", NOISE, RATE, subtype="GSM610", format="AIFF")
+    found = load(tmp_path, (tmp_path / "a.aiff").read_bytes())
+    assert not found.damaged
+    assert late(found.mono, 4.0) == pytest.approx(0, abs=10)
+
+
 def test_sound_that_sets_in_later_than_the_picture_is_silent_before(tmp_path: Path) -> None:
     file = BytesIO()
     with av.open(file, "w", format="matroska") as container:
