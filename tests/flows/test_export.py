@@ -37,7 +37,7 @@ seed = 1
 
 [corpus]
 kind = "table"
-path = "samples.csv"
+path = "people.csv"
 columns = { id = "id", image = "image", audio = "audio", split = "split" }
 labels = { emotion = "emotion" }
 scores = { valence = "valence" }
@@ -110,7 +110,7 @@ def people(tmp_path_factory: pytest.TempPathFactory, draw_face: Callable[[Path, 
         valence = "" if number % 2 else f"{number / 8}"
         lines.append(f"{name},{image},{audio},,{emotion},{valence},p{number // 3}")
     (folder / f"s{BROKEN:02}.png").write_bytes(b"not a picture")
-    (folder / "samples.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "people.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "study.toml").write_text(STUDY, encoding="utf-8")
     said = extract_job(str(folder / "study.toml"), Options(root=str(folder / "runs"), device="cpu", quiet=True))
     ids = [sample.id for sample in Manifest.load(Root(folder / "runs"), "people").samples]
