@@ -1,6 +1,6 @@
 """Faces drawn from polygons at four times their size, then averaged down."""
 
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -10,64 +10,40 @@ _SCALE = 4
 _CIRCLE = np.linspace(0, 2 * np.pi, 33)[:-1]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """A speaker's face; lengths in units of half the picture, greys from 0 to 255."""
-
-    width: float
-    height: float
-    eyes: float  # distance of an eye from the middle
-    eye_size: float
-    brow: float  # thickness
-    nose: float
-    mouth: float  # half its width
-    lips: float  # thickness
-    skin: float
-    hair: float
-    fringe: float  # how far down the hair comes
-    long_hair: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expression:
-    """What the face does: 0 everywhere is at rest."""
-
-    smile: float = 0.0  # corners of the mouth, up or down
-    open_mouth: float = 0.0
-    inner_brow: float = 0.0  # raised inner ends
-    squint: float = 0.0
-
-
-def draw_head(rng: np.random.Generator, *, female: bool) -> Head:
-    return Head(
+def draw_head(rng: np.random.Generator, *, female: bool) -> SimpleNamespace:
+    """Return a speaker's face; lengths in units of half the picture, greys from 0 to 255."""
+    return SimpleNamespace(
         width=rng.uniform(0.5, 0.62),
         height=rng.uniform(0.7, 0.8),
-        eyes=rng.uniform(0.2, 0.27),
+        eyes=rng.uniform(0.2, 0.27),  # distance of an eye from the middle
         eye_size=rng.uniform(0.085, 0.115),
-        brow=rng.uniform(0.025, 0.045) if female else rng.uniform(0.04, 0.065),
+        brow=rng.uniform(0.025, 0.045) if female else rng.uniform(0.04, 0.065),  # thickness
         nose=rng.uniform(0.16, 0.26),
-        mouth=rng.uniform(0.18, 0.24),
-        lips=rng.uniform(0.05, 0.075) if female else rng.uniform(0.035, 0.055),
+        mouth=rng.uniform(0.18, 0.24),  # half its width
+        lips=rng.uniform(0.05, 0.075) if female else rng.uniform(0.035, 0.055),  # thickness
         skin=rng.uniform(120, 215),
         hair=rng.uniform(15, 100),
-        fringe=rng.uniform(0.1, 0.28),
+        fringe=rng.uniform(0.1, 0.28),  # how far down the hair comes
         long_hair=bool(rng.random() < (0.8 if female else 0.15)),
     )
 
 
-def draw_expression(rng: np.random.Generator, cue: str | None) -> Expression:
-    """Return an expression that carries the cue of `joy`, of `sadness`, or (None) neither; its strength varies."""
+def draw_expression(rng: np.random.Generator, cue: str | None) -> SimpleNamespace:
+    """Return an expression that carries the cue of `joy`, of `sadness`, or (None) neither; its strength varies.
+
+    All 0 is a face at rest.
+    """
     strength = float(rng.uniform(0.6, 1.2))
     joy, sadness = (strength * (cue == name) for name in ("joy", "sadness"))
-    return Expression(
-        smile=float(rng.normal(0, 0.02) + 0.17 * joy - 0.15 * sadness),
+    return SimpleNamespace(
+        smile=float(rng.normal(0, 0.02) + 0.17 * joy - 0.15 * sadness),  # corners of the mouth, up or down
         open_mouth=float(max(0.0, rng.normal(0.01, 0.02) + rng.choice([0.0, 0.06]) * joy)),
-        inner_brow=float(rng.normal(0, 0.015) + 0.1 * sadness),
+        inner_brow=float(rng.normal(0, 0.015) + 0.1 * sadness),  # raised inner ends
         squint=float(np.clip(rng.normal(0.1, 0.1) + 0.3 * joy + 0.15 * sadness, 0, 0.7)),
     )
 
 
-def draw_face(rng: np.random.Generator, head: Head, expression: Expression) -> Image.Image:
+def draw_face(rng: np.random.Generator, head: SimpleNamespace, expression: SimpleNamespace) -> Image.Image:
     """Return a (96, 96) grey picture; pose, light and camera noise are drawn from `rng`."""
     side = SIZE * _SCALE
     picture = Image.new("L", (side, side), int(rng.uniform(40, 200)))
@@ -108,7 +84,7 @@ class _Pen:
         return [(float(x), float(y)) for x, y in points @ self._turn + self._shift]
 
 
-def _draw_eye(pen: _Pen, head: Head, expression: Expression, side: int) -> None:
+def _draw_eye(pen: _Pen, head: SimpleNamespace, expression: SimpleNamespace, side: int) -> None:
     x, size = side * head.eyes, head.eye_size
     opening = size * 0.65 * (1 - expression.squint)
     pen.ellipse(x, -0.12, size, opening, 235)
@@ -118,7 +94,7 @@ def _draw_eye(pen: _Pen, head: Head, expression: Expression, side: int) -> None:
     pen.line([(inner, brow - expression.inner_brow), (x, brow - 0.03), (outer, brow + 0.02)], head.brow, head.hair)
 
 
-def _draw_mouth(pen: _Pen, head: Head, expression: Expression) -> None:
+def _draw_mouth(pen: _Pen, head: SimpleNamespace, expression: SimpleNamespace) -> None:
     half = head.mouth * (1 + expression.smile)
     corners, middle = 0.4 - expression.smile / 2, 0.4 + expression.smile / 2
     lips = head.lips / 2

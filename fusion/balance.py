@@ -33,15 +33,6 @@ class Roster:
     mix: np.ndarray | None = None
     viewed: np.ndarray | None = None
 
-    def partner_of(self, order: np.ndarray) -> np.ndarray:
-        """Return the partners (E,) in an order; whoever has none is its own."""
-        found: np.ndarray = (self.samples if self.partners is None else self.partners)[order]
-        return found
-
-    def mix_of(self, order: np.ndarray) -> np.ndarray:
-        """Return the shares (E,) float32 of the partners in an order."""
-        return np.zeros(len(order), np.float32) if self.mix is None else self.mix[order]
-
 
 def grown(counts: np.ndarray, target: float) -> np.ndarray:
     """Return the class counts (K,) float64 that balancing aims at, given those there are.

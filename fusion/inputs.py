@@ -1,9 +1,8 @@
 """Feed a stack of members from one shared feature block: rows by index, normalised as each member learned to."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -47,13 +46,9 @@ class Reading:
     hidden: Tensor | None = None
 
 
-class Condition(Protocol):
-    """What is done to features and presence on the way to a head, after their normalisation."""
-
-    def __call__(
-        self, x: Mapping[str, Tensor], present: Tensor, members: Sequence[int]
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Return features and presence (L, B, modalities) as the stack's `members` shall see them."""
+# what is done to features and presence (L, B, modalities) on their way to a head, after their normalisation, as the
+# stack's members (L,) shall see them
+Condition = Callable[[Mapping[str, Tensor], Tensor, Sequence[int]], tuple[dict[str, Tensor], Tensor]]
 
 
 class Inputs:

@@ -6,7 +6,6 @@ and groups are out of reach.
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +18,7 @@ from fusion.errors import Diverged, TrainingError
 from fusion.heads._head import FusionHead, HeadConfig
 from fusion.spaces import Choice, Space, ask, grid, grid_size, read_space, with_settings
 from fusion.stack import Member
-from fusion.training import fitting, in_memory, train_together
+from fusion.training import in_memory, stacks, train_together
 from fusion.training_config import TrainingConfig
 from stores.errors import ConfigError
 from stores.identity import canonical, canonical_json, fingerprint
@@ -180,23 +179,18 @@ def _twins(proposed: Proposals, done: Mapping[int, Trial]) -> list[Trial]:
 
 
 def _stacks(subject: Subject, development: Development, proposed: Proposals) -> list[Proposals]:
-    """Deal whole trials into stacks: alike in shape, and no more than fit into memory together."""
-    alike: dict[Any, dict[int, Mapping[str, Any]]] = defaultdict(dict)
-    for number, settings in proposed.items():
-        config, training = with_settings(settings, subject.config, subject.training)
-        alike[config, training.shape][number] = settings
-    found: list[Proposals] = []
-    for own in alike.values():
-        fit = max(1, _fit(subject, development, next(iter(own.values()))) // len(development.splits))
-        numbers = list(own)
-        found += [{n: own[n] for n in numbers[at : at + fit]} for at in range(0, len(numbers), fit)]
-    return found
+    """Deal whole trials, of a member a split each, into stacks."""
+
+    def settings(trial: tuple[int, Mapping[str, Any]]) -> tuple[HeadConfig, TrainingConfig]:
+        return with_settings(trial[1], subject.config, subject.training)
+
+    kind, members = _kind(subject, development), len(development.splits)
+    return [dict(own) for own in stacks(list(proposed.items()), settings, *kind, members=members)]
 
 
-def _fit(subject: Subject, development: Development, settings: Mapping[str, Any]) -> int:
-    config, training = with_settings(settings, subject.config, subject.training)
+def _kind(subject: Subject, development: Development) -> tuple[type[FusionHead], dict[str, int], int]:
     widths = {m: development.values[m].shape[1] for m in subject.modalities}
-    return fitting(subject.head, config, training, widths, len(development.block.classes))
+    return subject.head, widths, len(development.block.classes)
 
 
 def _train(subject: Subject, development: Development, stack: Proposals) -> list[Trial]:
@@ -220,17 +214,14 @@ def _train(subject: Subject, development: Development, stack: Proposals) -> list
 
 def _values(subject: Subject, development: Development, tried: Sequence[Mapping[str, Any]]) -> list[float]:
     """Return for each of the settings the mean over the splits of the lowest validation loss."""
-    made = [with_settings(settings, subject.config, subject.training) for settings in tried]
+    configs, trainings = zip(*(with_settings(own, subject.config, subject.training) for own in tried), strict=True)
     members = [
-        Member(split=split, seed=development.seed, training=training)
-        for _, training in made
-        for split in development.splits
+        Member(split=split, seed=development.seed, training=own) for own in trainings for split in development.splits
     ]
-    train = partial(train_together, subject.head, made[0][0], development.block, development.values, subject.modalities)
-    fit = _fit(subject, development, tried[0])
+    train = partial(train_together, subject.head, configs[0], development.block, development.values, subject.modalities)
     losses: list[float] = []
-    for start in range(0, len(members), fit):
-        for _, stack in in_memory(train, members[start : start + fit]):
+    for fitting in stacks(members, lambda own: (configs[0], own.training), *_kind(subject, development)):
+        for _, stack in in_memory(train, fitting):
             losses += [fitted.curves[fitted.best_epoch - 1]["val_loss"] for fitted in stack.fitted]
     return [float(value) for value in np.reshape(losses, (len(tried), -1)).mean(axis=1)]
 

@@ -103,8 +103,12 @@ def epoch_readings(inputs: Inputs, going: Sequence[Trainee]) -> list[tuple[Readi
     if inputs.versions > 1:
         columns["versions"] = dealt([_versions(own, order, inputs.versions) for own, _, order in turns])
     if any(roster.partners is not None for _, roster, _ in turns):
-        columns["partners"] = dealt([roster.partner_of(order) for _, roster, order in turns])
-        columns["mix"] = dealt([roster.mix_of(order) for _, roster, order in turns])
+        columns["partners"] = dealt(
+            [(own.samples if own.partners is None else own.partners)[order] for _, own, order in turns]
+        )
+        columns["mix"] = dealt(
+            [np.zeros(len(order), np.float32) if own.mix is None else own.mix[order] for _, own, order in turns]
+        )
     if any(own.member.training.modality_dropout for own in going):
         columns["hidden"] = dealt([_hidden(own, inputs, roster.samples[order]) for own, roster, order in turns])
     moving = real.any(dim=2).tolist()
@@ -191,24 +195,12 @@ class Stack:
         """Return what each member says of its `part`: val or test, under a condition if one is given."""
         positions = [getattr(member.split, part) for member in self.members]
         places = list(range(len(self.members)))
-        found = speak(self.head, self.inputs, places, positions, self.prior, condition)
-        rows = found.logits.softmax(dim=2).cpu().numpy()
-        mask = found.real.cpu().numpy()
-        weights = found.weights.cpu().numpy() if found.weights is not None else None
-        return [
-            Scored(posteriors=rows[m][mask[m]], weights=None if weights is None else weights[m][mask[m]])
-            for m in places
-        ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spoken:
-    """Logits (M, n, K), positions and whether real (M, n), and weights (M, n, modalities) of a head that has such."""
-
-    logits: Tensor
-    samples: Tensor
-    real: Tensor
-    weights: Tensor | None
+        logits, _, real, weighed = speak(self.head, self.inputs, places, positions, self.prior, condition)
+        rows, mask = logits.softmax(dim=2).cpu().numpy(), real.cpu().numpy()
+        weights = (
+            [None] * len(rows) if weighed is None else [w[m] for w, m in zip(weighed.cpu().numpy(), mask, strict=True)]
+        )
+        return [Scored(posteriors=rows[m][mask[m]], weights=weights[m]) for m in places]
 
 
 @torch.inference_mode()
@@ -220,8 +212,11 @@ def speak(
     prior: Tensor,
     condition: Condition | None = None,
     weigh: bool = True,
-) -> Spoken:
-    """Let each member speak of its positions, n being the most of them, padded to whole batches."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Let each member speak of its positions, n being the most of them, padded to whole batches.
+
+    Return logits (M, n, K), positions and whether real (M, n), and weights (M, n, modalities) of a head that has such.
+    """
     head.eval()
     longest = max(len(own) for own in positions)
     size = math.ceil(longest / math.ceil(longest / SCORED_AT_ONCE))  # as few batches, as even as can be
@@ -237,9 +232,5 @@ def speak(
         own = head.sample_weights(x, present) if weigh else None
         if own is not None:
             weights.append(own)
-    return Spoken(
-        logits=torch.cat(logits, dim=1),
-        samples=samples.swapaxes(0, 1).flatten(1),
-        real=real.swapaxes(0, 1).flatten(1),
-        weights=torch.cat(weights, dim=1) if weights else None,
-    )
+    samples, real = (dealt.swapaxes(0, 1).flatten(1) for dealt in (samples, real))
+    return torch.cat(logits, dim=1), samples, real, torch.cat(weights, dim=1) if weights else None

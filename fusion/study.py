@@ -1,10 +1,9 @@
 """Run every head of a study on every split, and nothing twice: a run that is sealed is not trained again."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from fusion.plans import HeadPlan, voter_of
 from fusion.spaces import all_settings
 from fusion.splits import Split
 from fusion.stack import Fitted, Member, Scored, Stack, member_seed
-from fusion.training import fitting, in_memory, train_together
+from fusion.training import in_memory, stacks, train_together
 from fusion.training_config import TrainingConfig
 from stores.block import FeatureBlock
 from stores.errors import ConfigError
@@ -155,7 +154,8 @@ class Study:
 
     def trained(self, jobs: Sequence[Job], head: type[FusionHead]) -> Iterator[tuple[Sequence[Job], Stack]]:
         """Train jobs of one head and subset, and yield those of each stack with it."""
-        for own in self._stacks(jobs, head):
+        widths = {m: self.values[m].shape[1] for m in jobs[0].spec.modalities}
+        for own in stacks(jobs, lambda job: (job.config, job.training), head, widths, len(self.block.classes)):
             yield from in_memory(partial(self._stack, head=head), own)
 
     def _stack(self, jobs: Sequence[Job], head: type[FusionHead]) -> Stack:
@@ -168,18 +168,6 @@ class Study:
             return train_together(head, jobs[0].config, self.block, self.values, jobs[0].spec.modalities, members)
         except TrainingError as error:
             raise type(error)(f"{jobs[0].spec.model}, {error}") from None
-
-    def _stacks(self, jobs: Sequence[Job], head: type[FusionHead]) -> list[list[Job]]:
-        """Deal jobs of one head and subset into stacks: alike in shape, and no more than fit into memory together."""
-        alike: dict[Any, list[Job]] = defaultdict(list)
-        for job in jobs:
-            alike[job.config, job.training.shape].append(job)
-        widths = {m: self.values[m].shape[1] for m in jobs[0].spec.modalities}
-        found = []
-        for own in alike.values():
-            fit = fitting(head, own[0].config, own[0].training, widths, len(self.block.classes))
-            found += [own[start : start + fit] for start in range(0, len(own), fit)]
-        return found
 
     def _train(self, plan: HeadPlan, todo: Sequence[tuple[RunSpec, Split]]) -> None:
         """Train the missing repeats of one head and subset, and seal each stack as it is finished."""

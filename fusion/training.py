@@ -1,9 +1,10 @@
 """Train many members of one head as one stacked model, each exactly as if it were alone."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import psutil
@@ -198,10 +199,11 @@ def _score(
 ) -> tuple[list[float], list[float]]:
     """Return each member's mean loss and accuracy on its validation part."""
     positions = [trainee.member.split.val for trainee in going]
-    spoken = speak(head, inputs, [trainee.place for trainee in going], positions, prior, weigh=False)
-    labels, counts = inputs.labels[spoken.samples], spoken.real.sum(dim=1)
-    losses = (cross_entropies(spoken.logits, labels) * spoken.real).sum(dim=1) / counts
-    hits = ((spoken.logits.argmax(dim=2) == labels) & spoken.real).sum(dim=1) / counts
+    places = [trainee.place for trainee in going]
+    logits, samples, real, _ = speak(head, inputs, places, positions, prior, weigh=False)
+    labels, counts = inputs.labels[samples], real.sum(dim=1)
+    losses = (cross_entropies(logits, labels) * real).sum(dim=1) / counts
+    hits = ((logits.argmax(dim=2) == labels) & real).sum(dim=1) / counts
     return losses.tolist(), hits.tolist()
 
 
@@ -243,6 +245,27 @@ def train_together(
     return train_stacked(partial(head, config), block, inputs, members)
 
 
+def stacks(
+    work: Sequence[Work],
+    settings: Callable[[Work], tuple[HeadConfig, TrainingConfig]],
+    head: type[FusionHead],
+    widths: Mapping[str, int],
+    n_classes: int,
+    *,
+    members: int = 1,
+) -> list[list[Work]]:
+    """Deal work of so many `members` each into stacks: alike in shape, no more than fit into memory together."""
+    alike: dict[Any, list[Work]] = defaultdict(list)
+    for own in work:
+        config, training = settings(own)
+        alike[config, training.shape].append(own)
+    found = []
+    for own_kind in alike.values():
+        fit = max(1, fitting(head, *settings(own_kind[0]), widths, n_classes) // members)
+        found += [own_kind[start : start + fit] for start in range(0, len(own_kind), fit)]
+    return found
+
+
 def in_memory(train: Callable[[Sequence[Work]], Stack], work: Sequence[Work]) -> Iterator[tuple[Sequence[Work], Stack]]:
     """Train work as one stack, or where memory runs out as halves of it, and yield what was trained with its stack.
 
@@ -250,24 +273,19 @@ def in_memory(train: Callable[[Sequence[Work]], Stack], work: Sequence[Work]) ->
     """
     waiting = [work]
     while waiting:
-        own = waiting.pop()
-        stack = _unless_memory_runs_out(train, own)
+        own, stack = waiting.pop(), None
+        try:
+            stack = train(own)
+        except (RuntimeError, MemoryError) as error:
+            full = isinstance(error, MemoryError | torch.OutOfMemoryError)
+            if not full and not any(words in str(error) for words in _NO_MEMORY):
+                raise
         if stack is not None:
             yield own, stack
-        elif len(own) > 1:
-            half = len(own) // 2
-            waiting += [own[half:], own[:half]]
-        else:
+            continue
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if len(own) == 1:
             raise TrainingError("memory ran out with a single member: lower width or batch_size, or free memory")
-
-
-def _unless_memory_runs_out(train: Callable[[Sequence[Work]], Stack], work: Sequence[Work]) -> Stack | None:
-    try:
-        return train(work)
-    except (RuntimeError, MemoryError) as error:
-        full = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not full and not any(words in str(error) for words in _NO_MEMORY):
-            raise
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return None
+        half = len(own) // 2
+        waiting += [own[half:], own[:half]]
