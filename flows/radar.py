@@ -167,8 +167,7 @@ def _first(codes: np.ndarray, part: np.ndarray) -> np.ndarray:
 def _codes(values: Sequence[str | None]) -> np.ndarray:
     """Return (n,) int64: a number for every distinct value, _NOBODY for None."""
     coded = pa.array(values, pa.string()).dictionary_encode().indices.fill_null(_NOBODY)
-    codes: np.ndarray = coded.to_numpy(zero_copy_only=False).astype(np.int64)
-    return codes
+    return np.asarray(coded.to_numpy(zero_copy_only=False).astype(np.int64))
 
 
 def _rows(

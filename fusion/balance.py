@@ -141,8 +141,7 @@ def _nearest(space: np.ndarray, at: np.ndarray) -> np.ndarray:
     near = NearestNeighbors(n_neighbors=count + 1).fit(space).kneighbors(space[at], return_distance=False)
     others = near != at[:, None]
     others[others.all(axis=1), -1] = False  # so many rows equal it that it is not among its own nearest
-    found: np.ndarray = near[others].reshape(len(at), count)
-    return found
+    return np.asarray(near[others].reshape(len(at), count))
 
 
 def _standardised(values: np.ndarray, rows: np.ndarray, train: np.ndarray, own: np.ndarray) -> np.ndarray:
@@ -151,5 +150,4 @@ def _standardised(values: np.ndarray, rows: np.ndarray, train: np.ndarray, own: 
         return np.empty((len(own), 0), np.float32)
     fitted = values[rows[train][rows[train] != ABSENT]].astype(np.float32)
     deviation = fitted.std(axis=0)
-    found: np.ndarray = (values[rows[own]] - fitted.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
-    return found
+    return np.asarray((values[rows[own]] - fitted.mean(axis=0)) / np.where(deviation > 0, deviation, 1))

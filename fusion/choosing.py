@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -21,6 +21,7 @@ from fusion.training_config import TrainingConfig
 from stores.block import FeatureBlock
 from stores.identity import canonical_json, short_id
 from stores.progress import Progress
+from stores.settings import build
 from stores.studies import RunSpec, StudyStore
 
 _WORK = "search"
@@ -143,3 +144,18 @@ class Chooser:
             for trial in trials
         ]
         self.store.append("trials", rows)
+
+
+def hyper_of(store: StudyStore) -> dict[str, Mapping[str, Any]]:
+    """Return the settings each finished run was trained with, by run id."""
+    runs = store.runs()
+    if runs is None:
+        return {}
+    return {row["run_id"]: json.loads(row["hyper"] or "{}") for row in runs.select(["run_id", "hyper"]).to_pylist()}
+
+
+def settings_of(plan: HeadPlan, hyper: Mapping[str, Any]) -> tuple[HeadConfig, TrainingConfig]:
+    """Return a run's own config and training: `hyper` is what it was trained with, or empty if the plan says so."""
+    config, training = with_settings(hyper, plan.settings, plan.training)
+    typed = build(type(config), asdict(config), where=f"heads.{plan.head}")  # JSON has no tuples
+    return typed, build(TrainingConfig, asdict(training), where="training")

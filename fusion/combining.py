@@ -99,8 +99,7 @@ def fit_temperature(posteriors: np.ndarray, labels: np.ndarray) -> float:
 
 def soften(posteriors: np.ndarray, temperature: float) -> np.ndarray:
     """Return `p^(1/T)`, normalised, (n, K) float32: flatter if T > 1, sharper if T < 1, preferring the same class."""
-    softened: np.ndarray = softmax(_logs(posteriors) / temperature, axis=1).astype(np.float32)
-    return softened
+    return np.asarray(softmax(_logs(posteriors) / temperature, axis=1).astype(np.float32))
 
 
 def fit_temperatures(

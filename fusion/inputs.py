@@ -97,8 +97,7 @@ class Inputs:
 
     def seen(self, member: int, positions: np.ndarray) -> np.ndarray:
         """Return those of the positions at which a member has at least one modality."""
-        seen: np.ndarray = positions[self.there[member].any(dim=1).cpu().numpy()[positions]]
-        return seen
+        return np.asarray(positions[self.there[member].any(dim=1).cpu().numpy()[positions]])
 
     def batch(self, reading: Reading, members: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Return `x[modality]` (L, B, dim) and presence (L, B, modalities) of what the stack's `members` (L,) read.

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from fusion.choosing import hyper_of, settings_of
 from fusion.heads._head import Combiner, FusionHead, HeadConfig
 from fusion.plans import HeadPlan, voter_of
-from fusion.repetition import hyper_of, settings_of
 from fusion.study import Study
 from fusion.training import frame_of
 from fusion.training_config import TrainingConfig

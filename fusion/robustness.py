@@ -1,6 +1,6 @@
 """How runs hold out when, at test time, a modality is missing or features are noisy. Nothing is trained for it.
 
-A run that lacks scores is trained once more as it was (`fusion/repetition.py`). Only scores are kept, no posteriors.
+A run that lacks scores is trained once more as it was (`train_again`). Only scores are kept, no posteriors.
 """
 
 from collections import defaultdict
@@ -16,12 +16,13 @@ from fusion.combining import PARTS, combine_parts, present_of, stored_posteriors
 from fusion.heads._head import Combiner
 from fusion.inputs import Condition
 from fusion.plans import HeadPlan, voter_of
-from fusion.repetition import train_again
 from fusion.splits import Split
 from fusion.stack import Stack
-from fusion.study import Study
+from fusion.study import Study, train_again
 from stores.errors import ConfigError
 from stores.studies import RunSpec, StudyStore
+
+PURPOSE = "robustness"  # of an opening of a test part, and the name of the log
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Removed:
         return self._take_away
 
     def _take_away(
-        self, x: Mapping[str, Tensor], present: Tensor, members: Sequence[int]
+        self, x: Mapping[str, Tensor], present: Tensor, _: Sequence[int]
     ) -> tuple[dict[str, Tensor], Tensor]:
         there = present.clone()
         there[..., sorted(x).index(self.modality)] = False
@@ -62,38 +63,27 @@ class Noise:
         return ("noise", None, self.level)
 
     def on(self, seeds: Sequence[int]) -> Condition:
-        return _Noisy(self.level, seeds)
+        generators: dict[tuple[str, int], np.random.Generator] = {}  # they go on from batch to batch
+
+        def draw(modality: str, member: int, shape: Sequence[int]) -> np.ndarray:
+            if (modality, member) not in generators:
+                name = f"{modality} {self.level!r}".encode()
+                generators[modality, member] = np.random.default_rng([seeds[member], *name])
+            return generators[modality, member].standard_normal(tuple(shape), dtype=np.float32)
+
+        def noisy(x: Mapping[str, Tensor], present: Tensor, members: Sequence[int]) -> tuple[dict[str, Tensor], Tensor]:
+            found = {}
+            for i, modality in enumerate(sorted(x)):
+                own = x[modality]
+                drawn = np.stack([draw(modality, member, own.shape[1:]) for member in members])
+                noise = self.level * torch.from_numpy(drawn).to(own.device) * present[..., i, None]
+                found[modality] = (own.float() + noise).to(own.dtype)
+            return found, present
+
+        return noisy
 
 
 Disturbance = Removed | Noise  # one point of a robustness curve
-
-
-class _Noisy:
-    """Noise on its way: it remembers how far each member's generators are."""
-
-    def __init__(self, level: float, seeds: Sequence[int]) -> None:
-        self.level, self.seeds = level, seeds
-        self.generators: dict[tuple[str, int], np.random.Generator] = {}
-
-    def __call__(
-        self, x: Mapping[str, Tensor], present: Tensor, members: Sequence[int]
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        noisy = {}
-        for i, modality in enumerate(sorted(x)):
-            own = x[modality]
-            drawn = np.stack([self._draw(modality, member, own.shape[1:]) for member in members])
-            noise = self.level * torch.from_numpy(drawn).to(own.device) * present[..., i, None]
-            noisy[modality] = (own.float() + noise).to(own.dtype)
-        return noisy, present
-
-    def _draw(self, modality: str, member: int, shape: Sequence[int]) -> np.ndarray:
-        if (modality, member) not in self.generators:
-            name = f"{modality} {self.level!r}".encode()
-            self.generators[modality, member] = np.random.default_rng([self.seeds[member], *name])
-        return self.generators[modality, member].standard_normal(tuple(shape), dtype=np.float32)
-
-
-PURPOSE = "robustness"  # of an opening of a test part, and the name of the log
 
 
 @dataclass(frozen=True, kw_only=True)

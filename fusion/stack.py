@@ -123,8 +123,7 @@ def _versions(trainee: Trainee, order: np.ndarray, versions: int) -> np.ndarray:
     viewed = trainee.roster.viewed
     if viewed is None:
         return trainee.drawing.integers(versions, size=len(order))
-    drawn: np.ndarray = np.where(viewed[order], trainee.drawing.integers(1, versions, size=len(order)), 0)
-    return drawn
+    return np.asarray(np.where(viewed[order], trainee.drawing.integers(1, versions, size=len(order)), 0))
 
 
 def _hidden(trainee: Trainee, inputs: Inputs, samples: np.ndarray) -> np.ndarray:
@@ -178,18 +177,18 @@ class Fitted:
     seconds: float
 
 
+@dataclass(eq=False)
 class Stack:
     """Members that are trained: `fitted` says how it went, `predict` lets them speak of a part of their split.
 
     The test part is not touched before it is asked for.
     """
 
-    def __init__(self, head: FusionHead, inputs: Inputs, members: Sequence[Member], prior: Tensor) -> None:
-        self.head = head
-        self.inputs = inputs
-        self.members = members
-        self.prior = prior
-        self.fitted: list[Fitted] = []
+    head: FusionHead
+    inputs: Inputs
+    members: Sequence[Member]
+    prior: Tensor
+    fitted: list[Fitted] = field(default_factory=list)
 
     def predict(self, part: str, condition: Condition | None = None) -> list[Scored]:
         """Return what each member says of its `part`: val or test, under a condition if one is given."""

@@ -8,9 +8,9 @@ from typing import cast
 import numpy as np
 import torch
 
-from fusion.choosing import Chooser
-from fusion.combining import combine_stored
-from fusion.errors import SplitError, TrainingError
+from fusion.choosing import Chooser, hyper_of, settings_of
+from fusion.combining import combine_stored, stored_posteriors
+from fusion.errors import NotReproduced, SplitError, TrainingError
 from fusion.heads._head import Combiner, FusionHead, HeadConfig
 from fusion.inputs import to_device
 from fusion.plans import HeadPlan, voter_of
@@ -25,6 +25,7 @@ from stores.progress import Progress, Silent
 from stores.studies import Predicted, Run, RunSpec, StudyStore
 
 _WORK = "fusion heads"
+TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}  # of a posterior, between a run and its repetition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,3 +237,32 @@ class Study:
             posteriors=scored.posteriors,
             weights=scored.weights,
         )
+
+
+def train_again(
+    study: Study, plan: HeadPlan, runs: Sequence[tuple[RunSpec, Split]]
+) -> Iterator[tuple[Sequence[Job], Stack]]:
+    """Yield finished runs of one head and subset as trained stacks, with the settings and seeds they were trained with.
+
+    Raises NotReproduced if one does not say of its validation part what it said before.
+    """
+    used = hyper_of(study.store)
+    jobs = []
+    for spec, split in runs:
+        config, training = settings_of(plan, used.get(spec.id, {}))
+        jobs.append(Job(spec=spec, split=split, config=config, training=training))
+    stored = stored_posteriors(study.store, study.block, {spec.id: split for spec, split in runs}, "val")
+    head = cast(type[FusionHead], plan.type)
+    for own, stack in study.trained(jobs, head):
+        for job, fitted in zip(own, stack.fitted, strict=True):
+            off, allowed = (
+                float(np.abs(fitted.val.posteriors - stored[job.spec.id]).max()),
+                TOLERANCE[job.training.precision],
+            )
+            if not off <= allowed:
+                raise NotReproduced(
+                    f"{job.spec.model}, repeat {job.spec.repeat}: trained again, it differs from its stored validation "
+                    f"posteriors by {off:.1g}, expected at most {allowed:g}: work on the device and with the versions "
+                    "the study was trained with, or delete the study's folder and run it again here"
+                )
+        yield own, stack

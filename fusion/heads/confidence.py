@@ -59,8 +59,7 @@ class Confidence(Combiner):
 def _certainty(p: np.ndarray) -> np.ndarray:
     """Return 1 - entropy / log K (n, modalities) of posteriors (n, modalities, K)."""
     terms = p * np.log(np.where(p > 0, p, 1.0))
-    certainty: np.ndarray = np.clip(1 + terms.sum(axis=2) / np.log(p.shape[2]), 0.0, 1.0)
-    return certainty
+    return np.asarray(np.clip(1 + terms.sum(axis=2) / np.log(p.shape[2]), 0.0, 1.0))
 
 
 def _agreement(preferred: np.ndarray, there: np.ndarray) -> np.ndarray:
@@ -72,5 +71,4 @@ def _agreement(preferred: np.ndarray, there: np.ndarray) -> np.ndarray:
 
 def _shares(raw: np.ndarray, there: np.ndarray) -> np.ndarray:
     raw = np.where(raw.any(axis=1, keepdims=True), raw, there)
-    shares: np.ndarray = raw / np.maximum(raw.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    return shares
+    return np.asarray(raw / np.maximum(raw.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny))

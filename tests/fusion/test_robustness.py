@@ -10,17 +10,17 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
+from fusion.choosing import settings_of
 from fusion.combining import stored_posteriors
 from fusion.errors import NotReproduced
 from fusion.heads.tensor import TensorConfig
 from fusion.heads.vote import Vote
 from fusion.plans import HeadPlan
-from fusion.repetition import settings_of, train_again
 from fusion.robustness import Noise, Removed, RobustnessBooks, RobustnessConfig, run_robustness, scores_of
 from fusion.search import SearchConfig
 from fusion.spaces import all_settings
 from fusion.splits import Split
-from fusion.study import Study, study_of
+from fusion.study import Study, study_of, train_again
 from fusion.training_config import TrainingConfig
 from stores.block import ABSENT, FeatureBlock
 from stores.errors import ConfigError
