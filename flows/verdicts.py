@@ -29,7 +29,7 @@ from stores.spec import FeatureIdentity
 
 HIT, PARTIAL, RECOMPUTED, FIRST = "hit", "partial", "recomputed", "first"
 _NOUNS = {"text": "utterance", "speech": "recording", "image": "picture"}
-_Reason = tuple[str, str | None, Differences, str]  # state, nearest id, differences to it, words
+_Reason = tuple[str, tuple[str, Differences] | None, str]  # state, nearest id and differences to it, words
 Seen = Mapping[Path, Remembered | None]
 
 
@@ -119,10 +119,19 @@ def judge(name: str, found: Sequence[Wanted], seen: Seen, others: Sequence[Wante
     """
     untrained = next((own for own in found if not own.is_trained), None)
     missing = untrained or next((own for own in found if not own.is_stored), None)
-    state, nearest, changes, reason = _missing(found, missing, others) if missing else _held(found, seen)
-    counts = _counts(found)
+    counts = {
+        "samples": sum(len(own.samples) for own in found),
+        "absent": sum(len(own.plan.absent) for own in found),
+        "cached": sum(len(own.plan.cached) for own in found),
+        "todo": sum(own.plan.pending for own in found),
+        "quarantined": sum(len(own.plan.quarantined) for own in found),
+    }
+    asked = counted(counts["samples"] - counts["absent"], "sample" if len(found) == 1 else "row")
+    cached = f"{counts['cached']:,} of {asked}"
+    state, near, reason = _missing(found, missing, others) if missing else _held(found, seen, cached)
+    nearest, changes = near or (None, {})
     failed = f"; {counts['quarantined']:,} quarantined" if counts["quarantined"] else ""
-    todo = f"; {counts['todo']:,} of {_asked(found)} to do" if missing else ""
+    todo = f"; {counts['todo']:,} of {asked} to do" if missing else ""
     return {
         "state": state,
         "feature": (missing or found[0]).store.id,
@@ -133,20 +142,19 @@ def judge(name: str, found: Sequence[Wanted], seen: Seen, others: Sequence[Wante
     }
 
 
-def _held(found: Sequence[Wanted], seen: Seen) -> _Reason:
+def _held(found: Sequence[Wanted], seen: Seen, cached: str) -> _Reason:
     """Every store is there: a hit, or one that lacks rows."""
-    cached = f"{_counts(found)['cached']:,} of {_asked(found)}"
     words = f"hit, {found[0].store.id} holds {cached}"
     if len(found) > 1:
         words = f"hit, {len(found)} of {len(found)} encoders reused, their features hold {cached}"
     todo = [sample for own in found for pending in own.plan.todo for sample in pending.samples]
     if not todo:
-        return HIT, None, {}, words
+        return HIT, None, words
     modality = found[0].extractor.modality
     changed = sum(changed_since(sample.medium(modality), seen) is not None for sample in todo)
     kinds = [(len(todo) - changed, f"new {_NOUNS[modality]}"), (changed, f"changed {_NOUNS[modality]}")]
     why = ", ".join(counted(number, kind) for number, kind in kinds if number)
-    return PARTIAL, None, {}, f"{words}; {len(todo):,} to do: {why}"
+    return PARTIAL, None, f"{words}; {len(todo):,} to do: {why}"
 
 
 def _missing(found: Sequence[Wanted], missing: Wanted, others: Sequence[Wanted]) -> _Reason:
@@ -156,8 +164,8 @@ def _missing(found: Sequence[Wanted], missing: Wanted, others: Sequence[Wanted])
     upstream = reads.identity if reads else None
     tried = [each.id in EncoderStore(root) for own in found for each in own.tried]
     if any(tried) and not all(tried) and len(tried) > len(found):
-        words = f"grid: {sum(tried)} of {len(tried)} encoders trained, {len(tried) - sum(tried)} to be trained"
-        return PARTIAL, None, {}, words
+        lacking = len(tried) - sum(tried)
+        return PARTIAL, None, f"grid: {sum(tried)} of {len(tried)} encoders trained, {lacking} to be trained"
     if missing.recipe is not None and not missing.is_trained:
         own_encoders = {own.recipe.id for own in found if own.recipe}
         near = nearest_encoder(root, missing.recipe, wants.modality, upstream, own_encoders)
@@ -166,11 +174,10 @@ def _missing(found: Sequence[Wanted], missing: Wanted, others: Sequence[Wanted])
         near = nearest_feature(root, wants, upstream, {own.store.id for own in (*found, *others)})
         again, first, kind = "recomputed,", "first extraction", ""
     if near is not None:
-        nearest, changes = near
-        return RECOMPUTED, nearest, changes, f"{again} {in_words(changes)} against {kind}{short(nearest)}"
+        return RECOMPUTED, near, f"{again} {in_words(near[1])} against {kind}{short(near[0])}"
     if any(own.is_stored for own in found):  # an extraction that did not come to its end
-        return PARTIAL, None, {}, _training(found)
-    return FIRST, None, {}, first
+        return PARTIAL, None, _training(found)
+    return FIRST, None, first
 
 
 def _training(found: Sequence[Wanted]) -> str:
@@ -178,23 +185,6 @@ def _training(found: Sequence[Wanted]) -> str:
         return "encoder to be trained again"
     reused = sum(own.is_trained for own in found)
     return f"{reused} of {len(found)} encoders reused, {len(found) - reused} to be trained"
-
-
-def _counts(found: Sequence[Wanted]) -> dict[str, int]:
-    """Return the books, as they would be before anything is extracted."""
-    return {
-        "samples": sum(len(own.samples) for own in found),
-        "absent": sum(len(own.plan.absent) for own in found),
-        "cached": sum(len(own.plan.cached) for own in found),
-        "todo": sum(own.plan.pending for own in found),
-        "quarantined": sum(len(own.plan.quarantined) for own in found),
-    }
-
-
-def _asked(found: Sequence[Wanted]) -> str:
-    counts = _counts(found)
-    present = counts["samples"] - counts["absent"]
-    return counted(present, "sample" if len(found) == 1 else "row")
 
 
 class _Promised(FeatureStore):

@@ -1,4 +1,4 @@
-"""The study's side of a search: it hands over one repeat's development samples, and keeps what comes back."""
+"""The settings runs are trained with: the study's side of a search, which sees one repeat's development only."""
 
 import json
 from collections import defaultdict

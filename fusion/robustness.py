@@ -247,16 +247,12 @@ class _Pass:
             for point in curve.lacking:
                 noisy = {m: self.said[run, point] for m, run in read.items()} if isinstance(point, Noise) else None
                 heard = {**votes, "test": noisy or votes["test"]}
-                said = combine_parts(combiner, self.study.block, curve.split, heard, self._present(curve, point))
+                present = present_of(self.study.block, curve.split, curve.spec.modalities)
+                if isinstance(point, Removed):
+                    present["test"][point.modality] = np.zeros(len(curve.split.test), dtype=bool)
+                said = combine_parts(combiner, self.study.block, curve.split, heard, present)
                 rows += self._rows(curve, point, said["test"].posteriors)
         self._write(rows, curves)
-
-    def _present(self, curve: _Curve, point: Disturbance) -> dict[str, dict[str, np.ndarray]]:
-        """Return who has what, (n,) bool by part and modality, when the test part has lost what a condition takes."""
-        found = present_of(self.study.block, curve.split, curve.spec.modalities)
-        if isinstance(point, Removed):
-            found["test"][point.modality] = np.zeros(len(curve.split.test), dtype=bool)
-        return found
 
     def _rows(self, curve: _Curve, point: Disturbance, posteriors: np.ndarray) -> list[dict[str, Any]]:
         condition, modality, level = point.key

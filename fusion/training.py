@@ -213,23 +213,6 @@ _NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # how t
 Work = TypeVar("Work")
 
 
-def fitting(
-    head: type[FusionHead], config: HeadConfig, training: TrainingConfig, widths: Mapping[str, int], n_classes: int
-) -> int:
-    """Return how many members of a kind may train together; `widths` are those of their modalities.
-
-    Raises TrainingError if one member alone needs more memory than is free.
-    """
-    needed, free = member_bytes(partial(head, config), widths, n_classes, training), psutil.virtual_memory().available
-    if needed > free:
-        name = head.__module__.rpartition(".")[2]
-        raise TrainingError(
-            f"one {name} on {'+'.join(sorted(widths))} needs about {needed / 1e9:.1f} GB to train, and "
-            f"{free / 1e9:.1f} GB are free: lower width or batch_size, or use a larger machine"
-        )
-    return max(1, int(min(STACK_BYTES, free // 2) // needed))
-
-
 def train_together(
     head: type[FusionHead],
     config: HeadConfig,
@@ -254,15 +237,27 @@ def stacks(
     *,
     members: int = 1,
 ) -> list[list[Work]]:
-    """Deal work of so many `members` each into stacks: alike in shape, no more than fit into memory together."""
+    """Deal work of so many `members` each into stacks: alike in shape, no more than fit into memory together.
+
+    `widths` are those of their modalities. Raises TrainingError if one member alone needs more memory than is free.
+    """
     alike: dict[Any, list[Work]] = defaultdict(list)
     for own in work:
         config, training = settings(own)
         alike[config, training.shape].append(own)
     found = []
-    for own_kind in alike.values():
-        fit = max(1, fitting(head, *settings(own_kind[0]), widths, n_classes) // members)
-        found += [own_kind[start : start + fit] for start in range(0, len(own_kind), fit)]
+    for same in alike.values():
+        config, training = settings(same[0])
+        needed = member_bytes(partial(head, config), widths, n_classes, training)
+        free = psutil.virtual_memory().available
+        if needed > free:
+            name = head.__module__.rpartition(".")[2]
+            raise TrainingError(
+                f"one {name} on {'+'.join(sorted(widths))} needs about {needed / 1e9:.1f} GB to train, and "
+                f"{free / 1e9:.1f} GB are free: lower width or batch_size, or use a larger machine"
+            )
+        fit = max(1, int(min(STACK_BYTES, free // 2) // needed) // members)
+        found += [same[start : start + fit] for start in range(0, len(same), fit)]
     return found
 
 
