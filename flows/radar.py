@@ -21,7 +21,7 @@ VERSION = 1  # of what is looked for, and by which rule
 _NOBODY = -1
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Scene:
     """What is looked at: the aligned rows, and by modality the key of every sample and, by store, digests of its row.
 
@@ -174,15 +174,14 @@ def _rows(
     scene: Scene, split: Split, kind: str, reason: str, tests: np.ndarray, partners: np.ndarray,
     *, similarity: np.ndarray | None,
 ) -> pa.Table:  # fmt: skip
-    names = pa.array(scene.block.sample_ids, pa.string())
-    count = len(tests)
+    names, count = pa.array(scene.block.sample_ids, pa.string()), len(tests)
     columns: dict[str, Any] = {
-        "repeat": np.full(count, split.repeat, dtype=np.int32),
+        "repeat": [split.repeat] * count,
         "sample_id": names.take(pa.array(tests)),
-        "kind": pa.array([kind] * count, pa.string()),
-        "reason": pa.array([reason] * count, pa.string()),
+        "kind": [kind] * count,
+        "reason": [reason] * count,
         "nearest": names.take(pa.array(partners)),
-        "similarity": pa.nulls(count, pa.float64()) if similarity is None else similarity,
+        "similarity": [None] * count if similarity is None else similarity,
     }
     return pa.table(columns, schema=RADAR)
 

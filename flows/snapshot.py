@@ -86,16 +86,7 @@ def take_snapshot(
         *probable_twins(manifest),
     ]
     store = _write_down(config, manifest, cast, features, aligned, filtered, told, root)
-    look_once(
-        Scene(
-            samples=cast.candidates.samples,
-            block=aligned.block,
-            keys=aligned.keys,
-            digests=aligned.digests,
-            splits=filtered.splits,
-        ),
-        store,
-    )
+    look_once(Scene(cast.candidates.samples, aligned.block, aligned.keys, aligned.digests, filtered.splits), store)
     views = {m: _trained_on(rows, filtered.splits, len(cast.splits)) for m, rows in aligned.views.items()}
     return Snapshot(block=replace(aligned.block, views=views), splits=filtered.splits, store=store)
 

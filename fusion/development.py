@@ -37,7 +37,10 @@ class Development:
         """
         block = self.block
         splits = deal_whole(block.labels, block.groups, block.classes, count, self.seed)
-        views = {m: _views_of(found, splits) for m, found in block.views.items()}
+        views = {m: np.repeat(found, count, axis=0) for m, found in block.views.items()}  # (folds, K, n)
+        for found in views.values():
+            for own, split in zip(found, splits, strict=True):
+                own[:, split.val] = ABSENT
         return replace(self, block=replace(block, views=views), splits=splits)
 
 
@@ -79,11 +82,3 @@ def develop(block: FeatureBlock, values: Mapping[str, Tensor], split: Split, see
         test=np.empty(0, dtype=np.int64),
     )
     return Development(block=block.cut(everyone, split.repeat), values=values, splits=(own,), seed=seed)
-
-
-def _views_of(views: np.ndarray, splits: tuple[Split, ...]) -> np.ndarray:
-    """Return (folds, K, n) of views (1, K, n): ABSENT for whom a fold does not train on."""
-    found = np.repeat(views, len(splits), axis=0)
-    for own, split in zip(found, splits, strict=True):
-        own[:, split.val] = ABSENT
-    return found

@@ -64,8 +64,21 @@ def measure_latency(study: Study) -> int:
     hyper, rows = hyper_of(study.store), []
     for run, batch in lacking:
         model, plan, subset = runs[run]
-        measured = _measure(_subject(study, plan, subset, hyper), batch)
-        rows.append({"model": model, "batch": batch, **measured, "run_id": run})
+        subject = _subject(study, plan, subset, hyper)
+        times = time_calls(subject, batch)
+        rows.append(
+            {
+                "model": model,
+                "batch": batch,
+                "median_us": float(np.median(times)),
+                "p95_us": float(np.percentile(times, 95)),
+                "parameters": subject.parameters,
+                "input_width": subject.input_width,
+                "flops": subject.flops(batch),
+                "device": device_words(subject.device),
+                "run_id": run,
+            }
+        )
         study.report.advance(_LOG)
     study.store.append(_LOG, rows)
     study.report.finish(_LOG)
@@ -139,18 +152,6 @@ def time_calls(subject: Subject, batch: int, *, calls: int = CALLS, seconds: flo
 def _synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _measure(subject: Subject, batch: int) -> dict[str, Any]:
-    times = time_calls(subject, batch)
-    return {
-        "median_us": float(np.median(times)),
-        "p95_us": float(np.percentile(times, 95)),
-        "parameters": subject.parameters,
-        "input_width": subject.input_width,
-        "flops": subject.flops(batch),
-        "device": device_words(subject.device),
-    }
 
 
 def device_words(device: torch.device) -> str:

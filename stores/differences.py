@@ -38,13 +38,6 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Differences:
     return {name: pair for name, pair in found.items() if not name.startswith("spec.")} or found
 
 
-def nearest_identity(stored: Mapping[str, Mapping[str, Any]], wanted: Mapping[str, Any]) -> tuple[str, Differences]:
-    """Return (id, differences) of the stored identity like `wanted`: of the same extractor, with fewest differences."""
-    found = {name: differences(identity, wanted) for name, identity in stored.items()}
-    best = min(found, key=lambda name: ("extractor" in found[name], len(found[name]), name))
-    return best, found[best]
-
-
 def in_words(found: Differences) -> str:
     """Return `size 64 -> 112, weights digest a1b2.. -> b7c8..`: at most four differences, and how many more."""
     words = [_words(name, old, new) for name, (old, new) in found.items()]
@@ -125,8 +118,9 @@ def nearest_feature(
     stored = {i: it for i, it in features.items() if it["extractor"] != reads and i not in own}
     if not stored:
         return None
-    nearest, found = nearest_identity(stored, wanted.as_dict())
-    return nearest, _with_upstream(found, features, upstream)
+    found = {i: differences(identity, wanted.as_dict()) for i, identity in stored.items()}
+    nearest = min(found, key=lambda i: ("extractor" in found[i], len(found[i]), i))
+    return nearest, _with_upstream(found[nearest], features, upstream)
 
 
 def nearest_encoder(
