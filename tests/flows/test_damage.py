@@ -160,3 +160,13 @@ def test_a_second_right_row_raises_no_alarm_not_even_once_it_is_the_only_one(aff
     done = affuse("extract", study, "--device", "cpu", "--root", root.address)
     assert "made again" not in done.stderr
     assert content(root, said)[:2] == content(Root(undisturbed), said)[:2]
+
+
+def test_runs_whose_files_are_gone_are_made_again_and_it_is_said(affuse, calm, root: Root) -> None:
+    study, _, undisturbed = calm
+    part = root.names("studies", undisturbed["study"], "predictions")[0]
+    root.local("studies", undisturbed["study"], "predictions", part).unlink()
+    done = affuse("study", study, "--root", root.address, "--device", "cpu")
+    assert done.returncode == 0
+    assert f"predictions/{part}: it is missing; the runs of" in done.stderr
+    assert content(root, undisturbed) == content(Root(calm[1]), undisturbed)
