@@ -125,10 +125,11 @@ def build_manifest(
     kept = _limited(config, samples)
     if len(kept) < len(samples):
         counts[f"over the limit of {config.limit} a class"] = len(samples) - len(kept)
+    found = {scheme: {s.labels[scheme] for s in samples if scheme in s.labels} for scheme in config.labels}
     return Manifest(
         name=config.name,
         samples=tuple(kept),
-        labels={scheme: config.classes.get(scheme) or _found(samples, scheme) for scheme in config.labels},
+        labels={scheme: config.classes.get(scheme) or tuple(sorted(found[scheme])) for scheme in config.labels},
         pairing=config.pairing,
         source=config.source,
         licence=config.licence,
@@ -221,14 +222,7 @@ def _limited(config: RowsConfig, samples: list[Sample]) -> list[Sample]:
     scheme = next(iter(config.labels))
     by_class = defaultdict(list)
     for sample in samples:
-        by_class[sample.labels.get(scheme)].append(sample.id)
-    chosen = {i for ids in by_class.values() for i in sorted(ids, key=lambda i: _rank(config.seed, i))[: config.limit]}
+        rank = hashlib.sha256(f"{config.seed} {sample.id}".encode()).hexdigest()
+        by_class[sample.labels.get(scheme)].append((rank, sample.id))
+    chosen = {name for ranked in by_class.values() for _, name in sorted(ranked)[: config.limit]}
     return [sample for sample in samples if sample.id in chosen]
-
-
-def _rank(seed: int, name: str) -> str:
-    return hashlib.sha256(f"{seed} {name}".encode()).hexdigest()
-
-
-def _found(samples: Sequence[Sample], scheme: str) -> tuple[str, ...]:
-    return tuple(sorted({sample.labels[scheme] for sample in samples if scheme in sample.labels}))

@@ -119,27 +119,27 @@ class Composed(Corpus[ComposedConfig]):
             dropped[f"{modality} without {config.scheme} in the classes, or without {modality}"] = unusable
         kinds = {kind for sample in usable for kind in sample.groups}
         kind = config.apart.get(modality, min(kinds) if len(kinds) == 1 else None)
+        if kinds and kind not in kinds:
+            listed = ", ".join(sorted(kinds))
+            raise ConfigError(f"apart.{modality} should name one of its groups ({listed}), got {kind!r}")
         if kind in kinds and (known := [s for s in usable if kind in s.groups]) != usable:
             dropped[f"{modality} without a {kind}"] = len(usable) - len(known)  # whose it is decides its part
             usable = known
         if absent := sorted(set(config.classes) - {s.labels[config.scheme] for s in usable}):
-            raise ManifestError(
-                f"{modality} corpus {source.name} has no {absent[0]!r}: it has {_labels(source, config)}"
-            )
+            there = ", ".join(source.labels.get(config.scheme, ())) or f"no scheme {config.scheme!r}"
+            raise ManifestError(f"{modality} corpus {source.name} has no {absent[0]!r}: it has {there}")
         rng = np.random.default_rng([config.seed, MODALITIES.index(modality)])
-        part_of = self._parts(modality, usable, rng)
+        part_of = self._parts(modality, usable, kind, rng)
         pool: dict[tuple[str, str], list[Sample]] = defaultdict(list)
         for index in rng.permutation(len(usable)):
             sample = usable[index]
             pool[part_of[sample.id], sample.labels[config.scheme]].append(sample)
         return pool
 
-    def _parts(self, modality: str, samples: list[Sample], rng: np.random.Generator) -> dict[str, str]:
+    def _parts(
+        self, modality: str, samples: list[Sample], kind: str | None, rng: np.random.Generator
+    ) -> dict[str, str]:
         config = self.config
-        kinds = sorted({kind for sample in samples for kind in sample.groups})
-        kind = config.apart.get(modality, kinds[0] if len(kinds) == 1 else None)
-        if kinds and kind not in kinds:
-            raise ConfigError(f"apart.{modality} should name one of its groups ({', '.join(kinds)}), got {kind!r}")
         if modality not in config.own_split:
             shares = {"train": 1 - config.val - config.test, "val": config.val, "test": config.test}
             return divide(samples, shares, scheme=config.scheme, kind=kind, rng=rng)
@@ -165,7 +165,8 @@ class Composed(Corpus[ComposedConfig]):
         timed = speech or image
         assert timed is not None
         name = "+".join(item.id.partition("/")[2] for item in items.values())
-        if speech and image and image.image is None and (speech.segment("speech"), image.segment("image")) != _WHOLE:
+        cut = {item.segment(modality) for modality, item in items.items() if modality != "text"} - {(None, None)}
+        if speech and image and image.image is None and cut:
             raise ManifestError(f"{name}: a segment of a video cannot be paired with speech: extract its frames first")
         return Sample(
             id=f"{self.config.name}/{name}",
@@ -180,13 +181,6 @@ class Composed(Corpus[ComposedConfig]):
             labels={self.config.scheme: label},
             groups={f"{modality}_{kind}": group for modality, s in items.items() for kind, group in s.groups.items()},
         )
-
-
-_WHOLE = ((None, None), (None, None))
-
-
-def _labels(source: Manifest, config: ComposedConfig) -> str:
-    return ", ".join(source.labels.get(config.scheme, ())) or f"no scheme {config.scheme!r}"
 
 
 def _source(modality: str, settings: Mapping[str, Any], root: Root, base: Path) -> Manifest:

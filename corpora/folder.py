@@ -111,20 +111,11 @@ def _media_files(folder: Path, config: FolderConfig, dropped: Counter[str]) -> I
         for name in (name for name in names if name[0] != "."):
             if not os.path.isfile(os.path.join(place, name)):
                 dropped["no file, or a link that leads nowhere"] += 1
-            elif _is_utf8(relative := (below / name).as_posix()):
-                yield relative
+            elif (relative := (below / name).as_posix()).encode(errors="ignore").decode() != relative:
+                dropped["name is not UTF-8"] += 1  # Python puts lone surrogates for bytes that are no text
             else:
-                dropped["name is not UTF-8"] += 1
+                yield relative
 
 
 def _unlisted(error: OSError) -> None:
     raise ManifestError(f"cannot list the folder {error.filename}: {error.strerror}: change its permissions")
-
-
-def _is_utf8(name: str) -> bool:
-    """Return whether a file name is text: Python puts lone surrogates for bytes that are not."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -151,9 +151,8 @@ def _parquet(path: Path, wanted: Collection[str]) -> Iterator[tuple[int, list[st
             if pa.types.is_nested(kind := schema.field(name).type) or isinstance(kind, pa.BaseExtensionType):
                 raise ManifestError(f"{path.name}: column {name!r} holds {kind}, expected text, numbers or times")
         groups = [about.row_group(i) for i in range(about.num_row_groups)]
-        if (
-            size := sum(group.total_byte_size for group in groups)
-        ) > _MOST_SIZE:  # pyarrow dies of some damaged columns
+        size = sum(group.total_byte_size for group in groups)
+        if size > _MOST_SIZE:  # pyarrow dies of some damaged columns
             chunks = (group.column(i) for group in groups for i in range(group.num_columns))
             size = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in named)
         _check_size(path, about.num_rows, size)

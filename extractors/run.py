@@ -23,13 +23,12 @@ from extractors._prevailing import prevailing
 from extractors._stages import Stages, rounded
 from extractors.extractor import Description, Extractor, Runtime
 from extractors.plan import Pending, forecast, now, plan
-from stores.books import Books
 from stores.derivations import withdraw_orphans
 from stores.errors import MediaError, RowsDamaged
 from stores.features import FeatureStore
 from stores.progress import Progress, Silent
 from stores.quarantine import MOST_ATTEMPTS, PASSING
-from stores.receipt import NOTABLE_SHARE, WAITING_TO_WRITE, RunReceipt
+from stores.receipt import NOTABLE_SHARE, WAITING_TO_WRITE, Books, RunReceipt
 from stores.root import Root
 from stores.rows import ABSENT
 from stores.samples import Sample

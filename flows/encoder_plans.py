@@ -68,7 +68,7 @@ class Trained:
 def extractor_of(
     plan: FeaturePlan, root: Root, *, upstream: FeatureStore | None = None, encoder: str | None = None
 ) -> Extractor[Any]:
-    """Return the extractor a plan names; no model is loaded. Several that share `upstream` read its index once."""
+    """Return the extractor a plan names; no model is loaded. `upstream` may be other than the store of its rows."""
     upstream = upstream or upstream_store(plan, root)
     inputs = Inputs(root=root, numerics=plan.numerics, upstream=upstream, encoder=encoder, view=plan.view)
     return plan.extractor(plan.config, inputs)
@@ -84,7 +84,7 @@ def plan_all(
 ) -> dict[str, Sequence[Alternatives]]:
     """Return the encoders of a study by modality, once or in each repeat. What they read must have its rows."""
     return {
-        modality: plan_encoders(plan, config, manifest, cast, root, upstream_store(plan, root))
+        modality: plan_encoders(plan, config, manifest, cast, root)
         for modality, plan in config.features.items()
         if plan.train is not None
     }
@@ -96,13 +96,14 @@ def plan_encoders(
     manifest: Manifest,
     cast: Cast | None,
     root: Root,
-    upstream: FeatureStore | None,
+    upstream: FeatureStore | None = None,
 ) -> list[Alternatives]:
     """Return what is tried, once or in each repeat: one encoder, or those of the plan's grid. Nothing is trained.
 
     Raises ConfigError if an encoder cannot be planned.
     """
     first, *others = plan.grid or (plan,)
+    upstream = upstream or upstream_store(plan, root)
     own = [_own_part(other, root, upstream) for other in others]
     found = []
     for samples in _trainees(plan, manifest, cast):

@@ -20,8 +20,8 @@ from stores.digests import load_digests
 from stores.errors import ConfigError, MediaError, NotFound, StoreError
 from stores.export import FORMATS, Column, Export, sample_table, write_export
 from stores.features import FeatureStore
+from stores.local_files import check_target
 from stores.manifest import Manifest
-from stores.placing import check_target
 from stores.plugins import nearest
 from stores.root import Root
 from stores.samples import Sample

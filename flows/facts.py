@@ -14,9 +14,13 @@ from flows.feature_plan import PER_REPEAT
 from flows.features import Feature
 from flows.study_config import StudyConfig
 from fusion.splits import Split
+from stores.block import ABSENT, FeatureBlock
 from stores.encoders import Trainee
+from stores.errors import StoreError
+from stores.inventory import promised_path
 from stores.manifest import Manifest
 from stores.receipt import NOTABLE_SHARE
+from stores.root import Root
 from stores.samples import Sample
 
 _NO_FLAWS = ("rows", "bytes", "windowed")  # among the counts of a receipt
@@ -150,6 +154,22 @@ def remarked(features: Mapping[str, Feature], keys: Mapping[str, Sequence[str | 
                 yield f"{remark}: {count / rows:.1%} of the {rows:,} samples with {name} rows have this remark"
 
 
+def gaps(splits: Sequence[Split], block: FeatureBlock) -> Iterator[str]:
+    """Tell of test parts, and of classes in training, that have nobody with a modality, and in which repeats."""
+    for m in block.modalities:
+        there = [block.repeat_rows(m, split.repeat) != ABSENT for split in splits]
+        if unheard := [split.repeat for split, own in zip(splits, there, strict=True) if not own[split.test].any()]:
+            yield f"untested_{m}: no test sample has {m} in {_named(unheard)}; heads on it alone predict the prior"
+        for k, label in enumerate(block.classes):
+            trained = [own[s.train[block.labels[s.train] == k]].any() for s, own in zip(splits, there, strict=True)]
+            if missed := [split.repeat for split, any_there in zip(splits, trained, strict=True) if not any_there]:
+                yield f"untrained_{m}: no training sample of {label} has {m} in {_named(missed)}"
+
+
+def _named(repeats: Sequence[int]) -> str:
+    return f"repeat{'' if len(repeats) == 1 else 's'} {', '.join(map(str, repeats))}"
+
+
 def _identical(
     modality: str,
     keys: Sequence[str | None],
@@ -231,3 +251,22 @@ def splits_table(splits: Sequence[Split], sample_ids: Sequence[str]) -> pa.Table
             "part": pa.array(np.repeat([part for _, part, _ in parts], sizes), pa.string()),
         }
     )
+
+
+def promise_splits(name: str, cast: Cast, root: Root) -> None:
+    """Write down the splits as they are drawn, before anything is trained or extracted by them.
+
+    A study's own `splits.parquet` is named after rows that encoders trained per repeat have yet to make.
+    """
+    root.put_table(splits_table(cast.splits, cast.candidates.ids), promised_path(name))
+
+
+def check_promise(name: str, cast: Cast, root: Root) -> None:
+    """Raise StoreError unless these are the splits that were written down before anything was trained."""
+    if not root.exists(path := promised_path(name)):
+        raise StoreError(f"{path} is not there, which is written before anything is trained: run again")
+    if not root.read_table(path).equals(splits_table(cast.splits, cast.candidates.ids)):
+        raise StoreError(
+            f"{path} holds other splits than those encoders were trained on: another command of a "
+            f"study named {name!r} has run meanwhile; give them different names, or run this one again"
+        )

@@ -1,21 +1,36 @@
 """The expensive half of a study: extract features, training the encoders they need on the way."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from extractors.extractor import Extractor, Runtime
 from extractors.run import MapBlocks, extract
-from flows.candidates import Candidates, Cast
-from flows.encoder_plans import Grids, Trained, chosen, extractor_of, plan_encoders, points_of, upstream_store
-from flows.feature_plan import PER_REPEAT, FeaturePlan
+from extractors.training import Diverged, train
+from flows.candidates import Cast
+from flows.encoder_plans import (
+    Alternatives,
+    EncoderPlan,
+    Grids,
+    Trained,
+    best,
+    chosen,
+    extractor_of,
+    grid_points,
+    plan_all,
+    points_of,
+    upstream_store,
+)
+from flows.feature_plan import PER_REPEAT, FeaturePlan, in_words
 from flows.study_config import StudyConfig
-from fusion.splits import Split
-from stores.books import Books
 from stores.errors import MostFailed
 from stores.features import FeatureStore
 from stores.manifest import Manifest
 from stores.progress import Progress
+from stores.receipt import Books
 from stores.root import Root
 from stores.samples import Sample
 
@@ -68,10 +83,9 @@ def find_features(
     found: dict[str, tuple[Extractor[Any], ...]] = {}
     for name, plan in _frozen(config).items():
         found[name] = (extractor_of(plan, root),)
-    for modality, plan in _trained(config).items():
-        upstream = upstream_store(plan, root)
-        used = [chosen(tried, root) for tried in plan_encoders(plan, config, manifest, cast, root, upstream)]
-        found[modality] = tuple(extractor_of(own.plan, root, upstream=upstream, encoder=own.id) for own in used)
+    for modality, tried in plan_all(config, manifest, cast, root).items():
+        used = [chosen(own, root) for own in tried]
+        found[modality] = tuple(extractor_of(own.plan, root, encoder=own.id) for own in used)
     return found
 
 
@@ -91,8 +105,7 @@ def extract_trained(
     """Extract the features of trained encoders. Per-repeat encoders read the samples of their repeat only."""
     found: dict[str, Feature] = {}
     for modality, own in trained.items():
-        upstream = upstream_store(own.plan, bench.root)
-        extractors = [extractor_of(own.plan, bench.root, upstream=upstream, encoder=name) for name in own.encoders]
+        extractors = [extractor_of(own.plan, bench.root, encoder=name) for name in own.encoders]
         feature = extract_feature(own.plan, read_by(own.plan, manifest, cast), extractors, bench, own.encoders)
         found[modality] = replace(feature, grids=own.grids)
     return found
@@ -109,7 +122,8 @@ def read_by(plan: FeaturePlan, manifest: Manifest, cast: Cast | None) -> list[Se
     if plan.train_on != PER_REPEAT:
         return [manifest.samples]
     assert cast is not None
-    return [_members(cast.candidates, split) for split in cast.splits]
+    members = [np.unique(np.concatenate([split.train, split.val, split.test])) for split in cast.splits]
+    return [[cast.candidates.samples[i] for i in own] for own in members]
 
 
 def feature_plans(config: StudyConfig) -> dict[str, FeaturePlan]:
@@ -130,11 +144,6 @@ def _frozen(config: StudyConfig) -> dict[str, FeaturePlan]:
 
 def _trained(config: StudyConfig) -> dict[str, FeaturePlan]:
     return {modality: plan for modality, plan in config.features.items() if plan.train is not None}
-
-
-def _members(candidates: Candidates, split: Split) -> list[Sample]:
-    positions = sorted({int(i) for part in (split.train, split.val, split.test) for i in part})
-    return [candidates.samples[i] for i in positions]
 
 
 def extract_feature(
@@ -165,3 +174,65 @@ def extract_feature(
         weights_note=extractors[0].weights_note(),
         is_random=extractors[0].is_random,
     )
+
+
+def train_encoders(
+    planned: Mapping[str, Sequence[Alternatives]], manifest: Manifest, bench: Workbench
+) -> dict[str, Trained]:
+    """Train what is not trained yet, and choose among the encoders of a grid.
+
+    The views some are fitted on must be there.
+    """
+    found = {}
+    for modality, repeats in planned.items():
+        used = [_train_each(tried, manifest, bench) for tried in repeats]
+        grids = tuple(grid_points(tried, bench.root) for tried in repeats if tried[0].plan.tried)
+        plan = used[0].plan  # repeats choose among settings of the training, which do not show in a row's own
+        found[modality] = Trained(plan=plan, encoders=tuple(own.id for own in used), grids=grids)
+        for line in _choices(modality, grids):
+            bench.report.note(line)
+    return found
+
+
+def _train_each(tried: Alternatives, manifest: Manifest, bench: Workbench) -> EncoderPlan:
+    """Train each and return the best. One that diverges is told and left out. Raises Diverged if all do."""
+    lost = []
+    for own in tried:
+        try:
+            _train(own, manifest, bench)
+        except Diverged as error:
+            lost.append(error)
+            if len(lost) == len(tried):
+                raise
+            bench.report.note(f"left out, {in_words(own.plan.tried)}: {error}")
+    return best(tried, bench.root)
+
+
+def _train(own: EncoderPlan, manifest: Manifest, bench: Workbench) -> None:
+    plan = own.plan
+    views = [plan.of_view(view) for view in plan.encoder_views]
+    train(
+        plan.extractor,
+        own.recipe,
+        manifest.samples,
+        bench.root,
+        bench.runtime,
+        config=plan.config,
+        report=bench.report,
+        views=plan.encoder_views,
+        view_upstreams=[store for view in views if (store := upstream_store(view, bench.root))],
+    )
+
+
+def _choices(modality: str, grids: Grids) -> list[str]:
+    """Return what a terminal says of the grids of a modality: which settings were chosen, and how often."""
+    used = [point for grid in grids for point in grid if point.chosen]
+    losses: dict[str, list[float]] = defaultdict(list)
+    for point in used:
+        losses[in_words(point.settings)].append(point.val_loss)
+    return [
+        f"{modality}: {words}, chosen"
+        + (f" in {len(own)} of {len(used)} repeats" if len(used) > 1 else f" among {len(grids[0])}")
+        + f" at a loss of {sum(own) / len(own):.4g} on the encoder's own held-back groups"
+        for words, own in losses.items()
+    ]

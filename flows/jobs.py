@@ -8,10 +8,9 @@ from typing import Any
 
 from extractors.extractor import Runtime, decode_threads
 from extractors.run import MapBlocks
-from flows.candidates import Cast
-from flows.corpus_check import stumbling_blocks
+from flows.candidates import stumbling_blocks
 from flows.encoder_plans import points_of
-from flows.features import Feature, Workbench
+from flows.features import Workbench
 from flows.pipeline import (
     Extracted,
     StudyRun,
@@ -21,16 +20,15 @@ from flows.pipeline import (
     extract,
     make_manifest,
     mended,
-    report_latest,
     run_study,
     train,
 )
 from flows.progress import console, progress
-from flows.report_sides import latest_of
+from flows.report_jobs import latest_of
 from flows.study_config import StudyConfig, load_study
 from flows.terminal import show_books, show_receipts, show_robustness, show_scores
 from reports.findings.searches import opened
-from reports.report import ReportPaths
+from reports.report import write_report
 from stores.digests import forget, load_digests, save_digests
 from stores.errors import ConfigError, RootError
 from stores.manifest import Manifest
@@ -109,7 +107,7 @@ def extract_job(study: str, options: Options, mapper: Mapper = dask_mapper) -> J
     """Rebuild the manifest and extract every feature of a study."""
     config = load_study(study)
     with _bench(options, mapper) as bench, _corpus(config, bench, options) as manifest:
-        cast = _cast_of_encoders(config, manifest)
+        cast = cast_study(config, manifest) if config.needs_cast else None
         extracted = mended(lambda: extract(config, manifest, cast, bench), bench.report)
     return _features(extracted, options)
 
@@ -118,7 +116,7 @@ def train_job(study: str, options: Options, mapper: Mapper = dask_mapper) -> JSO
     """Train the encoders of a study."""
     config = load_study(study)
     with _bench(options, mapper) as bench, _corpus(config, bench, options) as manifest:
-        cast = _cast_of_encoders(config, manifest)
+        cast = cast_study(config, manifest) if config.needs_cast else None
         extracted = mended(lambda: train(config, manifest, cast, bench), bench.report)
     encoders = {modality: list(dict.fromkeys(own.encoders)) for modality, own in extracted.trained.items()}
     grids = {modality: points_of(own.grids) for modality, own in extracted.trained.items() if own.grids}
@@ -151,9 +149,12 @@ def report_job(study: str, options: Options) -> JSON:
     """Write the report of a study that has run."""
     root = Root(options.root)
     started = time.monotonic()
-    paths = report_latest(latest_of(study, root), root, pdf=options.pdf)
-    _say(paths, options)
-    return {**_paths(paths), "seconds": round(time.monotonic() - started, 2)}
+    latest = latest_of(study, root)
+    paths = write_report(root, latest.study, latest.runs, latest.report, name=latest.name, pdf=options.pdf)
+    if not options.quiet:
+        show_scores(paths.content.name, paths.content)
+        console.print(f"Report: {paths.index}", highlight=False, style="bold")
+    return {"report": paths.index, "results": paths.results, "seconds": round(time.monotonic() - started, 2)}
 
 
 def run_job(study: str, options: Options, mapper: Mapper = dask_mapper) -> JSON:
@@ -183,11 +184,6 @@ def _corpus(config: StudyConfig, bench: Workbench, options: Options) -> Iterator
             save_digests(bench.root, manifest.name, manifest.media())
 
 
-def _cast_of_encoders(config: StudyConfig, manifest: Manifest) -> Cast | None:
-    """Return who takes part if encoders are trained on some of them, or views made; features alone need no labels."""
-    return cast_study(config, manifest) if config.needs_cast else None
-
-
 @contextmanager
 def _bench(options: Options, mapper: Mapper) -> Iterator[Workbench]:
     share = max(1, decode_threads() // (options.workers or 1))  # the processes share the cores
@@ -210,18 +206,7 @@ def _bench(options: Options, mapper: Mapper) -> Iterator[Workbench]:
 
 
 def _features(extracted: Extracted, options: Options) -> JSON:
-    features: dict[str, Feature] = dict(extracted.features)
     if not options.quiet:
-        show_books(features)
-        show_receipts(features)
-    return {"features": {name: feature.as_json() for name, feature in features.items()}}
-
-
-def _paths(paths: ReportPaths) -> JSON:
-    return {"report": paths.index, "results": paths.results}
-
-
-def _say(paths: ReportPaths, options: Options) -> None:
-    if not options.quiet:
-        show_scores(paths.content.name, paths.content)
-        console.print(f"Report: {paths.index}", highlight=False, style="bold")
+        show_books(extracted.features)
+        show_receipts(extracted.features)
+    return {"features": {name: feature.as_json() for name, feature in extracted.features.items()}}

@@ -6,20 +6,18 @@ from typing import Any
 from flows.progress import listing
 from flows.terminal import printable, show_table
 from stores.encoders import EncoderStore
-from stores.features import FeatureStore, feature_ids
+from stores.features import all_features
 from stores.root import Root
-from stores.samples import MODALITIES
 from stores.studies import StudyStore
 
 
 def list_store(address: str | None) -> dict[str, Any]:
     """Return {root, manifests, features, encoders, studies, reports}."""
     root = Root(address).demand()
-    features = []
-    for modality in MODALITIES:
-        for feature in feature_ids(root, modality):
-            opened = FeatureStore.open(root, modality, feature)
-            features.append({"modality": modality, **opened.summary(), "quarantined": len(opened.standing())})
+    features = [
+        {"modality": own.identity.modality, **own.summary(), "quarantined": len(own.standing())}
+        for own in all_features(root)
+    ]
     encoders = [EncoderStore(root).describe(i) for i in root.names("encoders") if i in EncoderStore(root)]
     studies = []
     for name in root.names("studies"):
@@ -40,12 +38,7 @@ def list_store(address: str | None) -> dict[str, Any]:
 def list_quarantine(address: str | None) -> dict[str, Any]:
     """Return {root, quarantine}: every failure that stands, with its feature."""
     root = Root(address).demand()
-    rows = [
-        {"feature": feature, **asdict(row)}
-        for modality in MODALITIES
-        for feature in feature_ids(root, modality)
-        for row in FeatureStore.open(root, modality, feature).standing()
-    ]
+    rows = [{"feature": own.id, **asdict(row)} for own in all_features(root) for row in own.standing()]
     return {"root": root.address, "quarantine": rows}
 
 

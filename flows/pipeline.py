@@ -8,12 +8,11 @@ import numpy as np
 
 from flows.candidates import Cast, choose
 from flows.encoder_plans import Trained, extractor_of, plan_all
-from flows.features import Feature, Workbench, demand_most, extract_frozen, extract_trained
-from flows.grids import in_words
-from flows.promised import promise_splits
+from flows.facts import promise_splits
+from flows.feature_plan import in_words
+from flows.features import Feature, Workbench, demand_most, extract_frozen, extract_trained, train_encoders
 from flows.snapshot import take_snapshot
 from flows.study_config import StudyConfig
-from flows.training import train_encoders
 from flows.views import with_upstream_views, with_views
 from fusion.balance import check_views
 from fusion.development import deal_whole
@@ -23,9 +22,7 @@ from fusion.plans import HeadPlan, check_plans, subsets
 from fusion.robustness import RobustnessBooks, run_robustness
 from fusion.stack import member_seed
 from fusion.study import RunBooks, study_of
-from reports.check import Checked, check_report
 from reports.config import ReportConfig
-from reports.report import ReportPaths, write_report
 from stores.errors import ConfigError, DamagedError, NotFound, RowsDamaged
 from stores.identity import canonical
 from stores.inventory import latest_path, missing, put_latest, take_stock
@@ -216,19 +213,6 @@ def head_plans(config: StudyConfig) -> list[HeadPlan]:
             )
     check_plans(plans)
     return plans
-
-
-def report_latest(latest: Latest, root: Root, *, pdf: bool = False) -> ReportPaths:
-    """Write the report of what a study's name means now."""
-    return write_report(root, latest.study, latest.runs, latest.report, name=latest.name, pdf=pdf)
-
-
-def check_latest(latest: Latest, root: Root) -> Checked:
-    """Compare the written report of what a study's name means now with what its predictions say; nothing is written.
-
-    Raises NotFound if it has no report.
-    """
-    return check_report(root, latest.study, latest.runs, latest.report, name=latest.name)
 
 
 def latest_runs(config: StudyConfig, root: Root) -> Latest:

@@ -7,13 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from flows.candidates import Candidates, Cast
-from flows.corpus_check import probable_twins
-from flows.facts import remarked, samples_table, splits_table, study_facts, warnings
+from flows.candidates import Candidates, Cast, probable_twins
+from flows.facts import check_promise, gaps, remarked, samples_table, splits_table, study_facts, warnings
 from flows.features import Feature
 from flows.leakage import check_encoders, trainees_of
-from flows.masking import check_modalities, gaps
-from flows.promised import check_promise
 from flows.radar import Scene, look_once
 from flows.study_config import StudyConfig
 from fusion.splits import Split
@@ -76,19 +73,21 @@ def take_snapshot(
     """
     check_promise(config.name, cast, root)
     aligned = _align(config, cast, features)
+    block, keys = aligned.block, aligned.keys
     trainees = {m: trainees_of(features[m], manifest, root) for m in config.modalities if features[m].encoders}
-    check_encoders(config, cast, features, trainees, aligned.keys)
-    filtered = _filter(config, cast, features, aligned.block)
+    check_encoders(config, cast, features, trainees, keys)
+    filtered = _filter(config, cast, features, block)
+    splits = filtered.splits
     told = [
-        *warnings(config, cast, filtered.splits, aligned.keys, trainees),
-        *remarked(features, aligned.keys),
-        *gaps(filtered.splits, aligned.block),
+        *warnings(config, cast, splits, keys, trainees),
+        *remarked(features, keys),
+        *gaps(splits, block),
         *probable_twins(manifest),
     ]
     store = _write_down(config, manifest, cast, features, aligned, filtered, told, root)
-    look_once(Scene(cast.candidates.samples, aligned.block, aligned.keys, aligned.digests, filtered.splits), store)
-    views = {m: _trained_on(rows, filtered.splits, len(cast.splits)) for m, rows in aligned.views.items()}
-    return Snapshot(block=replace(aligned.block, views=views), splits=filtered.splits, store=store)
+    look_once(Scene(cast.candidates.samples, block, keys, aligned.digests, splits), store)
+    views = {m: _trained_on(rows, splits, len(cast.splits)) for m, rows in aligned.views.items()}
+    return Snapshot(block=replace(block, views=views), splits=splits, store=store)
 
 
 def _align(config: StudyConfig, cast: Cast, features: Mapping[str, Feature]) -> _Aligned:
@@ -150,8 +149,7 @@ def _filter(config: StudyConfig, cast: Cast, features: Mapping[str, Feature], bl
             f"only {len(kept)} of {len(cast.splits)} repeats have a sample to validate and one to test on"
         )
     for split in kept:
-        _check_classes(split, block)
-        check_modalities(split, block)
+        _check_parts(split, block)
     excluded = dict(cast.candidates.excluded)
     for i in np.flatnonzero(dropped):
         excluded[block.sample_ids[i]] = _reason(cast.candidates.samples[i], [m for m in lost if lost[m][i]])
@@ -224,7 +222,8 @@ def _without(split: Split, dropped: np.ndarray) -> Split:
     return replace(split, **parts)
 
 
-def _check_classes(split: Split, block: FeatureBlock) -> None:
+def _check_parts(split: Split, block: FeatureBlock) -> None:
+    """Raise ConfigError if a repeat has none of a class or modality to train on, or of a modality to validate on."""
     missing = set(range(len(block.classes))) - set(block.labels[split.train].tolist())
     if missing:
         names = ", ".join(block.classes[i] for i in sorted(missing))
@@ -232,6 +231,20 @@ def _check_classes(split: Split, block: FeatureBlock) -> None:
             f"repeat {split.repeat}: no training sample of {names} is left once incomplete samples are dropped: "
             "drop the class from the corpus settings, or use fewer modalities"
         )
+    for m in block.modalities:
+        there = block.repeat_rows(m, split.repeat) != ABSENT
+        counts = {part: int(there[getattr(split, part)].sum()) for part in ("train", "val")}
+        if not counts["train"]:
+            raise ConfigError(
+                f"repeat {split.repeat}: no training sample has {m}: take [features.{m}] out of the study, or look in "
+                "the quarantine for what became of it"
+            )
+        if not counts["val"]:
+            raise ConfigError(
+                f"repeat {split.repeat}: none of {len(split.val)} validation samples has {m}, and {counts['train']} of "
+                f"{len(split.train)} training samples have: no head can be stopped on it. Give validation a larger "
+                f'share or another seed, set missing = "complete", or take [features.{m}] out of the study'
+            )
 
 
 def _identity(

@@ -12,10 +12,9 @@ from flows.progress import console
 from fusion.robustness import RobustnessBooks
 from reports.results import Results
 from reports.selection import shown_first
-from stores.receipt import STAGES, RunReceipt
+from stores.receipt import COUNTS, STAGES, RunReceipt
 
 _SCORES = ("macro_f1", "accuracy", "auc_macro_ovr", "balanced_accuracy")
-_BOOKS = ("samples", "absent", "cached", "extracted", "quarantined", "distinct")
 _WIDE = 100  # characters; a narrower terminal is shown less, not cut words
 
 
@@ -27,8 +26,8 @@ def show_books(features: Mapping[str, Feature]) -> None:
         ids = [store.id for store in feature.stores]
         shown = ids[0] if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more"
         counts = feature.books.as_dict()
-        rows.append((name, *(f"{counts[column]:,}" for column in _BOOKS), shown))
-    columns = ("feature", *_BOOKS, "id")
+        rows.append((name, *(f"{count:,}" for count in counts.values()), shown))
+    columns = ("feature", *COUNTS, "id")
     caption = "samples = absent + cached + extracted + quarantined; distinct: different recordings"
     if any(feature.books.quarantined for feature in (*features.values(), *views.values())):
         caption += "; `affuse store ls --quarantine` names who failed"

@@ -16,10 +16,10 @@ from flows.views import view_extractors
 from stores.compaction import compact
 from stores.digests import load_digests
 from stores.errors import ConfigError
-from stores.features import FeatureStore, feature_ids
+from stores.features import all_features
 from stores.litter import find_litter, named_litter, sweep
 from stores.root import Root
-from stores.samples import MODALITIES, Sample
+from stores.samples import Sample
 from stores.verifying import verify
 
 JSON = dict[str, Any]
@@ -59,34 +59,20 @@ def verify_store(
 
 def show_verdict(found: JSON) -> None:
     """Print what `verify_store` found, the worst last."""
+    told: list[tuple[str, str]] = []
     for row in found["recomputed"]:
-        worst = (
-            "nothing to compare"
-            if row["worst"] is None
-            else f"{row['metric']} {row['worst']:.6g} ({printable(row['sample'])})"
-        )
-        word = "within" if row["holds"] else "BEYOND"
-        console.print(
-            f"{row['feature']}: {row['rows']:,} rows extracted again, furthest {worst}: {word} {row['bound']:g}",
-            highlight=False,
-            markup=False,
-        )
-        for sample in row["failed"]:
-            console.print(
-                f"  {printable(sample)} has a row, but can no longer be decoded", highlight=False, markup=False
-            )
-    for reason in found["skipped"]:
-        console.print(f"not recomputed: {reason}", highlight=False, markup=False)
-    for damage in found["damages"]:
-        console.print(printable(f"{damage['path']}: {damage['problem']}"), style="red", highlight=False, markup=False)
+        far = "nothing to compare" if row["worst"] is None else f"{row['metric']} {row['worst']:.6g} ({row['sample']})"
+        word = f"{'within' if row['holds'] else 'BEYOND'} {row['bound']:g}"
+        told.append((f"{row['feature']}: {row['rows']:,} rows extracted again, furthest {far}: {word}", ""))
+        told += [(f"  {sample} has a row, but can no longer be decoded", "") for sample in row["failed"]]
+    told += [(f"not recomputed: {reason}", "") for reason in found["skipped"]]
+    told += [(f"{damage['path']}: {damage['problem']}", "red") for damage in found["damages"]]
     if found["litter"]:
-        console.print(
-            f"{len(found['litter'])} unfinished writings: `affuse store gc` collects them after a day", highlight=False
-        )
+        told.append((f"{len(found['litter'])} unfinished writings: `affuse store gc` collects them after a day", ""))
     judged = "sound" if found["ok"] else f"NOT sound ({len(found['damages'])} damaged, missing or foreign)"
-    console.print(
-        f"{found['files']:,} files and {found['rows']:,} rows checked: {judged}", style="bold", highlight=False
-    )
+    told.append((f"{found['files']:,} files and {found['rows']:,} rows checked: {judged}", "bold"))
+    for line, style in told:
+        console.print(printable(line), style=style, highlight=False, markup=False)
 
 
 def collect_litter(
@@ -131,11 +117,10 @@ def compact_store(address: str | None, features: Sequence[str]) -> JSON:
     """Merge the small parts of the features named, or of all."""
     root = Root(address).demand()
     found = {}
-    for modality in MODALITIES:
-        for name in feature_ids(root, modality):
-            if not features or name in features:
-                merged, written = compact(FeatureStore.open(root, modality, name))
-                found[name] = {"merged": merged, "written": written}
+    for store in all_features(root):
+        if not features or store.id in features:
+            merged, written = compact(store)
+            found[store.id] = {"merged": merged, "written": written}
     if unknown := [name for name in features if name not in found]:
         raise ConfigError(f"no feature {unknown[0]!r} under {root.address}: `affuse store ls` lists them")
     return {"root": root.address, "features": found}

@@ -7,7 +7,7 @@ from typing import Any
 from extractors.extractor import Extractor
 from extractors.training import FIT
 from flows.candidates import Cast
-from flows.encoder_plans import Alternatives, extractor_of, upstream_store
+from flows.encoder_plans import Alternatives, extractor_of
 from flows.feature_plan import PER_REPEAT, FeaturePlan
 from flows.features import Feature, Workbench, extract_feature
 from flows.study_config import StudyConfig
@@ -66,11 +66,7 @@ def _for_heads(feature: Feature, cast: Cast | None, bench: Workbench) -> tuple[F
     for view in plan.head_views:
         assert cast is not None
         varied = plan.of_view(view)
-        upstream = upstream_store(varied, bench.root)
-        extractors = [
-            extractor_of(varied, bench.root, upstream=upstream, encoder=store.identity.encoder)
-            for store in feature.stores
-        ]
+        extractors = [extractor_of(varied, bench.root, encoder=store.identity.encoder) for store in feature.stores]
         crowds = viewed_by_heads(plan, cast)
         made.append(extract_feature(varied, crowds, extractors, bench, encoders=feature.encoders))
     return tuple(made)

@@ -72,12 +72,9 @@ def _size(store: FeatureStore, seal: Seal) -> int:
 
 
 def _receipt(seals: Sequence[Seal]) -> Receipt:
-    counts: dict[str, int] = defaultdict(int)
+    counts, stages = Counter[str](), Counter[str]()
     for seal in seals:
-        for name, count in seal.receipt.counts.items():
-            counts[name] += count
-    stages: Counter[str] = Counter()
-    for seal in seals:
+        counts.update(seal.receipt.counts)
         stages.update(seal.receipt.stages)
     seconds = round(sum(seal.receipt.seconds for seal in seals), 3)
     return replace(seals[0].receipt, seconds=seconds, counts=dict(counts), stages=dict(stages))

@@ -71,13 +71,11 @@ def forget() -> None:
 
 def load_digests(root: Root, name: str) -> None:
     """Remember what was saved for a manifest; what this process has read itself counts for more."""
-    if not root.exists("digests", f"{name}.parquet"):
-        return
     try:
         table = root.read_table("digests", f"{name}.parquet")
         for path, *status, digest in zip(*(table[name].to_pylist() for name in _SCHEMA.names), strict=True):
             _known.setdefault(path, Remembered(tuple(status), digest))
-    except (StoreError, KeyError, ValueError):  # advisory: a damaged memory, or one of less, is no memory
+    except (FileNotFoundError, StoreError, KeyError, ValueError):  # advisory: none, damaged or of less: no memory
         return
 
 

@@ -16,8 +16,8 @@ from zarr.errors import ZarrUserWarning
 
 from stores.errors import ConfigError
 from stores.features import FeatureStore
+from stores.local_files import placed
 from stores.manifest import Manifest
-from stores.placing import placed
 from stores.spec import FeatureSpec
 
 FORMATS = ("parquet", "zarr", "npz")

@@ -9,7 +9,7 @@ import difflib
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -22,13 +22,14 @@ import pyarrow.compute as pc
 import zarr
 
 from stores import quarantine
-from stores.books import Books
 from stores.errors import DamagedError, FeatureMismatch, ForeignError, NotFound, StoreError
 from stores.identity import bytes_digest, row_digests
 from stores.parts import WITHDRAWN, Seal, parts_of, put_seal
 from stores.quarantine import RECOVERED, Quarantined
+from stores.receipt import Books
 from stores.root import Root
 from stores.rows import ABSENT, Index, located, read_rows
+from stores.samples import MODALITIES
 from stores.spec import FeatureIdentity, Receipt
 
 FORMAT = 1
@@ -272,6 +273,12 @@ class FeatureStore:
         index = self.index()
         entries = np.arange(len(index)) if keys is None else np.unique(index.find(list({*keys})))
         return Counter(index.parts[part] for part in index.part[entries[entries != ABSENT]])
+
+
+def all_features(root: Root) -> Iterator[FeatureStore]:
+    """Yield every feature of every modality."""
+    for modality in MODALITIES:
+        yield from (FeatureStore.open(root, modality, name) for name in feature_ids(root, modality))
 
 
 def feature_ids(root: Root, modality: str) -> list[str]:

@@ -63,6 +63,11 @@ def latest_path(name: str) -> str:
     return f"studies/{name}.latest.json"
 
 
+def promised_path(name: str) -> str:
+    """Return where the splits of a study's name are written down before anything is trained by them."""
+    return f"studies/{name}.splits.parquet"
+
+
 def put_latest(root: Root, name: str, store: StudyStore, latest: Mapping[str, Any]) -> None:
     """Write down what a study's name means now. The inventory is there before, and lists the name after."""
     take_stock(store)
@@ -75,6 +80,6 @@ def check_latest(root: Root, name: str) -> None:
     store = StudyStore.open(root, latest["study"])
     if gone := sorted(set(latest["runs"]) - store.run_ids()):
         raise NotFound(f"{len(gone)} of its runs are not in {store.folder}, {gone[0]} for one")
-    needed = (f"{store.folder}/{INVENTORY}", f"studies/{name}.splits.parquet")
+    needed = (f"{store.folder}/{INVENTORY}", promised_path(name))
     if "file" in latest and (lost := [path for path in needed if not root.exists(path)]):
         raise NotFound(f"{lost[0]} is missing")

@@ -7,20 +7,19 @@ may still be at it, or a reader may have listed it; a time of change that lies i
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from stores.encoders import CHECKPOINT, EncoderStore
 from stores.errors import ConfigError, NotFound
-from stores.features import FeatureStore, feature_ids
+from stores.features import FeatureStore, all_features, feature_ids
 from stores.inventory import INVENTORY
 from stores.layout import is_temporary, place_of
 from stores.parts import listed
 from stores.root import Root, StoredFile
 from stores.rows import DAMAGED
-from stores.samples import MODALITIES
 from stores.studies import StudyStore
 from stores.verifying import verify
 
@@ -48,9 +47,8 @@ def find_litter(root: Root, *, grace: float = GRACE_S, unused: bool = False, dam
     """
     files = _Files(root)
     found = [files.litter([path], "a writing that was never finished") for path in files if is_temporary(path)]
-    for modality in MODALITIES:
-        for name in feature_ids(root, modality):
-            found += _of_feature(FeatureStore.open(root, modality, name), files)
+    for store in all_features(root):
+        found += _of_feature(store, files)
     for name in root.names("encoders"):
         if name not in EncoderStore(root):
             found.append(files.litter([f"encoders/{name}"], "a training that was never finished"))
@@ -62,12 +60,13 @@ def find_litter(root: Root, *, grace: float = GRACE_S, unused: bool = False, dam
         used = references(root)
         found += [files.litter([path], "nothing refers to it") for path, name in _wholes(root) if name not in used]
     if damaged:
-        found = _instead_of_replaced(found, list(_damaged(root, files)))
+        worn = list(_damaged(root, files))  # while they go, what was replaced stays: it may come back to life
+        found = [*(litter for litter in found if not worn or litter.why != REPLACED), *worn]
     once = {litter.paths: litter for litter in reversed(found)}
     return [litter for litter in found if litter.age > grace and once[litter.paths] is litter]
 
 
-def named_litter(root: Root, names: Iterable[str], *, even_if_used: bool) -> list[Litter]:
+def named_litter(root: Root, names: Sequence[str], *, even_if_used: bool) -> list[Litter]:
     """Return whole features and encoders by id. Raises NotFound, or ConfigError for one a study refers to."""
     files, there, used = _Files(root), {name: path for path, name in _wholes(root)}, references(root)
     for name in names:
@@ -77,7 +76,7 @@ def named_litter(root: Root, names: Iterable[str], *, even_if_used: bool) -> lis
             raise ConfigError(
                 f"{name} is used by {', '.join(sorted(used[name]))}: --even-if-used deletes it all the same"
             )
-    made = [feature for name in names for feature in _made_by(root, name)]
+    made = [store.id for store in all_features(root) if store.identity.encoder in names]
     return [files.litter([there[name]], "named") for name in dict.fromkeys([*made, *names])]
 
 
@@ -104,11 +103,9 @@ def references(root: Root) -> dict[str, set[str]]:
             upstream = feature["identity"].get("upstream")
             if upstream in feature_ids(root, modality):
                 found[upstream].add(study)
-    for modality in MODALITIES:
-        for feature in feature_ids(root, modality):
-            encoder = FeatureStore.open(root, modality, feature).identity.encoder
-            if encoder is not None:  # trained again it would not be the same: both go, or neither
-                found[encoder].add(feature)
+    for store in all_features(root):
+        if store.identity.encoder is not None:  # trained again it would not be the same: both go, or neither
+            found[store.identity.encoder].add(store.id)
     return found
 
 
@@ -117,10 +114,9 @@ def _of_feature(store: FeatureStore, files: "_Files") -> Iterator[Litter]:
     replaced = _replaced(store)
     for part, why in store.parts.lost().items():
         seal, values = (f"{store.folder}/parts/{part}{kind}" for kind in (".parquet", ".zarr"))
-        if values.rpartition("/")[2] in names:  # an unreadable seal: there is nothing to wait for
-            yield replace(files.litter([seal, values], f"its rows are extracted again: {why}"), age=float("inf"))
-        else:  # a listing is not of one moment: the values may only not have been seen
-            yield files.litter([seal], f"its rows are extracted again: {why}")
+        unreadable = f"{part}.zarr" in names  # a listing is not of one moment: else the values may not have been seen
+        found = files.litter([seal, values] if unreadable else [seal], f"its rows are extracted again: {why}")
+        yield replace(found, age=float("inf")) if unreadable else found  # there is nothing to wait for
     # the oldest seal first: a part whose replacement has gone would come back to life
     for part in sorted(
         {name.rpartition(".")[0] for name in names},
@@ -156,17 +152,6 @@ def _damaged(root: Root, files: "_Files") -> Iterator[Litter]:
             yield replace(files.litter([seal, values], why), age=float("inf"), damaged=rows)
 
 
-def _instead_of_replaced(found: list[Litter], damaged: list[Litter]) -> list[Litter]:
-    """Keep what was replaced while parts go that are damaged: without them it may come back to life."""
-    return [*(litter for litter in found if not damaged or litter.why != REPLACED), *damaged]
-
-
-def _made_by(root: Root, encoder: str) -> list[str]:
-    """Return the features an encoder has made: trained again, it would not be the same."""
-    ids = [(modality, name) for modality in MODALITIES for name in feature_ids(root, modality)]
-    return [name for modality, name in ids if FeatureStore.open(root, modality, name).identity.encoder == encoder]
-
-
 def _of_study(root: Root, study: str, files: "_Files", *, damaged: bool) -> Iterator[Litter]:
     """Yield what was never sealed, and runs that count for nothing: once they are made again, or if asked for."""
     folder, store = f"studies/{study}", StudyStore(root, study)
@@ -191,7 +176,7 @@ def _of_study(root: Root, study: str, files: "_Files", *, damaged: bool) -> Iter
 
 def _wholes(root: Root) -> list[tuple[str, str]]:
     """Return (path, id) of every feature and encoder."""
-    features = [(f"features/{m}/{name}", name) for m in MODALITIES for name in feature_ids(root, m)]
+    features = [(store.folder, store.id) for store in all_features(root)]
     return features + [(f"encoders/{name}", name) for name in root.names("encoders") if name in EncoderStore(root)]
 
 

@@ -1,9 +1,14 @@
-"""Files on this machine, written so that a crash leaves the old one or the new one, never half of it."""
+"""Files and folders on this machine, written so that a crash leaves the old one or the new one, never half of it."""
 
 import errno
 import os
+import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from stores.errors import ConfigError
 
 INVISIBLE = "."  # the names of files that are being written begin so
 
@@ -48,3 +53,62 @@ def sync(path: str | Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def check_target(target: Path, *, overwrite: bool) -> None:
+    """Raise ConfigError if something is at `target` that may not be replaced, or its folder does not exist.
+
+    A folder is replaced only if it is a Zarr group or empty: whatever else it is was not written here.
+    """
+    if not target.parent.is_dir():
+        raise ConfigError(f"{target}: there is no folder {target.parent}: make it first")
+    if not os.path.lexists(target):
+        return
+    if not overwrite:
+        raise ConfigError(f"{target} exists: choose another name, or --overwrite")
+    if target.is_dir() and any(target.iterdir()) and not (target / "zarr.json").is_file():
+        raise ConfigError(f"{target} is a folder of other things: it is not overwritten, choose another name")
+
+
+@contextmanager
+def placed(target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield a temporary sibling to write to; rename it to `target` at the end, or remove it after an error.
+
+    Raises ConfigError as `check_target` does, at the beginning and again before renaming.
+    """
+    check_target(target, overwrite=overwrite)
+    unfinished = sibling(target)
+    try:
+        yield unfinished
+        _flush(unfinished)
+        check_target(target, overwrite=overwrite)
+        _swap(unfinished, target)
+    finally:
+        _remove(unfinished)
+
+
+def _swap(new: Path, target: Path) -> None:
+    if not (new.is_dir() or target.is_dir()) or not os.path.lexists(target):
+        new.replace(target)
+        return
+    old = sibling(target)  # no system replaces a full folder in one step
+    target.rename(old)
+    try:
+        new.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    _remove(old)
+
+
+def _flush(path: Path) -> None:
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file():
+            sync(file)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -85,7 +85,8 @@ class Manifest:
 
     def save(self, root: Root) -> None:
         """Write `manifests/<name>.parquet` atomically. Media are stored relative to their common folder."""
-        base = common_folder(self.samples)
+        folders = {path.parent for path in self.media()}
+        base = Path(os.path.commonpath(folders)) if folders else None  # the deepest that all media lie in
         table = to_table(self.samples, base, self.labels)
         metadata = {key: value for key, value in vars(self).items() if key != "samples"}
         header = {"format_version": FORMAT, "media_folder": str(base) if base else None, **metadata}
@@ -111,12 +112,6 @@ def _refuse(problem: str, names: list[str], hint: str) -> None:
     if names:
         shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
         raise ManifestError(f"{problem}: {shown}; {hint}")
-
-
-def common_folder(samples: Iterable[Sample]) -> Path | None:
-    """Return the deepest folder all media lie in, or None if there are none."""
-    parents = {path.parent for s in samples for path in (s.audio, s.image, s.video) if path is not None}
-    return Path(os.path.commonpath(parents)) if parents else None
 
 
 def to_table(samples: Sequence[Sample], base: Path | None, schemes: Iterable[str]) -> pa.Table:
@@ -168,13 +163,9 @@ def _mappings(
 
 
 def _once(known: dict[str, Path], relative: str, base: Path | None) -> Path:
-    if relative not in known:
-        known[relative] = _media_path(base, relative)
-    return known[relative]
-
-
-def _media_path(base: Path | None, relative: str) -> Path:
     """Return a stored path. Raises ManifestError if it leaves `base` as it is spelled: this program writes no such."""
-    if base is None or relative.startswith("/") or (".." in relative and ".." in relative.split("/")):
-        raise ManifestError(f"stored media path {relative!r} leaves {base}: build the manifest again")
-    return base / relative
+    if relative not in known:
+        if base is None or relative.startswith("/") or (".." in relative and ".." in relative.split("/")):
+            raise ManifestError(f"stored media path {relative!r} leaves {base}: build the manifest again")
+        known[relative] = base / relative
+    return known[relative]

@@ -35,7 +35,9 @@ def count_openings(store: StudyStore, models: Collection[str] | None = None) -> 
     columns = ("run_id", "model", "repeat")
     rows = [] if runs is None else runs.select(columns).to_pylist()
     place = {row["run_id"]: (row["model"], row["repeat"]) for row in rows}
-    log = [row for row in store.log("openings").to_pylist() if models is None or _of(row, place, models)]
+    log = store.log("openings").to_pylist()
+    if models is not None:  # of a run that was never finished nobody knows whose it was
+        log = [row for row in log if row["run_id"] in place and place[row["run_id"]][0] in models]
     opened = Counter(row["run_id"] for row in log if row["purpose"] == SCORE)
     scored = Counter(place[run_id] for run_id in opened if run_id in place)
     return Openings(
@@ -44,8 +46,3 @@ def count_openings(store: StudyStore, models: Collection[str] | None = None) -> 
         most=max(scored.values(), default=0),
         interrupted=opened.total() - scored.total(),
     )
-
-
-def _of(row: Mapping[str, Any], place: Mapping[str, tuple[str, int]], models: Collection[str]) -> bool:
-    """Whether an opening was of one of the models; of a run that was never finished nobody knows."""
-    return row["run_id"] in place and place[row["run_id"]][0] in models

@@ -31,17 +31,8 @@ RECOVERED = "recovered"
 PASSING = frozenset({"timeout", "out_of_memory"})  # may be the machine's fault: tried again by the next run,
 MOST_ATTEMPTS = 3  # so many times in all
 _SHOWN = 500  # characters of a message
-SCHEMA = pa.schema(
-    [
-        ("sample_id", pa.string()),
-        ("key", pa.string()),
-        ("stage", pa.string()),
-        ("reason", pa.string()),
-        ("message", pa.string()),
-        ("attempts", pa.int32()),
-        ("time", pa.string()),
-    ]
-)
+_TEXTS = ("sample_id", "key", "stage", "reason", "message")
+SCHEMA = pa.schema([*((name, pa.string()) for name in _TEXTS), ("attempts", pa.int32()), ("time", pa.string())])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

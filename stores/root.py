@@ -17,10 +17,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from zarr.storage import FsspecStore, LocalStore
 
-from stores.errors import ConfigError, DamagedError, ForeignError, NotFound, RootError, StoreError
+from stores.errors import (
+    ConfigError,
+    DamagedError,
+    ForeignError,
+    NotFound,
+    RootError,
+    StoreError,
+    is_refusal,
+    lacks_bucket,
+    refusal,
+)
 from stores.identity import canonical, fingerprint
 from stores.local_files import INVISIBLE, put_file, sync
-from stores.refusals import is_refusal, lacks_bucket, refusal
 
 DEFAULT = "runs"
 VARIABLE = "AFFUSE_ROOT"
@@ -96,35 +105,29 @@ class Root:
     def names(self, *parts: str) -> list[str]:
         """Return the sorted names directly below a folder, without temporary ones; [] if there is none."""
         folder = self.path(*parts)
+        entries = {str(entry).rstrip("/") for entry in self._entries(*parts, detail=False)} - {folder}
+        return sorted(name for name in map(posixpath.basename, entries) if not name.startswith(INVISIBLE))
+
+    def stamps(self, *parts: str) -> dict[str, tuple[int, float]]:
+        """Return name -> (bytes, time of the last change) directly below a folder; folders are (0, 0.0)."""
+        return {
+            posixpath.basename(str(entry["name"]).rstrip("/")): (int(entry["size"] or 0), _modified(entry))
+            if entry["type"] == "file"
+            else (0, 0.0)
+            for entry in self._entries(*parts, detail=True)
+        }
+
+    def _entries(self, *parts: str, detail: bool) -> list[Any]:
         self._fs.invalidate_cache()
         with self.telling("list", *parts):
             try:
-                entries = self._fs.ls(folder, detail=False)
+                return list(self._fs.ls(self.path(*parts), detail=detail))
             except NotADirectoryError:
                 return []
             except FileNotFoundError as error:
                 if lacks_bucket(error):
                     raise
                 return []
-        found = {posixpath.basename(str(entry).rstrip("/")) for entry in entries if str(entry).rstrip("/") != folder}
-        return sorted(name for name in found if not name.startswith(INVISIBLE))
-
-    def stamps(self, *parts: str) -> dict[str, tuple[int, float]]:
-        """Return name -> (bytes, time of the last change) directly below a folder; folders are (0, 0.0)."""
-        self._fs.invalidate_cache()
-        with self.telling("list", *parts):
-            try:
-                entries = self._fs.ls(self.path(*parts), detail=True)
-            except FileNotFoundError as error:
-                if lacks_bucket(error):
-                    raise
-                return {}
-        return {
-            posixpath.basename(str(entry["name"]).rstrip("/")): (int(entry["size"] or 0), _modified(entry))
-            if entry["type"] == "file"
-            else (0, 0.0)
-            for entry in entries
-        }
 
     def files(self, *parts: str) -> list[StoredFile]:
         """Return every file below a folder, temporary ones included, sorted by path."""

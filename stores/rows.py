@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ABSENT = -1
 DAMAGED, DERIVED, OUTDONE = "damaged", "derived", "outdone"  # why a row is withdrawn
+_NOTHING = pa.table({"key": pa.array([], pa.string()), "row": [], "digest": [], "part": []})
 _SHOWN = 3
 _WHOLE = 0.25  # of a part's rows: from there on it is faster to read all of them
 _FEW = 64  # rows: where so many cannot be read together, all of them are made again
@@ -51,17 +52,9 @@ class Index(Mapping[str, Location]):
     def __init__(self, parts: Sequence[tuple[str, pa.Table]], wholes: Mapping[str, str | None] | None = None) -> None:
         self.parts = tuple(name for name, _ in parts)
         self.wholes = wholes or {}
-        table = (
-            pa.concat_tables(
-                [
-                    seal.append_column("part", pa.array(np.full(len(seal), i, np.int32)))
-                    for i, (_, seal) in enumerate(parts)
-                ],
-                promote_options="default",
-            )
-            if parts
-            else pa.table({"key": pa.array([], pa.string()), "row": [], "digest": [], "part": []})
-        )
+        numbers = [pa.array(np.full(len(seal), i, np.int32)) for i, (_, seal) in enumerate(parts)]
+        numbered = [seal.append_column("part", own) for (_, seal), own in zip(parts, numbers, strict=True)]
+        table = pa.concat_tables([_NOTHING, *numbered], promote_options="default")
         if len(parts) > 1 and pc.count_distinct(table["key"]).as_py() < len(table):
             table = _first_of_each(table)
         self.table: pa.Table = table
@@ -246,8 +239,9 @@ def _read(part: Opened, numbers: np.ndarray, rows: np.ndarray | None) -> Any:
     if part.offsets is not None:
         return _read_ragged(values, part.offsets, numbers)
     assert rows is not None
-    if (run := _run(numbers)) is not None:
-        values.get_basic_selection(run, out=NDBuffer.from_numpy_array(rows))
+    first, last = int(numbers[0]), int(numbers[-1])
+    if last - first + 1 == len(numbers):  # ascending, and none is left out
+        values.get_basic_selection(slice(first, last + 1), out=NDBuffer.from_numpy_array(rows))
     elif len(numbers) >= _WHOLE * values.shape[0]:
         rows[:] = np.asarray(values[:])[numbers]
     else:
@@ -264,9 +258,3 @@ def _read_ragged(values: Any, offsets: np.ndarray, numbers: np.ndarray) -> list[
         block = np.asarray(values[first:last])
         return [block[offsets[n] - first : offsets[n + 1] - first] for n in numbers]
     return [np.asarray(values[offsets[n] : offsets[n + 1]]) for n in numbers]
-
-
-def _run(numbers: np.ndarray) -> slice | None:
-    """Return the slice that ascending numbers without a gap are."""
-    first, last = int(numbers[0]), int(numbers[-1])
-    return slice(first, last + 1) if last - first + 1 == len(numbers) else None

@@ -13,8 +13,6 @@ from stores.plugins import nearest
 
 T = TypeVar("T")
 MOST = 10**7  # of anything that is counted; a seed may be larger
-
-
 _SIGNS, _LONGEST, _MOST_BYTES = "-_.", 100, 200  # a name is the larger part of a file's, which has 255 bytes
 
 

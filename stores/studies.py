@@ -21,23 +21,14 @@ import pyarrow.compute as pc
 
 from stores.errors import DamagedError, NotFound
 from stores.identity import canonical, short_id
-from stores.logs import LOGS
+from stores.logs import LOGS, columns
 from stores.root import Root, json_text
 
 FORMAT = 1
 _TEXT, _FLOAT = pa.string(), pa.float64()
 # one row a (repeat, test sample, modality or kind of group) that training has too; reason: identical, equal rows, near
 # or group; similarity: null for groups
-RADAR = pa.schema(
-    [
-        ("repeat", pa.int32()),
-        ("sample_id", _TEXT),
-        ("kind", _TEXT),
-        ("reason", _TEXT),
-        ("nearest", _TEXT),
-        ("similarity", _FLOAT),
-    ]
-)
+RADAR = columns(repeat=pa.int32(), sample_id=_TEXT, kind=_TEXT, reason=_TEXT, nearest=_TEXT, similarity=_FLOAT)
 
 
 def model_name(head: str, modalities: Sequence[str], variant: str = "") -> str:
@@ -150,14 +141,6 @@ class StudyStore:
         """Return `study.json`."""
         return self.root.read_json(self.folder, "study.json")
 
-    def check(self) -> None:
-        """Raise DamagedError, or NotFound, unless the runs that are sealed have their predictions and weights."""
-        self.weights()
-        runs = self.runs()
-        if runs is not None:
-            for part in ("val", "test"):
-                self.predictions(runs["run_id"].to_pylist(), part)
-
     def samples(self) -> pa.Table:
         """Return one row a sample: sample_id, label, group, excluded (a reason, or null), gender, age, culture, lacks.
 
@@ -188,7 +171,9 @@ class StudyStore:
         if not runs:
             return
         part = f"{uuid.uuid4().hex}.parquet"
-        self.root.put_table(_predictions(runs), self.folder, "predictions", part)
+        parts = [(run.spec.id, name, own) for run in runs for name, own in (("val", run.val), ("test", run.test))]
+        predicted = pa.concat_tables([_predicted(*own) for own in parts])
+        self.root.put_table(predicted, self.folder, "predictions", part)
         weights = [
             {"run_id": run.spec.id, "modality": modality, "label": label, "weight": weight}
             for run in runs
@@ -250,7 +235,8 @@ class StudyStore:
             part = self.root.read_table(self.folder, path)
             ids = frozenset(part["run_id"].to_pylist())
             said = json.loads((part.schema.metadata or {}).get(b"affuse", "{}"))
-            needs = said.get("needs", [path.replace("runs/", "predictions/")])
+            beside = [path.replace("runs/", kind) for kind in ("predictions/", "weights/")]  # all an earlier seal has
+            needs = said.get("needs", [name for name in beside if name == beside[0] or name in listed])
             for file in needs:
                 self.root.read_table(self.folder, file)
             self._whole[path] = {name: listed.get(name) for name in (path, *needs)}, part
@@ -317,11 +303,11 @@ _ONCE: Mapping[str, Sequence[str]] = {
     "robustness": ("run_id", "condition", "modality", "level", "metric"),
     "latency": ("model", "batch", "run_id"),
 }
-_WEIGHTS = pa.schema([("run_id", _TEXT), ("modality", _TEXT), ("weight", _FLOAT), ("label", _TEXT)])
+_WEIGHTS = columns(run_id=_TEXT, modality=_TEXT, weight=_FLOAT, label=_TEXT)
 _SINCE: Mapping[str, pa.Schema] = {  # columns that older parts lack, and read as null
-    "runs": pa.schema([("variant", _TEXT), ("hyper", _TEXT), ("counts", _TEXT)]),
-    "predictions": pa.schema([("weights", pa.list_(pa.float32()))]),
-    "weights": pa.schema([("label", _TEXT)]),
+    "runs": columns(variant=_TEXT, hyper=_TEXT, counts=_TEXT),
+    "predictions": columns(weights=pa.list_(pa.float32())),
+    "weights": columns(label=_TEXT),
 }
 
 
@@ -349,16 +335,6 @@ def _run_row(run: Run) -> dict[str, Any]:
         "hyper": json.dumps(dict(run.hyper)),
         "counts": json.dumps({name: list(own) for name, own in run.counts.items()}),
     }
-
-
-def _predictions(runs: Sequence[Run]) -> pa.Table:
-    return pa.concat_tables(
-        [
-            _predicted(run.spec.id, part, predicted)
-            for run in runs
-            for part, predicted in (("val", run.val), ("test", run.test))
-        ]
-    )
 
 
 def _predicted(run_id: str, part: str, predicted: Predicted) -> pa.Table:

@@ -127,36 +127,24 @@ def _checks(root: Root, verdict: Verdict) -> Iterator[tuple[str, Callable[[], ob
 
 
 def _study_checks(store: StudyStore, verdict: Verdict) -> Iterator[tuple[str, Callable[[], object]]]:
-    for name, read in (
-        ("study.json", store.facts),
-        ("samples.parquet", store.samples),
-        ("splits.parquet", store.splits),
-    ):
-        yield f"{store.folder}/{name}", read
-    yield store.folder, store.check
+    yield f"{store.folder}/study.json", store.facts
+    yield f"{store.folder}/samples.parquet", store.samples
+    yield f"{store.folder}/splits.parquet", store.splits
     yield f"{store.folder}/radar.parquet", store.radar
     for log, schema in LOGS.items():
         for part in store.root.names(store.folder, log):
             if part.endswith(".parquet"):  # a foreign file is told already
-                yield (
-                    f"{store.folder}/{log}/{part}",
-                    partial(store.root.read_table, store.folder, log, part, like=schema),
-                )
+                path = f"{store.folder}/{log}/{part}"
+                yield path, partial(store.root.read_table, path, like=schema)
     yield f"{store.folder}/{INVENTORY}", partial(_check_inventory, store, verdict)
 
 
 def _check_inventory(store: StudyStore, verdict: Verdict) -> None:
     """Tell of every file that the study or a sealed run of it needs and has not; none is told twice."""
-    told = {damage.path for damage in verdict.damages}
-    for part, (path, why, made_again) in store.lost().items():
-        if made_again:
-            verdict.litter.append(f"{store.folder}/runs/{part}")
-        elif path not in told:
-            verdict.damages.append(Damage(path, f"{why}; {_remedy(path)}"))
-    told = {damage.path for damage in verdict.damages}
-    for path, why in missing(store).items():
-        if path not in told:
-            verdict.damages.append(Damage(path, f"{why}; {_remedy(path)}"))
+    lost, told = store.lost(), {damage.path for damage in verdict.damages}
+    verdict.litter += [f"{store.folder}/runs/{part}" for part, (_, _, made_again) in lost.items() if made_again]
+    wanted = missing(store) | {path: why for path, why, made_again in lost.values() if not made_again}
+    verdict.damages += [Damage(path, f"{why}; {_remedy(path)}") for path, why in wanted.items() if path not in told]
 
 
 def _feature_checks(

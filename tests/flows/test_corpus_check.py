@@ -18,6 +18,7 @@ name = "calls"
 
 [corpus]
 kind = "table"
+name = "calls"
 path = "samples.csv"
 columns = { id = "id", text = "text", audio = "audio" }
 labels = { emotion = "emotion" }

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from flows.facts import check_promise
 from flows.jobs import Options, study_job
 from flows.pipeline import cast_study
-from flows.promised import check_promise
 from flows.study_config import load_study
 from stores.errors import StoreError
 from stores.root import Root

@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from stores.books import Books
 from stores.encoders import EncoderRecipe, EncoderStore, Epoch, Trainee
 from stores.features import FeatureStore
 from stores.manifest import Manifest
 from stores.quarantine import Quarantined
+from stores.receipt import Books
 from stores.root import Root
 from stores.samples import Sample
 from stores.spec import FeatureIdentity, FeatureSpec, Receipt, Tolerance, embedding_spec

@@ -1,7 +1,7 @@
 import pytest
 
-from stores.books import Books
 from stores.errors import BooksError
+from stores.receipt import Books
 
 COUNTS = {"samples": 10, "absent": 1, "cached": 4, "extracted": 3, "quarantined": 2, "distinct": 6}
 

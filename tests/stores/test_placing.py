@@ -1,7 +1,7 @@
 import pytest
 
 from stores.errors import ConfigError
-from stores.placing import placed
+from stores.local_files import placed
 
 
 def write(path, text, kind):

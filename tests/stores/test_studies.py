@@ -188,7 +188,8 @@ def test_a_damaged_part_of_a_log_is_told_and_the_runs_stay_readable(root, study)
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DamagedError, match=f"latency/{part} is not the table that was written"):
         study.log("latency")
-    study.check()
+    assert study.runs() is not None
+    assert len(study.predictions([run().spec.id])) > 0
     [damage] = verify(root).damages
     assert damage.path == f"{study.folder}/latency/{part}"
     assert "delete it" in damage.problem
