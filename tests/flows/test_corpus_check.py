@@ -19,7 +19,7 @@ name = "calls"
 [corpus]
 kind = "table"
 name = "calls"
-path = "samples.csv"
+path = "calls.csv"
 columns = { id = "id", text = "text", audio = "audio" }
 labels = { emotion = "emotion" }
 groups = { speaker = "speaker" }
@@ -58,7 +58,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
         others = {
             number: {name: cells[number] for name, cells in changed.items() if number in cells} for number in range(24)
         }
-        with (tmp_path / "samples.csv").open("w", encoding="utf-8", newline="") as file:
+        with (tmp_path / "calls.csv").open("w", encoding="utf-8", newline="") as file:
             table = csv.DictWriter(file, list(_row(0)))
             table.writeheader()
             table.writerows(_row(number, **others[number]) for number in range(24))

@@ -24,7 +24,7 @@ seed = 1
 
 [corpus]
 kind = "table"
-path = "samples.csv"
+path = "people.csv"
 columns = { id = "id", image = "image", split = "split" }
 labels = { emotion = "emotion" }
 classes = { emotion = ["joy", "anger", "fear"] }
@@ -74,7 +74,7 @@ def run(tmp_path: Path, people: list[Row]) -> Callable[..., dict[str, Any]]:
 
     def run(job: Callable[..., dict[str, Any]] = run_job, **replace: str) -> dict[str, Any]:
         lines = [",".join(people[0]), *(",".join(row.values()) for row in people)]
-        (tmp_path / "samples.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (tmp_path / "people.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
         text = STUDY
         for old, new in replace.items():
             assert old in text
@@ -248,7 +248,7 @@ def test_correcting_the_corpus_own_split_scores_everything_anew(
 
 def test_facts_outside_the_id_are_corrected_without_running_anything_again(run: Callable[..., dict[str, Any]]) -> None:
     first = run()
-    second = run(**{'path = "samples.csv"': 'path = "samples.csv"\npairing = "composed"\nlicence = "CC0"'})
+    second = run(**{'path = "people.csv"': 'path = "people.csv"\npairing = "composed"\nlicence = "CC0"'})
     assert second["study"] == first["study"]
     assert second["runs"] == {"cached": 3, "trained": 0}
     assert facts(second)["corpus"]["pairing"] == "composed"
