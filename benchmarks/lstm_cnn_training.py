@@ -23,12 +23,12 @@ from torch.utils.data import DataLoader
 
 from benchmarks._measure import ratio, say
 from benchmarks.acoustic_features import by_librosa
-from extractors.devices import at_most
 from extractors.extractor import Inputs, Runtime
 from extractors.run import extract
 from extractors.speech._network import LstmCnnNetwork
 from extractors.speech.acoustic import Acoustic, AcousticConfig
 from extractors.speech.lstm_cnn import LstmCnn, LstmCnnConfig
+from extractors.trainable import at_most
 from extractors.training import FIT, STOP, TrainConfig, plan_recipe, train
 from stores.encoders import EncoderRecipe, EncoderStore
 from stores.features import FeatureStore

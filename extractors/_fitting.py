@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from extractors._crowd import Crowd
-from extractors.devices import at_most, computing, moved, pick_device, pick_dtype
-from extractors.trainable import Trainable
+from extractors.trainable import Trainable, at_most, computing, moved, pick_device, pick_dtype
 from extractors.training import TrainConfig
 from stores.encoders import Checkpoints, Epoch
 

@@ -1,17 +1,18 @@
-"""The rows of a block on their way to disk, and what became of the block."""
+"""The rows of a block on their way to disk, how long its stages took, and what became of the blocks of a run."""
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from extractors._stages import Stages, rounded
 from extractors.extractor import Extractor
-from extractors.plan import Pending, now, shared
+from extractors.plan import Pending, Plan, now, shared
 from stores.errors import MediaError
 from stores.features import FeatureStore
 from stores.progress import Progress
@@ -21,8 +22,41 @@ from stores.spec import Receipt
 
 PART_BYTES = 64 << 20  # recordings fill several parts a block, so that one is written while the next is made
 _OWN = ("read", "decode", "embed", "waiting")  # stages a part can be told to have cost; `write` adds itself
+_LEAST = 5  # samples: fewer may well be broken, each by itself
+_OF_ITS_OWN = frozenset({"empty_text", "empty_media", "no_audio_track", "no_video_track", "no_face", "upstream"})
 
 Since = tuple[float, Mapping[str, float]]  # when a part began, and the seconds by stage until then
+
+
+class Stages:
+    """Seconds by name of a stage, as in `stores.receipt`; stages overlap, and several threads add theirs."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._seconds: Counter[str] = Counter()
+
+    @contextmanager
+    def timed(self, *stages: str) -> Iterator[None]:
+        """Add the seconds the block takes to each of the stages."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = time.perf_counter() - started
+            self.add(dict.fromkeys(stages, seconds))
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        with self._lock:
+            self._seconds.update(seconds)
+
+    def so_far(self) -> dict[str, float]:
+        """Return the seconds by stage."""
+        with self._lock:
+            return dict(self._seconds)
+
+
+def rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) + 0.0 for name, value in sorted(seconds.items())}  # no -0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,3 +168,22 @@ class Part:
         with self.stages.timed("write"):
             upstream = [self.made_of.pop(key, None) for key in rows] if self.extractor.upstream else None
             return self.store.write_part(rows, receipt, upstream=upstream)
+
+
+def prevailing(plan: Plan, outcomes: Sequence[Outcome]) -> str | None:
+    """Return a sentence if one reason keeps out most samples, or most of those that were tried for the first time.
+
+    Reasons that may well be true of most samples of a corpus (no face) count the first time only: who runs again goes
+    on without them. What is tried once more is known to be broken, however few samples beside it are new.
+    """
+    failures = [*plan.quarantined, *(failure for outcome in outcomes for failure in outcome.failures)]
+    known = {failure.sample_id for failure in plan.quarantined}
+    new = [failure for failure in failures if failure.attempts == 1 and failure.sample_id not in known]
+    tried = len(new) + sum(outcome.extracted for outcome in outcomes)
+    standing = [failure for failure in failures if failure.reason not in _OF_ITS_OWN]
+    for among, all_of_them in ((standing, plan.samples - len(plan.absent)), (new, tried)):
+        for reason, count in Counter(failure.reason for failure in among).most_common(1):
+            if count >= _LEAST and 2 * count > all_of_them:
+                first = next(failure for failure in among if failure.reason == reason)
+                return f"{count:,} of {all_of_them:,} samples failed for one reason, {reason} ({first.message})"
+    return None

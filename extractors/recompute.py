@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from extractors._decoding import decoded
+from extractors._ahead import decoded
 from extractors.extractor import Extractor, Runtime
 from extractors.plan import read_keys
 from stores.errors import MediaError

@@ -15,12 +15,9 @@ from itertools import chain, islice
 from threading import Lock
 from typing import Any
 
-from extractors._ahead import MOST_BYTES, ahead, weight
-from extractors._decoding import decoded, too_slow
+from extractors._ahead import MOST_BYTES, ahead, decoded, too_slow, weight
 from extractors._embedding import Embedding
-from extractors._part import Outcome, Part, Since
-from extractors._prevailing import prevailing
-from extractors._stages import Stages, rounded
+from extractors._part import Outcome, Part, Since, Stages, prevailing, rounded
 from extractors.extractor import Description, Extractor, Runtime
 from extractors.plan import Pending, forecast, now, plan
 from stores.derivations import withdraw_orphans

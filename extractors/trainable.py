@@ -1,20 +1,22 @@
-"""Extractors that embed with one torch network, which `training` can train."""
+"""Extractors that embed with one torch network, which `training` can train; where it runs, and in which precision."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from extractors.devices import at_most, computing, moved, pick_device, pick_dtype
 from extractors.extractor import Extractor, Inputs, Item, Runtime
 from stores.encoders import EncoderStore
 from stores.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
+
+TRAINED = "trained"  # what settings say of weights that are trained here
 
 
 class Trainable(Extractor[Item]):
@@ -36,6 +38,16 @@ class Trainable(Extractor[Item]):
         super().__init__(config, inputs)
         if inputs.encoder and not self.needs_encoder(config):
             raise ConfigError(f'{self.name} reads given weights: set weights = "trained" to use {inputs.encoder}')
+
+    @classmethod
+    def needs_encoder(cls, config: Any) -> bool:
+        return getattr(config, "weights", None) == TRAINED
+
+    def weights_digest(self) -> str | None:
+        return None if self.needs_encoder(self.config) else self.given_digest()
+
+    def weights_note(self) -> str:
+        return f"trained here ({self.inputs.encoder})" if self.inputs.encoder else super().weights_note()
 
     @abstractmethod
     def network(self, seed: int) -> torch.nn.Module:
@@ -96,3 +108,64 @@ class Trainable(Extractor[Item]):
         with at_most(self.threads), torch.inference_mode(), computing(self._device, torch.float32):
             rows = self._serve(*(moved(tensor, self._device) for tensor in self.batch(items)))
         yield from rows.float().cpu().numpy()
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of that name; `auto` is the GPU if there is one. Raises ConfigError."""
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"expected a device such as auto, cpu, cuda or cuda:1, got {name!r}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {name!r} was asked for, but torch finds no GPU: use device = 'auto' or 'cpu'")
+    return device
+
+
+def pick_dtype(device: torch.device, numerics: str) -> torch.dtype:
+    """Return bfloat16 for class `standard` where the device computes it natively, else float32."""
+    import torch
+
+    if numerics == "exact":
+        return torch.float32
+    native = torch.cuda.is_bf16_supported(False) if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
+@contextmanager
+def at_most(threads: int | None) -> Iterator[None]:
+    """Compute on no more CPU threads than that inside the block; None leaves torch's setting.
+
+    The setting is the process's: only one thread at a time may be inside.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, threads or before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def computing(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Compute in `dtype` inside the block; float32 means full float32, not TF32, and deterministic convolutions."""
+    import torch
+
+    if dtype != torch.float32:
+        with torch.autocast(device.type, dtype):
+            yield
+    else:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+
+
+def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return the tensor on the device; to a GPU it is copied from pinned memory while the next is made ready."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from extractors._crowd import Crowd, Reader
-from extractors._stopping import stop_share
+from extractors._crowd import Crowd, Reader, stop_share
 from extractors.extractor import Extractor, Inputs, Runtime, View, extractor_name, settings
 from extractors.plan import read_keys
 from extractors.trainable import Trainable

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from extractors._weight_files import check_whole
+from extractors._weight_files import file_tensors_digest, read_tensors
 from stores.errors import ConfigError
 from stores.identity import tensors_digest
 
@@ -46,7 +45,7 @@ def read_state(weights: str, depth: int, layer: str) -> dict[str, torch.Tensor]:
     """
     expected = random_state(depth, layer)
     counters = {name: value for name, value in expected.items() if name.endswith("num_batches_tracked")}
-    read = _read(_find(weights, depth))
+    read = read_tensors(_find(weights, depth))
     found = {name: value for name, value in read.items() if layer == "fc" or not name.startswith("fc.")}
     state = counters | found  # older files lack the counters, which nothing here reads
     shapes = {name: value.shape for name, value in expected.items()}
@@ -61,8 +60,7 @@ def weights_digest(weights: str, depth: int, layer: str) -> str:
     """Return the digest of named weights, of all tensors in a file, or of random weights."""
     if weights == RANDOM:
         return _random_digest(depth, layer)
-    path = _find(weights, depth)
-    return _file_digest(path, path.stat().st_size, path.stat().st_mtime_ns)
+    return file_tensors_digest(_find(weights, depth))
 
 
 @lru_cache(maxsize=8)
@@ -70,61 +68,16 @@ def _random_digest(depth: int, layer: str) -> str:
     return tensors_digest((name, value.numpy()) for name, value in random_state(depth, layer).items())
 
 
-@lru_cache(maxsize=8)
-def _file_digest(path: Path, _size: int, _mtime_ns: int) -> str:
-    return tensors_digest((name, value.numpy()) for name, value in _read(path).items())
-
-
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    import torch
-    from safetensors.torch import load_file
-
-    check_whole(path)
-    expected = f"ResNet weights {path}: expected a plain state dict of tensors"
-    try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (ImportError, MemoryError):
-        raise
-    except Exception as error:  # torch and safetensors raise their own kinds; torch's advice is unsafe, so not quoted
-        if path.is_relative_to(_cache()):
-            raise ConfigError(
-                f"{path} is not whole ({type(error).__name__}): delete it, and it is fetched again"
-            ) from error
-        raise ConfigError(
-            f"{expected} (.safetensors, or .pth and .pt that load with weights_only), got a file that is corrupt or "
-            f"holds other objects ({type(error).__name__})"
-        ) from error
-    if not isinstance(state, Mapping):
-        raise ConfigError(f"{expected} (weights_only), got {type(state).__name__}")
-    if wrong := [name for name, value in state.items() if not isinstance(value, torch.Tensor)]:
-        kinds = ", ".join(f"{name}: {type(state[name]).__name__}" for name in wrong[:4])
-        raise ConfigError(f"{expected} (weights_only), got a checkpoint with {kinds}; save its state dict alone")
-    return {name: _widened(value) for name, value in state.items()}
-
-
-def _widened(tensor: torch.Tensor) -> torch.Tensor:
-    """Return halves in float32, which holds them exactly and is what rows are computed of; others as they are."""
-    return tensor.float() if tensor.is_floating_point() and tensor.itemsize < 4 else tensor
-
-
-def _cache() -> Path:
-    import torch
-
-    return Path(torch.hub.get_dir()) / "checkpoints"
-
-
 def _find(weights: str, depth: int) -> Path:
     if weights not in NAMED:
         if not Path(weights).is_file():
             raise ConfigError(f"ResNet weights: no file {weights}")
         return Path(weights)
+    import torch
     from torchvision.models import get_model_weights
 
     named: Any = get_model_weights(f"resnet{depth}")[weights]
-    path: Path = _cache() / named.url.rpartition("/")[2]
+    path: Path = Path(torch.hub.get_dir()) / "checkpoints" / named.url.rpartition("/")[2]
     if not path.is_file():
         try:
             named.get_state_dict(progress=False, check_hash=True)

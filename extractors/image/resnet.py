@@ -16,7 +16,7 @@ from extractors.image._images import load_still
 from extractors.image._video import load_frames, shows_one
 from extractors.image._views import FaceViews, seen_otherwise, shifted
 from extractors.image._weights import NAMED, RANDOM, check_weights, read_state, weights_digest
-from extractors.trainable import Trainable
+from extractors.trainable import TRAINED, Trainable
 from stores.errors import ConfigError
 from stores.samples import Sample
 from stores.spec import FeatureSpec, embedding_spec
@@ -24,7 +24,6 @@ from stores.spec import FeatureSpec, embedding_spec
 if TYPE_CHECKING:
     import torch
 
-TRAINED = "trained"
 WIDTHS = {18: 512, 34: 512, 50: 2048}
 CLASSES = 1000  # of ImageNet, the width of `fc`
 LAYERS = ("avgpool", "fc")
@@ -103,10 +102,6 @@ class ResNet(Trainable[Faces]):
 
     config: ResNetConfig
 
-    @classmethod
-    def needs_encoder(cls, config: ResNetConfig) -> bool:
-        return config.weights == TRAINED
-
     def own_settings(self) -> Mapping[str, Any]:
         detector = self._framing.detector
         told = {"detector": {"version": detector.version, "digest": detector.digest()}} if detector else {}
@@ -122,7 +117,7 @@ class ResNet(Trainable[Faces]):
 
     def weights_note(self) -> str:
         if self.config.weights == TRAINED:
-            return f"trained here ({self.inputs.encoder})"
+            return super().weights_note()
         if self.config.weights in (RANDOM, *NAMED):
             return self.config.weights
         return f"{Path(self.config.weights).name} ({self._digest()[:12]})"

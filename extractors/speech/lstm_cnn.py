@@ -72,9 +72,6 @@ class LstmCnn(Trainable[np.ndarray]):
         width = self.config.hidden if self.config.pooling == "attention" else 2 * self.config.hidden
         return embedding_spec(width, self.inputs.numerics)
 
-    def weights_note(self) -> str:
-        return f"trained here ({self.inputs.encoder})"
-
     def decode(self, sample: Sample, key: str) -> np.ndarray:
         assert self.upstream_rows is not None
         frames = self.upstream_rows.read(sample.id, key)

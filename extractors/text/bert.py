@@ -15,7 +15,7 @@ import numpy as np
 
 from extractors.text import _weights
 from extractors.text._tokens import Tokens, laid_out, windows
-from extractors.trainable import Trainable
+from extractors.trainable import TRAINED, Trainable
 from stores.errors import ConfigError, MediaError
 from stores.samples import Sample
 from stores.spec import FeatureSpec, embedding_spec
@@ -23,7 +23,6 @@ from stores.spec import FeatureSpec, embedding_spec
 if TYPE_CHECKING:
     import torch
 
-TRAINED = "trained"
 MEAN, CLS, CONCAT, NONE = POOLINGS = ("mean", "cls", "last4-concat", "none")
 UNKNOWN = "[UNK]"
 CUT, WINDOW = LONG = ("cut", "window")
@@ -95,10 +94,6 @@ class Bert(Trainable[Tokens]):
 
     config: BertConfig
 
-    @classmethod
-    def needs_encoder(cls, config: BertConfig) -> bool:
-        return config.weights == TRAINED
-
     @cached_property
     def folder(self) -> Path:
         """Where the given weights and the tokenizer lie. Raises ConfigError if they are nowhere."""
@@ -119,15 +114,12 @@ class Bert(Trainable[Tokens]):
         spec = embedding_spec(width, self.inputs.numerics)
         return replace(spec, layout="ragged") if self.config.pooling == NONE else spec
 
-    def weights_digest(self) -> str | None:
-        return None if self.config.weights == TRAINED else _weights.weights_digest(self.folder)
-
     def tokenizer_digest(self) -> str:
         return _weights.tokenizer_digest(self.folder)
 
     def weights_note(self) -> str:
         if self.config.weights == TRAINED:
-            return f"trained here ({self.inputs.encoder})"
+            return super().weights_note()
         if self.config.weights == _weights.PACKAGED:
             return "all-MiniLM-L6-v2 (packaged)"
         if self.folder != Path(self.config.weights):
@@ -200,7 +192,7 @@ class Bert(Trainable[Tokens]):
         return _weights.weights_digest(self.folder)
 
     def serving(self, network: Any, dtype: torch.dtype) -> Callable[..., torch.Tensor]:
-        from extractors.text._serving import PackedBert
+        from extractors.text._network import PackedBert
 
         return PackedBert(network, dtype)
 

@@ -9,9 +9,8 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
-from extractors._crowd import Crowd, Reader
+from extractors._crowd import Crowd, Reader, stop_share
 from extractors._fitting import _resampled, _Training
-from extractors._stopping import stop_share
 from extractors.extractor import Inputs, Runtime, View, find_extractor
 from extractors.image._views import FaceViews
 from extractors.run import extract

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extractors._decoding import decoded
+from extractors._ahead import decoded
 from extractors.extractor import Inputs, View
 from extractors.image._views import FaceViews, seen_otherwise, shifted
 from extractors.image.resnet import ResNet, ResNetConfig

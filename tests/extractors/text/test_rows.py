@@ -123,7 +123,7 @@ def test_what_does_not_fit_at_once_is_computed_in_turns(
 ) -> None:
     bert = opened(max_tokens=10, long="window")
     together = rows(bert, TEXTS)
-    monkeypatch.setattr("extractors.text._serving._MOST_TOKENS", 16)
+    monkeypatch.setattr("extractors.text._network._MOST_TOKENS", 16)
     assert all(np.abs(a - b).max() < 1e-5 for a, b in zip(rows(bert, TEXTS), together, strict=True))
 
 
@@ -146,7 +146,7 @@ def test_rows_of_a_long_text_are_held_once_however_many_turns_it_takes(
 ) -> None:
     bert = opened(max_tokens=10, long="window", pooling="none")
     [together] = rows(bert, ["no " * 100])
-    monkeypatch.setattr("extractors.text._serving._MOST_TOKENS", 16)
+    monkeypatch.setattr("extractors.text._network._MOST_TOKENS", 16)
     with _Made((102, 384)) as made:
         [found] = rows(bert, ["no " * 100])
     assert len(made.found) == 1
