@@ -3,7 +3,7 @@
 import os
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -14,13 +14,11 @@ from stores.errors import MediaError
 # Playlists read other files or the network, image2 a series of them; tty shows plain text as a film.
 _NO_RECORDING = {"concat", "dash", "hls", "image2", "imf", "lavfi", "rtp", "rtsp", "sdp", "tty", "vobsub"}
 _BY_NAME = {".g722": "g722", ".gsm": "gsm"}  # telephone codecs without a header: nothing else says what they are
-_BACK_S = 10.0  # MPEG-TS has no index: seeking may land after the key frame; one more try lands before it
 MOST_LOST = 0.05  # of a segment: without more than that it is another recording
 _ERRORS = 16  # one after the other, until a recording counts as ended
 
 _NESTED, _DEEPEST = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"}, 5  # boxes in boxes of an MP4
 _LISTS = {b"stsz": 16, b"stz2": 16, b"trun": 12}  # and where in a box the number of packets is
-_TICK_S = 1e-5  # a tick of MPEG-TS
 
 
 @contextmanager
@@ -114,54 +112,3 @@ def demuxed(container: Any, flaws: Counter[str], *streams: Any) -> Iterator[Any]
             flaws["damaged"] += 1
         else:
             return
-
-
-def decoded(packets: Iterable[Any], flaws: Counter[str]) -> Iterator[Any]:
-    """Yield the frames of packets; `flaws` says how many `packets` there were, and how many of them were `lost`."""
-    import av
-
-    for packet in packets:
-        flaws["packets"] += 1
-        try:
-            frames = packet.decode()
-        except MemoryError:
-            raise
-        except av.FFmpegError:
-            flaws["lost"] += 1
-        else:
-            yield from frames
-
-
-def decoded_at(path: Path, container: Any, stream: Any, time: float, flaws: Counter[str]) -> Iterator[Any]:
-    """Decode `stream` from a frame at or before `time`, in s from the beginning; all of it if seeking finds none."""
-    import av
-
-    begin = beginning(container)
-    for target in (time, time - _BACK_S) if time >= _BACK_S else (time,):
-        try:
-            container.seek(int((target + begin) * av.time_base))
-        except av.FFmpegError:  # not everything can be sought in
-            break
-        frames = decoded(demuxed(container, flaws, stream), flaws)
-        first: Any = next(frames, None)
-        known = first is not None and first.time is not None and getattr(first, "key_frame", True)
-        if known and first.time - begin <= time + _TICK_S:  # MPEG-4 shows frames, too, that lack their key frame
-            yield first
-            yield from frames
-            return
-        flaws.clear()
-    yield from decoded_anew(path, stream, flaws)
-
-
-def decoded_anew(
-    path: Path, stream: Any, flaws: Counter[str], adjusted: Callable[[Any], Any] | None = None
-) -> Iterator[Any]:
-    """Decode all of `stream`, whatever was read before; the file is opened again, as not every one can be rewound.
-
-    `adjusted` is given each packet with content, before it is decoded.
-    """
-    with opened(path) as again:
-        same = again.streams[stream.index]
-        same.codec_context.options = stream.codec_context.options
-        packets = demuxed(again, flaws, same)
-        yield from decoded((adjusted(p) if adjusted and p.size else p for p in packets), flaws)

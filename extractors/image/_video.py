@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extractors._containers import MOST_LOST, beginning, decoded_anew, decoded_at, demuxed, opened
+from extractors._containers import MOST_LOST, beginning, demuxed, opened
 from extractors._isolated import isolated
 from extractors.image._faces import Faces, Framing
 from extractors.image._images import check_pixels, is_heic, is_picture, most_pixels, refusal, square
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MOST_FRAMES = 4_000_000  # 18 hours of 60 a second; 32 MB of times
+_SOONER_S = 10.0  # MPEG-TS has no index: seeking may land after the key frame; one more try lands before it
+_TICK_S = 1e-5  # a tick of MPEG-TS
 _DIGITS = 5  # of a time in s: a frame at 0.68 s is in a segment from 680 ms on, whatever the clock's ticks are
 _BACK_S, _JUMP_S = 0.1, 60.0  # further back, or on where formats say that clocks may jump, another recording begins
 _TELLING = frozenset({"asf", "flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"})  # headers say how long they are
@@ -181,13 +183,55 @@ class _Film:
     def _timed(self, first: float) -> Iterable[tuple[float, Any]]:
         """Decode from a frame at or before `first`, each with its time in s: if it has none of its own, by counting."""
         if self._counted or self._clock.moved:
-            clock = _Clock(self._container, self._stream)
-            frames = decoded_anew(self._path, self._stream, self._lost, clock.set)
+            frames = self._anew(_Clock(self._container, self._stream))
         else:
-            frames = decoded_at(self._path, self._container, self._stream, first, self._lost)
+            frames = self._sought(first)
         if self._counted:
             return zip(self.times, frames, strict=False)
         return ((time, frame) for frame in frames if (time := self._time(frame)) is not None)
+
+    def _sought(self, time: float) -> Iterator[Any]:
+        """Decode from a frame at or before `time`, in s from the beginning; all of it if seeking finds none."""
+        import av
+
+        begin = beginning(self._container)
+        for target in (time, time - _SOONER_S) if time >= _SOONER_S else (time,):
+            try:
+                self._container.seek(int((target + begin) * av.time_base))
+            except av.FFmpegError:  # not everything can be sought in
+                break
+            frames = self._decoded(demuxed(self._container, self._lost, self._stream))
+            first: Any = next(frames, None)
+            known = first is not None and first.time is not None and first.key_frame
+            if known and first.time - begin <= time + _TICK_S:  # MPEG-4 shows frames, too, that lack their key frame
+                yield first
+                yield from frames
+                return
+            self._lost.clear()
+        yield from self._anew()
+
+    def _anew(self, clock: _Clock | None = None) -> Iterator[Any]:
+        """Decode all of it, by that clock; the file is opened again, as not every one can be rewound."""
+        with opened(self._path) as again:
+            stream = again.streams[self._stream.index]
+            stream.codec_context.options = self._stream.codec_context.options
+            packets = demuxed(again, self._lost, stream)
+            yield from self._decoded(clock.set(p) if clock and p.size else p for p in packets)
+
+    def _decoded(self, packets: Iterable[Any]) -> Iterator[Any]:
+        """Yield the frames of packets, and count these, and those of them that are lost."""
+        import av
+
+        for packet in packets:
+            self._lost["packets"] += 1
+            try:
+                frames = packet.decode()
+            except MemoryError:
+                raise
+            except av.FFmpegError:
+                self._lost["lost"] += 1
+            else:
+                yield from frames
 
     def damage(self) -> int:
         """Return how many packets could not be read or decoded. Raises MediaError (damaged) if they are too many."""

@@ -167,8 +167,8 @@ def test_a_long_recording_without_an_index_is_not_decoded_from_its_beginning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_numbered(tmp_path / "long.ts", *H264)
-    monkeypatch.setattr("extractors._containers._BACK_S", 2.0)
-    monkeypatch.setattr("extractors._containers.decoded_anew", lambda *_: pytest.fail("decoded from the beginning"))
+    monkeypatch.setattr("extractors.image._video._SOONER_S", 2.0)
+    monkeypatch.setattr("extractors.image._video._Film._anew", lambda *_: pytest.fail("decoded from the beginning"))
     assert numbers(path, 4, 3000, None) == [78, 84, 90, 96]
 
 
