@@ -25,7 +25,7 @@ from fusion.study import RunBooks, study_of
 from reports.config import ReportConfig
 from stores.errors import ConfigError, DamagedError, NotFound, RowsDamaged
 from stores.identity import canonical
-from stores.inventory import latest_path, missing, put_latest, take_stock
+from stores.inventory import latest_path, losses, put_latest, take_stock
 from stores.manifest import Manifest
 from stores.openings import Openings, count_openings
 from stores.plugins import find_plugin, nearest
@@ -149,10 +149,8 @@ def run_study(config: StudyConfig, extracted: Extracted, cast: Cast, bench: Work
         device=bench.runtime.device,
         report=bench.report,
     )
-    for path, (file, why, _) in snapshot.store.lost().items():
-        bench.report.note(f"{file}: {why}; the runs of {path} need it and are made again, unless they have been")
-    for file, why in missing(snapshot.store).items():
-        bench.report.note(f"{file}: {why}, though the inventory of the study lists it")
+    for path, why in losses(snapshot.store, config.name).items():
+        bench.report.note(f"{path}: {why}; what runs can make again is made again")
     runs = study.run()
     latest = {"runs": list(runs.run_ids), "report": canonical(config.report), **config.origin}
     put_latest(bench.root, config.name, snapshot.store, latest)

@@ -50,6 +50,20 @@ def missing(store: StudyStore) -> dict[str, str]:
     return dict.fromkeys([*missing_files(store), *names], "it is missing") | told
 
 
+def losses(store: StudyStore, name: str) -> dict[str, str]:
+    """Return what is missing or damaged of a study that is about to run under a name: path -> what is wrong."""
+    found = {path: why for path, why, made_again in store.lost().values() if not made_again}
+    try:
+        found |= missing(store)
+    except DamagedError as error:
+        found[f"{store.folder}/{INVENTORY}"] = str(error)
+    with suppress(DamagedError, FileNotFoundError):
+        latest = store.root.read_json(latest_path(name))
+        if latest["study"] == store.id and (gone := {*latest["runs"]} - store.run_ids()):
+            found.setdefault(f"{store.folder}/runs", f"{len(gone)} runs are not there, {min(gone)} for one")
+    return found
+
+
 def _stock(store: StudyStore) -> dict[str, list[str]]:
     """Return the inventory; a study of an earlier version has none, which says nothing."""
     try:

@@ -188,12 +188,11 @@ class Root:
     def put_table(self, table: pa.Table, *parts: str, compression: str = "zstd", use_dictionary: bool = True) -> None:
         """Write a Parquet file atomically, with checksums of its pages and a digest of columns, metadata and place."""
         metadata = {**(table.schema.metadata or {}), _PLACE: _where(*parts).encode()}
-        signed = {**metadata, _DIGEST: _schema_digest(table.schema.with_metadata(metadata))}
-        plain, sink = table.replace_schema_metadata(None), pa.BufferOutputStream()
-        options: dict[str, Any] = {"compression": compression, "use_dictionary": use_dictionary}
-        with pq.ParquetWriter(sink, plain.schema, write_page_checksum=True, **options) as writer:
-            writer.write_table(plain)
-            writer.add_key_value_metadata(signed)  # metadata of a schema would be written twice
+        signature = {_PLACE: metadata[_PLACE], _DIGEST: _schema_digest(table.schema.with_metadata(metadata))}
+        sink, options = pa.BufferOutputStream(), {"compression": compression, "use_dictionary": use_dictionary}
+        with pq.ParquetWriter(sink, table.schema, write_page_checksum=True, **options) as writer:
+            writer.write_table(table)
+            writer.add_key_value_metadata(signature)  # that of a schema would be written twice
         self.put(sink.getvalue().to_pybytes(), *parts)
 
     def read_table(self, *parts: str, like: pa.Schema | None = None) -> pa.Table:

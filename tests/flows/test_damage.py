@@ -168,5 +168,14 @@ def test_runs_whose_files_are_gone_are_made_again_and_it_is_said(affuse, calm, r
     root.local("studies", undisturbed["study"], "predictions", part).unlink()
     done = affuse("study", study, "--root", root.address, "--device", "cpu")
     assert done.returncode == 0
-    assert f"predictions/{part}: it is missing; the runs of" in done.stderr
+    assert f"predictions/{part}: it is missing; what runs can make again" in done.stderr
+    assert content(root, undisturbed) == content(Root(calm[1]), undisturbed)
+
+
+def test_a_study_that_is_gone_is_made_again_and_it_is_said(affuse, calm, root: Root) -> None:
+    study, _, undisturbed = calm
+    root.delete("studies", undisturbed["study"])
+    done = affuse("study", study, "--root", root.address, "--device", "cpu")
+    assert done.returncode == 0
+    assert "runs are not there" in done.stderr
     assert content(root, undisturbed) == content(Root(calm[1]), undisturbed)
