@@ -110,8 +110,7 @@ def build_manifest(
     counts = Counter(dropped)
     folder = MediaFolder(media)
     samples, places, number = [], dict[str, str](), 0
-    for row in rows:
-        number += 1
+    for number, row in enumerate(rows, start=1):  # noqa: B007 (told below)
         if reason := _left_out(config, row):
             counts[reason] += 1
             continue

@@ -15,12 +15,11 @@ import regex
 from corpora._corpus import Corpus
 from corpora._rows import Row, RowsConfig, build_manifest, check_columns
 from stores.errors import ConfigError, ManifestError
-from stores.manifest import Manifest
+from stores.manifest import MEDIA, Manifest
 from stores.media_folder import MediaFolder
 from stores.root import Root
 from stores.settings import as_name
 
-MEDIA = ("audio", "image", "video")
 _PATH = "relative path"  # no group of a pattern can have this name
 _PATIENCE_S = 0.5  # of processor time a name; an ordinary pattern needs a microsecond
 

@@ -18,11 +18,10 @@ from stores.errors import ConfigError, ManifestError
 from stores.manifest import Manifest
 from stores.plugins import nearest
 from stores.samples import Sample
-from stores.spelling import twins
+from stores.spelling import few, twins
 
 ENCODER = "encoder"
 RESERVED_REASON = "reserved for encoders"
-_SHOWN = 5  # names in a warning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +139,7 @@ def probable_twins(manifest: Manifest) -> Iterator[str]:
     for name, values in sorted(columns.items()):
         if alike := [" and ".join(map(repr, own)) for own in twins(values)]:
             hint = "differ only by case, blanks or leading zeros: if they mean one, write them in one way"
-            yield f"probable_twins: {name} {_listed(alike)} {hint}"
+            yield f"probable_twins: {name} {few(alike)} {hint}"
 
 
 def stumbling_blocks(config: StudyConfig, manifest: Manifest) -> Iterator[str]:
@@ -157,7 +156,7 @@ def stumbling_blocks(config: StudyConfig, manifest: Manifest) -> Iterator[str]:
         for what in (what for what, known in named.items() if not known):
             lacking[what].append(sample.id)
     for what, ids in lacking.items():
-        yield f"no {what}: {len(ids):,} of {len(manifest.samples):,} samples ({_listed(ids)})"
+        yield f"no {what}: {len(ids):,} of {len(manifest.samples):,} samples ({few(ids)})"
     for modality in config.modalities:
         files = {s.id: path for s in manifest.samples if isinstance(path := s.medium(modality), Path)}
         missing = [name for name, path in files.items() if not os.path.exists(path)]
@@ -167,8 +166,4 @@ def stumbling_blocks(config: StudyConfig, manifest: Manifest) -> Iterator[str]:
                 "check the folder of the corpus (path, media_folder) and the names of its files"
             )
         if missing:
-            yield f"file not found: {len(missing):,} of {len(files):,} of {modality} ({_listed(missing)})"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
+            yield f"file not found: {len(missing):,} of {len(files):,} of {modality} ({few(missing)})"

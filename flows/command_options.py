@@ -44,6 +44,13 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def shown(found: dict[str, Any], show: Callable[[dict[str, Any]], None], *, quiet: bool) -> dict[str, Any]:
+    """Print what was found, unless nobody wants to read it, and return it."""
+    if not quiet:
+        show(found)
+    return found
+
+
 def do(job: str, study: str, options: dict[str, Any]) -> dict[str, Any]:
     """Run a job here, or as a Prefect flow; imports wait until now so that --help is instant."""
     from flows import jobs

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from extractors.extractor import Runtime, decode_threads
@@ -33,7 +33,7 @@ from stores.digests import forget, load_digests, save_digests
 from stores.errors import ConfigError, RootError
 from stores.manifest import Manifest
 from stores.plugins import nearest
-from stores.progress import Progress, Silent
+from stores.progress import Progress
 from stores.quarantine import REASONS
 from stores.root import Root
 
@@ -199,10 +199,10 @@ def _bench(options: Options, mapper: Mapper) -> Iterator[Workbench]:
         hint = nearest(unknown[0], list(REASONS))
         raise ConfigError(f"unknown reason {unknown[0]!r}{hint}; there are: {', '.join(REASONS)}")
     retry = frozenset(options.reason or REASONS) if options.retry_quarantined else frozenset()
-    bench = Workbench(root=Root(options.root), runtime=runtime, report=Silent(), retry=retry)
+    root = Root(options.root)
     spread = options.dask is not None or options.workers is not None
     with progress(quiet=options.quiet) as report, mapper(options, report) if spread else nullcontext() as map_blocks:
-        yield replace(bench, report=report, map_blocks=map_blocks)
+        yield Workbench(root=root, runtime=runtime, report=report, map_blocks=map_blocks, retry=retry)
 
 
 def _features(extracted: Extracted, options: Options) -> JSON:

@@ -10,8 +10,7 @@ from stores.encoders import EncoderStore, Trainee
 from stores.manifest import Manifest
 from stores.root import Root
 from stores.samples import Sample
-
-_SHOWN = 3  # offending samples that are named
+from stores.spelling import few
 
 
 class LeakageError(ValueError):
@@ -76,9 +75,7 @@ def refuse_leakage(
         elif common:
             leaks.append(f"{sample.id} ({' '.join(min(common))})")
     if leaks:
-        more = f" and {len(leaks) - _SHOWN:,} more" if len(leaks) > _SHOWN else ""
         raise LeakageError(
             f"encoder {encoder} has seen {len(leaks):,} of the samples to be scored: "
-            f"{', '.join(leaks[:_SHOWN])}{more}; "
-            "reserve whole groups for encoders, or train them per repeat"
+            f"{few(leaks, 3)}; reserve whole groups for encoders, or train them per repeat"
         )

@@ -258,9 +258,8 @@ def _identity(
         [sample.id, sample.labels[config.study.scheme], str(group), *(aligned.keys[m][i] for m in config.modalities)]
         for i, (sample, group) in enumerate(zip(candidates.samples, candidates.groups, strict=True))
     ]
-    digests = {m: fingerprint(aligned.digests[m]) for m in config.modalities}
     rows = {
-        m: [[store.id for store in (*features[m].stores, *_view_stores(features[m]))], digests[m]]
+        m: [[store.id for store in (*features[m].stores, *_view_stores(features[m]))], fingerprint(aligned.digests[m])]
         for m in config.modalities
     }
     parts = [[s.repeat, s.train.tolist(), s.val.tolist(), s.test.tolist()] for s in splits]

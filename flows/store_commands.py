@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flows.command_options import common, study_argument
+from flows.command_options import common, shown, study_argument
 
 
 @click.group()
@@ -24,10 +24,7 @@ def store_ls(quarantine: bool, root: str | None, quiet: bool) -> dict[str, Any]:
     from flows.listing import list_quarantine, list_store, show_quarantine, show_store
 
     found, show = (list_quarantine, show_quarantine) if quarantine else (list_store, show_store)
-    content = found(root)
-    if not quiet:
-        show(content)
-    return content
+    return shown(found(root), show, quiet=quiet)
 
 
 @store.command("export")
@@ -60,10 +57,7 @@ def store_export(study: str, out: Path, root: str | None, quiet: bool, form: str
     """
     from flows.export import ExportOptions, export_study, show_export
 
-    said = export_study(study, out, ExportOptions(format=form, **options), root)
-    if not quiet:
-        show_export(said)
-    return said
+    return shown(export_study(study, out, ExportOptions(format=form, **options), root), show_export, quiet=quiet)
 
 
 @store.command("explain")
@@ -78,10 +72,7 @@ def store_explain(study: str, sample: str | None, root: str | None, quiet: bool)
     """
     from flows.explain import explain_study, show_explanation
 
-    found = explain_study(study, root, sample)
-    if not quiet:
-        show_explanation(found)
-    return found
+    return shown(explain_study(study, root, sample), show_explanation, quiet=quiet)
 
 
 @store.command("verify")
@@ -105,12 +96,9 @@ def store_verify(
     from extractors.extractor import Runtime
     from flows.upkeep import show_verdict, verify_store
 
-    found = verify_store(
-        root, study=study, recompute_share=recompute, seed=seed, runtime=Runtime(device=device), quiet=quiet
-    )
-    if not quiet:
-        show_verdict(found)
-    return found
+    runtime = Runtime(device=device)
+    found = verify_store(root, study=study, recompute_share=recompute, seed=seed, runtime=runtime, quiet=quiet)
+    return shown(found, show_verdict, quiet=quiet)
 
 
 @store.command("gc")
@@ -137,10 +125,7 @@ def store_gc(names: tuple[str, ...], root: str | None, quiet: bool, **options: A
     """
     from flows.upkeep import collect_litter, show_litter
 
-    found = collect_litter(root, names, **options)
-    if not quiet:
-        show_litter(found)
-    return found
+    return shown(collect_litter(root, names, **options), show_litter, quiet=quiet)
 
 
 @store.command("compact")
@@ -154,7 +139,4 @@ def store_compact(features: tuple[str, ...], root: str | None, quiet: bool) -> d
     """
     from flows.upkeep import compact_store, show_compacted
 
-    found = compact_store(root, features)
-    if not quiet:
-        show_compacted(found)
-    return found
+    return shown(compact_store(root, features), show_compacted, quiet=quiet)

@@ -145,6 +145,7 @@ def parse_study(content: Mapping[str, Any], *, base: Path, default_name: str = "
     name, seed = content.get("name", default_name), content.get("seed", 0)
     if not isinstance(name, str) or not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ConfigError(f"name should be text and seed an integer from 0, got {name!r} and {seed!r}")
+    robustness = table_of(content, "robustness", where="study file")
     features = {
         modality: read_feature(modality, table_of(content["features"], modality, where="features"))
         for modality in table_of(content, "features", where="study file")
@@ -164,7 +165,7 @@ def parse_study(content: Mapping[str, Any], *, base: Path, default_name: str = "
         variants=_variants(content),
         settled=_settled(table_of(content, "variants", where="study file")),
         search=_search(content),
-        robustness=_robustness(content),
+        robustness=build(RobustnessConfig, robustness, where="robustness") if "robustness" in content else None,
         report=build(ReportConfig, table_of(content, "report", where="study file"), where="report"),
     )
 
@@ -240,12 +241,6 @@ def _search(content: Mapping[str, Any]) -> SearchConfig | None:
         if isinstance(head, Mapping) and "search" in head:
             raise ConfigError(f"[heads.{name}.search] says what is tried of a head: add [search] to search at all")
     return None
-
-
-def _robustness(content: Mapping[str, Any]) -> RobustnessConfig | None:
-    if "robustness" not in content:
-        return None
-    return build(RobustnessConfig, table_of(content, "robustness", where="study file"), where="robustness")
 
 
 def _heads(table: dict[str, Any], modalities: tuple[str, ...]) -> dict[str, HeadTable]:

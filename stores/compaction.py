@@ -45,7 +45,8 @@ def compact(store: FeatureStore, *, part_bytes: int = PART_BYTES) -> tuple[int, 
 
 def _batches(store: FeatureStore, part_bytes: int) -> Iterator[list[Sealed]]:
     """Yield the parts to merge, two or more at a time: computed alike, together no larger than `part_bytes`."""
-    alike: dict[str, list[Sealed]] = defaultdict(list)
+    spec, alike = store.identity.spec, defaultdict[str, list[Sealed]](list)
+    row_bytes = spec.dim * np.dtype(spec.dtype).itemsize
     for seal, table in store.parts.live():
         made = seal.receipt
         sources = "upstream" in table.column_names
@@ -55,7 +56,7 @@ def _batches(store: FeatureStore, part_bytes: int) -> Iterator[list[Sealed]]:
         batch: list[Sealed] = []
         size = 0
         for seal, table in sorted(parts, key=lambda entry: entry[0].rows):
-            own = _size(store, seal)
+            own = seal.receipt.counts.get("bytes", seal.rows * row_bytes)
             if size + own > part_bytes and len(batch) > 1:
                 yield batch
             if size + own > part_bytes:
@@ -64,11 +65,6 @@ def _batches(store: FeatureStore, part_bytes: int) -> Iterator[list[Sealed]]:
             size += own
         if len(batch) > 1:
             yield batch
-
-
-def _size(store: FeatureStore, seal: Seal) -> int:
-    spec = store.identity.spec
-    return seal.receipt.counts.get("bytes", seal.rows * spec.dim * np.dtype(spec.dtype).itemsize)
 
 
 def _receipt(seals: Sequence[Seal]) -> Receipt:

@@ -1,8 +1,7 @@
 """Trained encoders: weights, recipe, and everyone they were trained on.
 
-`encoders/<encoder id>/` holds `weights.safetensors`, `trained_on.parquet`, `curves.parquet` and, written last,
-`encoder.json`: an encoder without it does not exist. The first finished training of a recipe wins. One that is under
-way keeps its state in `checkpoint.safetensors`.
+`stores/layout.py` says what lies in `encoders/<encoder id>/`: an encoder without `encoder.json`, written last, does not
+exist. The first finished training of a recipe wins.
 """
 
 import json
@@ -164,9 +163,8 @@ class EncoderStore:
     def trained_on(self, encoder_id: str) -> list[Trainee]:
         """Return everyone the encoder was fitted or stopped on."""
         table = self.root.read_table("encoders", encoder_id, "trained_on.parquet")
-        rows = table.to_pylist()
-        told = [{"groups": json.loads(row["groups"]), "digests": tuple(row.get("digests") or ())} for row in rows]
-        return [Trainee(**{**row, **more}) for row, more in zip(rows, told, strict=True)]
+        read = [(row, json.loads(row["groups"]), tuple(row.get("digests") or ())) for row in table.to_pylist()]
+        return [Trainee(**{**row, "groups": groups, "digests": digests}) for row, groups, digests in read]
 
     def curves(self, encoder_id: str) -> list[Epoch]:
         """Return the training curve, one entry an epoch."""

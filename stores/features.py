@@ -1,8 +1,6 @@
-"""The feature store: Zarr values, Parquet seals; a row exists only once its part is sealed.
+"""The feature store: Zarr values, Parquet seals; a row exists only once its part is sealed (DESIGN section 3).
 
-Layout of one feature (DESIGN section 3): `features/<modality>/<feature id>/` holds `feature.json`,
-`parts/<part>.zarr` with its seal `parts/<part>.parquet`, `withdrawn/<part>.parquet`, `quarantine/<part>.parquet` and
-`books/<part>.json`.
+`stores/layout.py` says what lies in `features/<modality>/<feature id>/`.
 """
 
 import difflib

@@ -40,7 +40,7 @@ LAYOUT: dict[str, str] = {
 }
 _FORMS = {"modality": "(?:image|speech|text)", "part": "[0-9a-f]{32}", "shard": r"\d+", "file": ".+"}
 _NAME = r"[^/]+"
-TEMPORARY = re.compile(r"(?:.*/)?\.[^/]+\.[0-9a-f]{8}")
+is_temporary = re.compile(r"(?:.*/)?\.[^/]+\.[0-9a-f]{8}").fullmatch  # the sibling of a file that is being written
 
 
 @cache
@@ -56,8 +56,3 @@ def _patterns() -> list[tuple[re.Pattern[str], str]]:
 def place_of(path: str) -> str | None:
     """Return the entry of LAYOUT a relative path belongs to, or None if nothing of ours lies there."""
     return next((place for pattern, place in _patterns() if pattern.fullmatch(path)), None)
-
-
-def is_temporary(path: str) -> bool:
-    """Return whether a path is the sibling of a file that is, or was, being written."""
-    return TEMPORARY.fullmatch(path) is not None

@@ -111,7 +111,10 @@ def references(root: Root) -> dict[str, set[str]]:
 
 def _of_feature(store: FeatureStore, files: "_Files") -> Iterator[Litter]:
     names = store.root.names(store.folder, "parts")
-    replaced = _replaced(store)
+    replaced = defaultdict(list)
+    for own, _ in store.parts.every():
+        for part in own.replaces:
+            replaced[part].append(f"{store.folder}/parts/{own.part}.parquet")
     for part, why in store.parts.lost().items():
         seal, values = (f"{store.folder}/parts/{part}{kind}" for kind in (".parquet", ".zarr"))
         unreadable = f"{part}.zarr" in names  # a listing is not of one moment: else the values may not have been seen
@@ -127,17 +130,7 @@ def _of_feature(store: FeatureStore, files: "_Files") -> Iterator[Litter]:
         if f"{part}.parquet" not in names and f"{part}.zarr" in names:
             yield files.litter([values], "values that were never sealed")
         elif part in replaced:
-            since = [f"{store.folder}/parts/{name}.parquet" for name in replaced[part]]
-            yield files.litter([seal, values], REPLACED, since=since)
-
-
-def _replaced(store: FeatureStore) -> dict[str, list[str]]:
-    """Return part -> the parts that replace it."""
-    found = defaultdict(list)
-    for seal, _ in store.parts.every():
-        for part in seal.replaces:
-            found[part].append(seal.part)
-    return found
+            yield files.litter([seal, values], REPLACED, since=replaced[part])
 
 
 def _damaged(root: Root, files: "_Files") -> Iterator[Litter]:

@@ -80,7 +80,9 @@ def placed(target: Path, *, overwrite: bool) -> Iterator[Path]:
     unfinished = sibling(target)
     try:
         yield unfinished
-        _flush(unfinished)
+        for file in unfinished.rglob("*") if unfinished.is_dir() else [unfinished]:
+            if file.is_file():
+                sync(file)
         check_target(target, overwrite=overwrite)
         _swap(unfinished, target)
     finally:
@@ -99,12 +101,6 @@ def _swap(new: Path, target: Path) -> None:
         old.rename(target)
         raise
     _remove(old)
-
-
-def _flush(path: Path) -> None:
-    for file in path.rglob("*") if path.is_dir() else [path]:
-        if file.is_file():
-            sync(file)
 
 
 def _remove(path: Path) -> None:

@@ -15,6 +15,7 @@ from stores.errors import ManifestError, NotFound
 from stores.root import Root
 from stores.samples import SPLITS, Sample
 from stores.settings import check_name
+from stores.spelling import few
 
 MEDIA = ("audio", "image", "video")
 PLAIN = {
@@ -31,7 +32,6 @@ PREFIXED = {"label_": ("labels", pa.string()), "score_": ("scores", pa.float64()
 _BATCH = 8192  # rows turned into objects at once
 FORMAT = 1
 PAIRINGS = ("recorded", "composed", "synthetic")
-_SHOWN = 5  # offending rows named in an error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +110,7 @@ class Manifest:
 
 def _refuse(problem: str, names: list[str], hint: str) -> None:
     if names:
-        shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-        raise ManifestError(f"{problem}: {shown}; {hint}")
+        raise ManifestError(f"{problem}: {few(names)}; {hint}")
 
 
 def to_table(samples: Sequence[Sample], base: Path | None, schemes: Iterable[str]) -> pa.Table:

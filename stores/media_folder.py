@@ -2,7 +2,7 @@
 
 import os
 import stat
-from functools import reduce
+from functools import cache, reduce
 from pathlib import Path
 
 from stores.errors import ManifestError
@@ -10,7 +10,7 @@ from stores.spelling import plain
 
 
 class MediaFolder:
-    """The folder that a corpus's media paths are relative to; each folder below it is resolved once.
+    """The folder that a corpus's media paths are relative to; each folder below it is resolved, and listed, once.
 
     A file that is not there as its path spells it is looked for under names that `plain` spells alike (other forms of
     Unicode, blanks at the ends), and with `\\` for `/`.
@@ -19,9 +19,8 @@ class MediaFolder:
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
         self._real = _resolved(self._folder)
-        self._parents: dict[str, str] = {}
-        self._places: dict[str, str] = {}
-        self._names: dict[str, dict[str, str]] = {}
+        self._parent, self._listed = cache(_resolved), cache(_listed)
+        self._place = cache(lambda parent: reduce(self._step, Path(parent).parts, self._folder))
 
     def path(self, relative: str) -> Path:
         """Return the absolute path, links resolved, wherever it leads; what cannot be resolved stays as it is."""
@@ -40,9 +39,7 @@ class MediaFolder:
         parent, name = os.path.split(joined)
         if name in ("", ".", ".."):
             return _resolved(joined)
-        if parent not in self._parents:
-            self._parents[parent] = _resolved(parent)
-        path = os.path.join(self._parents[parent], name)
+        path = os.path.join(self._parent(parent), name)
         try:
             return _resolved(path) if stat.S_ISLNK(os.lstat(path).st_mode) else path
         except (OSError, ValueError):
@@ -51,9 +48,7 @@ class MediaFolder:
     def _other_spelling(self, relative: str) -> str | None:
         for spelled in dict.fromkeys((relative, relative.replace("\\", "/"))):
             parent, name = os.path.split(spelled)
-            if parent not in self._places:
-                self._places[parent] = reduce(self._step, Path(parent).parts, self._folder)
-            place = self._places[parent]
+            place = self._place(parent)
             if (found := self._listed(place).get(plain(name))) is not None:
                 return _resolved(os.path.join(place, found))
         return None
@@ -62,14 +57,13 @@ class MediaFolder:
         exact = os.path.join(place, part)
         return exact if os.path.lexists(exact) else os.path.join(place, self._listed(place).get(plain(part), part))
 
-    def _listed(self, place: str) -> dict[str, str]:
-        """Return the names in a folder by how they are spelled plainly; it is listed once."""
-        if place not in self._names:
-            try:
-                self._names[place] = {plain(name): name for name in sorted(os.listdir(place), reverse=True)}
-            except (OSError, ValueError):
-                self._names[place] = {}
-        return self._names[place]
+
+def _listed(place: str) -> dict[str, str]:
+    """Return the names in a folder by how they are spelled plainly."""
+    try:
+        return {plain(name): name for name in sorted(os.listdir(place), reverse=True)}
+    except (OSError, ValueError):
+        return {}
 
 
 def _resolved(path: str) -> str:

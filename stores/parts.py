@@ -98,8 +98,7 @@ class Parts:
             if part + VALUES not in listed:
                 lost[part] = "its values are gone"
                 continue
-            known = self._read.get(part)
-            if known is not None and known[0] == stamp:
+            if (known := self._read.get(part)) is not None and known[0] == stamp:
                 read[part] = known
                 continue
             try:

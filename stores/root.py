@@ -17,17 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from zarr.storage import FsspecStore, LocalStore
 
-from stores.errors import (
-    ConfigError,
-    DamagedError,
-    ForeignError,
-    NotFound,
-    RootError,
-    StoreError,
-    is_refusal,
-    lacks_bucket,
-    refusal,
-)
+from stores import errors
+from stores.errors import ConfigError, DamagedError, ForeignError, NotFound, RootError, StoreError
 from stores.identity import canonical, fingerprint
 from stores.local_files import INVISIBLE, put_file, sync
 
@@ -125,7 +116,7 @@ class Root:
             except NotADirectoryError:
                 return []
             except FileNotFoundError as error:
-                if lacks_bucket(error):
+                if errors.lacks_bucket(error):
                     raise
                 return []
 
@@ -170,7 +161,8 @@ class Root:
 
     def put_json(self, content: Mapping[str, Any], *parts: str) -> None:
         """Write a JSON object atomically, with its place and a digest of both inside."""
-        self.put(json_text(content, _where(*parts)).encode(), *parts)
+        plain = cast(dict[str, Any], canonical({**content, "place": _where(*parts)}))
+        self.put((json.dumps({**plain, "digest": fingerprint(plain)}, indent=1) + "\n").encode(), *parts)
 
     def read_json(self, *parts: str) -> dict[str, Any]:
         """Return what `put_json` wrote. Raises DamagedError, or ForeignError if it is another's."""
@@ -276,19 +268,14 @@ class Root:
         except StoreError:
             raise
         except Exception as error:
-            absent = isinstance(error, FileNotFoundError)
-            told = (doing == "write" if self.is_local else lacks_bucket(error)) if absent else is_refusal(error)
+            told = errors.is_refusal(error)
+            if isinstance(error, FileNotFoundError):
+                told = doing == "write" if self.is_local else errors.lacks_bucket(error)
             if not told:
                 raise
             what = posixpath.join(*parts) if parts else "."
-            text = refusal(error, doing=doing, what=what, address=self.address, is_local=self.is_local)
+            text = errors.refusal(error, doing=doing, what=what, address=self.address, is_local=self.is_local)
             raise RootError(text) from error
-
-
-def json_text(content: Mapping[str, Any], place: str) -> str:
-    """Return the JSON of an object, of where it is written to and of the digest of both, indented for people."""
-    plain = cast(dict[str, Any], canonical({**content, "place": place}))
-    return json.dumps({**plain, "digest": fingerprint(plain)}, indent=1) + "\n"
 
 
 @cache

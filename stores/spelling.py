@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _BLANKS = "\u2800" + "".join(
@@ -28,6 +28,11 @@ def plain_names(settings: Any) -> Any:
     if isinstance(settings, Mapping):
         return {plain(key): plain_names(value) for key, value in settings.items()}
     return plain(settings) if isinstance(settings, str) else tuple(dict.fromkeys(map(plain_names, settings)))
+
+
+def few(names: Sequence[str], most: int = 5) -> str:
+    """Return the first of many names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 def twins(names: Iterable[str]) -> list[tuple[str, ...]]:

@@ -1,11 +1,8 @@
 """Studies: who was compared on what, in which split, and what every run predicted for every sample.
 
-`studies/<study id>/` holds `study.json`, `samples.parquet`, `splits.parquet`, `radar.parquet` (what test parts share
-with training parts), and three folders of parts: `runs/` (the seal: one row a run), `predictions/` (one row a run and
-sample) and `weights/` (fitted modality weights).
-A run exists only once a sealed part in `runs/` names it, and while the files that part needs are there. Beside them lie
-logs that only grow (`stores/logs.py`): each part is one table, whole or not there. Columns are only ever added, at the
-end: what an older part lacks reads as null.
+`stores/layout.py` says what lies in `studies/<study id>/`. A run exists only once a sealed part in `runs/` names it,
+and while the files that part needs are there. Beside them lie logs that only grow (`stores/logs.py`): each part is one
+table, whole or not there. Columns are only ever added, at the end: what an older part lacks reads as null.
 """
 
 import json
@@ -13,7 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +19,7 @@ import pyarrow.compute as pc
 from stores.errors import DamagedError, NotFound
 from stores.identity import canonical, short_id
 from stores.logs import LOGS, columns
-from stores.root import Root, json_text
+from stores.root import Root
 
 FORMAT = 1
 _TEXT, _FLOAT = pa.string(), pa.float64()
@@ -115,19 +112,14 @@ class StudyStore:
         Facts that are not part of the id (licence, pairing, who is left out) may change: the latest are kept.
         """
         store = cls(root, study_id)
-        content = {"format_version": FORMAT, "id": study_id, **dict(facts)}
-        text = json_text(content, f"{store.folder}/study.json").encode()
-        same = root.exists(store.folder, "study.json") and root.read(store.folder, "study.json") == text
-        if not same or not store._holds(samples, "samples") or not store._holds(splits, "splits"):
-            root.put_table(samples, store.folder, "samples.parquet")
-            root.put_table(splits, store.folder, "splits.parquet")
-            root.put(text, store.folder, "study.json")
-        return store
-
-    def _holds(self, table: pa.Table, name: str) -> bool:
+        content = canonical({"format_version": FORMAT, "id": study_id, **facts})
         with suppress(FileNotFoundError, DamagedError):
-            return bool(self.root.read_table(self.folder, f"{name}.parquet").equals(table))
-        return False
+            if (store.facts(), store.samples(), store.splits()) == (content, samples, splits):
+                return store
+        root.put_table(samples, store.folder, "samples.parquet")
+        root.put_table(splits, store.folder, "splits.parquet")
+        root.put_json(cast(dict[str, Any], content), store.folder, "study.json")
+        return store
 
     @classmethod
     def open(cls, root: Root, study_id: str) -> "StudyStore":
