@@ -195,6 +195,21 @@ def test_a_damaged_part_of_a_log_is_told_and_the_runs_stay_readable(root, study)
     assert "delete it" in damage.problem
 
 
+@pytest.mark.parametrize("kind", ["predictions", "weights"])
+def test_runs_sealed_by_an_earlier_version_need_predictions_and_the_weights_they_have(root, study, kind):
+    study.write_runs([run(weights=(("text", None, 0.5),))])
+    [part] = root.names(study.folder, "runs")
+    root.put_table(
+        root.read_table(study.folder, "runs", part).replace_schema_metadata(None), study.folder, "runs", part
+    )
+    assert study.run_ids() == {run().spec.id}
+    path = root.local(study.folder, kind, part)
+    path.write_bytes(path.read_bytes()[:-9])
+    assert StudyStore(root, study.id).run_ids() == set()
+    [damage] = verify(root).damages
+    assert damage.path == f"{study.folder}/{kind}/{part}"
+
+
 def test_a_column_that_older_parts_of_a_log_lack_reads_as_null(root, study):
     older = pa.table({"run_id": ["a"]})
     root.put_table(older, study.folder, "openings", f"{0:032x}.parquet")
