@@ -139,7 +139,9 @@ def _read_cut(path: Path, framing: Framing, mode: str) -> tuple[np.ndarray, int,
     picture, orientation = _read(io.BytesIO(content), mode)
     shorter, _ = _read(io.BytesIO(content[: len(content) * 19 // 20]), mode)
     box = ImageChops.difference(picture, shorter).getbbox()
-    lost = min(box[1], picture.height - box[3]) if box and not coarse_first else picture.height  # BMP begins below
+    if box is None and not coarse_first:
+        raise MediaError("nothing of it can be decoded", reason="undecodable")
+    lost = picture.height if box is None or coarse_first else min(box[1], picture.height - box[3])  # BMP begins below
     if lost > MOST_LOST * picture.height:
         raise MediaError(f"its end is missing: up to {lost} of {picture.height} rows", reason="damaged")
     faces = framing.faces([_cut(picture, framing, orientation)])
