@@ -41,26 +41,22 @@ def missing_files(store: StudyStore) -> list[str]:
     return [path for path in (f"{store.folder}/{name}" for name in _stock(store)["files"]) if path not in there]
 
 
-def missing(store: StudyStore) -> dict[str, str]:
-    """Return all that the inventory lists and that is not there: path -> what is wrong."""
-    stock = _stock(store)
-    names = [path for path in map(latest_path, stock["names"]) if not store.root.exists(path)]
-    gone = sorted({*stock["runs"]} - store.run_ids())
-    told = {f"{store.folder}/runs": f"{len(gone)} runs are not there, {gone[0]} for one"} if gone else {}
-    return dict.fromkeys([*missing_files(store), *names], "it is missing") | told
-
-
-def losses(store: StudyStore, name: str) -> dict[str, str]:
-    """Return what is missing or damaged of a study that is about to run under a name: path -> what is wrong."""
+def losses(store: StudyStore, name: str = "") -> dict[str, str]:
+    """Return what is missing or damaged of a study, that `name` may mean: path -> what is wrong."""
     found = {path: why for path, why, made_again in store.lost().values() if not made_again}
+    runs: set[str] = set()
     try:
-        found |= missing(store)
+        stock = _stock(store)
+        runs |= {*stock["runs"]}
+        names = (path for path in map(latest_path, stock["names"]) if not store.root.exists(path))
+        found |= dict.fromkeys([*missing_files(store), *names], "it is missing")
     except DamagedError as error:
         found[f"{store.folder}/{INVENTORY}"] = str(error)
     with suppress(DamagedError, FileNotFoundError):
         latest = store.root.read_json(latest_path(name))
-        if latest["study"] == store.id and (gone := {*latest["runs"]} - store.run_ids()):
-            found.setdefault(f"{store.folder}/runs", f"{len(gone)} runs are not there, {min(gone)} for one")
+        runs |= {*latest["runs"]} if latest["study"] == store.id else set()
+    if gone := sorted(runs - store.run_ids()):
+        found[f"{store.folder}/runs"] = f"{len(gone)} runs are not there, {gone[0]} for one"
     return found
 
 

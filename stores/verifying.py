@@ -13,7 +13,7 @@ from stores.derivations import orphans, strays
 from stores.encoders import EncoderStore
 from stores.errors import DamagedError, RootError, StoreError
 from stores.features import FeatureStore
-from stores.inventory import INVENTORY, check_latest, latest_path, missing
+from stores.inventory import INVENTORY, check_latest, latest_path, losses
 from stores.layout import is_temporary, place_of
 from stores.logs import LOGS
 from stores.manifest import Manifest
@@ -143,8 +143,9 @@ def _check_inventory(store: StudyStore, verdict: Verdict) -> None:
     """Tell of every file that the study or a sealed run of it needs and has not; none is told twice."""
     lost, told = store.lost(), {damage.path for damage in verdict.damages}
     verdict.litter += [f"{store.folder}/runs/{part}" for part, (_, _, made_again) in lost.items() if made_again]
-    wanted = missing(store) | {path: why for path, why, made_again in lost.values() if not made_again}
-    verdict.damages += [Damage(path, f"{why}; {_remedy(path)}") for path, why in wanted.items() if path not in told]
+    verdict.damages += [
+        Damage(path, f"{why}; {_remedy(path)}") for path, why in losses(store).items() if path not in told
+    ]
 
 
 def _feature_checks(

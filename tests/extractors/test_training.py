@@ -14,7 +14,7 @@ from extractors._fitting import _resampled, _Training
 from extractors.extractor import Inputs, Runtime, View, find_extractor
 from extractors.image._views import FaceViews
 from extractors.run import extract
-from extractors.speech._views import VoiceViews
+from extractors.speech.acoustic import VoiceViews
 from extractors.training import Diverged, TrainConfig, plan_recipe, train, usable
 from stores.encoders import EncoderRecipe, EncoderStore
 from stores.errors import ConfigError, StoreError

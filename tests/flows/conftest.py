@@ -193,9 +193,10 @@ def extracted_talkers(tmp_path_factory: pytest.TempPathFactory) -> Talkers:
 
 @pytest.fixture
 def talkers(extracted_talkers: Talkers, tmp_path: Path) -> Talkers:
-    """A copy of the talkers in another folder, to be changed; its root is shared and holds all rows."""
+    """A copy of the talkers in another folder, to be changed, and of their root, which holds all rows."""
     folder = Path(shutil.copytree(extracted_talkers.folder, tmp_path / "talkers"))
-    return Talkers(folder=folder, root=extracted_talkers.root, rows=[dict(row) for row in extracted_talkers.rows])
+    root = Path(shutil.copytree(extracted_talkers.root, tmp_path / "talkers-root"))
+    return Talkers(folder=folder, root=root, rows=[dict(row) for row in extracted_talkers.rows])
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ import pytest
 
 from extractors._ahead import decoded
 from extractors.extractor import Inputs, View
-from extractors.speech._views import VoiceViews, revoiced, stretched
-from extractors.speech.acoustic import Acoustic, AcousticConfig
+from extractors.speech.acoustic import Acoustic, AcousticConfig, VoiceViews, revoiced, stretched
 from stores.errors import ConfigError
 from stores.root import Root
 from stores.samples import Sample

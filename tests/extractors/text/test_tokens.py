@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extractors.text._tokens import Tokens, Window, laid_out, windows
+from extractors.text.bert import Tokens, Window, laid_out, windows
 
 
 def test_what_fits_is_one_window() -> None:
