@@ -33,7 +33,9 @@ from stores.studies import StudyStore
 SPEAKERS, CLASSES = 12, ("anger", "joy")
 LEFT_OUT = ("corpora/", "checkpoint")
 FREE = ("reports/", "digests/", "manifests/", "books/")  # written anew by every run, or only read by people
-TELLING = re.compile("damag|missing|lack|gone|again|anew|foreign|chang|differ|not what|cannot|refus|made of|exchanged")
+TELLING = re.compile(
+    "damag|missing|lack|gone|again|anew|another's|not read|chang|differ|not what|cannot|refus|made of|samples to do"
+)
 Unit = tuple[str, ...]  # paths that are damaged together
 STUDY = """
 name = "damaged"
