@@ -219,20 +219,21 @@ def _kinds(root: Path) -> dict[str, list[Unit]]:
 
 def _flip(root: Path, unit: Unit, _: Unit, rng: np.random.Generator) -> None:
     content = bytearray((root / unit[0]).read_bytes())
+    content = content or bytearray(1)  # an empty file is no longer empty
     content[int(rng.integers(len(content)))] ^= 1 << int(rng.integers(8))
     (root / unit[0]).write_bytes(content)
 
 
 def _overwrite(root: Path, unit: Unit, _: Unit, rng: np.random.Generator) -> None:
     content = bytearray((root / unit[0]).read_bytes())
-    place = int(rng.integers(len(content)))
+    place = int(rng.integers(max(1, len(content))))
     content[place : place + 64] = rng.bytes(len(content[place : place + 64]))
     (root / unit[0]).write_bytes(content)
 
 
 def _cut(root: Path, unit: Unit, _: Unit, rng: np.random.Generator) -> None:
     content = (root / unit[0]).read_bytes()
-    (root / unit[0]).write_bytes(content[: int(rng.integers(len(content)))])
+    (root / unit[0]).write_bytes(content[: int(rng.integers(max(1, len(content))))])
 
 
 def _delete(root: Path, unit: Unit, _: Unit, rng: np.random.Generator) -> None:
