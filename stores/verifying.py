@@ -92,9 +92,7 @@ def _remedy(path: str) -> str:
     if path.startswith("encoders/"):
         return "restore it, or `affuse store gc ID --delete --even-if-used`: it goes with the features it made"
     if "/openings/" in path:
-        return (
-            "restore it, or its runs are made again by `affuse study STUDY`: an opening that is not noted is no opening"
-        )
+        return "restore it, or `affuse study STUDY` makes those runs again and notes that their test parts were opened"
     if path.startswith("studies/") and path.split("/")[2:3] in (["runs"], ["predictions"], ["weights"]):
         return "`affuse study STUDY` makes its runs again, `affuse store gc --damaged --delete` removes what is left"
     if path.startswith("studies/") and not path.endswith((".json", ".parquet")):
