@@ -5,11 +5,11 @@ Only descriptions and samples travel to a worker, never a model and never an arr
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import Any
 
 from dask.distributed import Client, Future, LocalCluster, wait
+from distributed.core import Status
 from distributed.scheduler import KilledWorker
 
 from extractors._part import Outcome
@@ -47,18 +47,31 @@ def connected(dask: str | None, workers: int | None) -> Iterator[Client]:
         yield client
 
 
-def cluster_here(workers: int) -> AbstractContextManager[Any]:
-    """Return a cluster of that many processes, which share the cores among them."""
+@contextmanager
+def cluster_here(workers: int) -> Iterator[LocalCluster]:
+    """Yield a cluster of that many processes, which share the cores among them."""
     import dask
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it tells of every connection that is closed
     threads = max(1, usable_cores() // workers)
     environment = {f"{library}_NUM_THREADS": threads for library in ("OMP", "MKL", "OPENBLAS")}
     with dask.config.set({_ENVIRONMENT: {**dask.config.get(_ENVIRONMENT), **environment}}):
-        cluster: AbstractContextManager[Any] = LocalCluster(
+        cluster = LocalCluster(
             n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL
         )
-    return cluster
+    try:
+        yield cluster
+    finally:
+        _close(cluster)
+
+
+def _close(cluster: LocalCluster) -> None:
+    """Close it, twice if Dask stumbles over a worker it was just starting again: the work's own outcome stands."""
+    for _ in range(2):
+        with suppress(AssertionError, OSError, TimeoutError):
+            cluster.close()
+            return
+        cluster.status = Status.running  # else the next call waits forever for the one that failed
 
 
 def wait_for_worker(client: Client) -> None:

@@ -15,12 +15,14 @@ import psutil
 import pytest
 import soundfile
 from dask.distributed import Client
+from distributed.core import Status
+from distributed.process import AsyncProcess
 
 from extractors import run as loop
 from extractors.extractor import Inputs, Runtime, decode_threads
 from extractors.run import extract
 from extractors.speech.acoustic import Acoustic, AcousticConfig
-from flows.dask_blocks import block_mapper, connected, places
+from flows.dask_blocks import block_mapper, cluster_here, connected, places
 from flows.jobs import Options, extract_job
 from stores.errors import ConfigError
 from stores.features import FeatureStore
@@ -220,6 +222,20 @@ def test_a_block_that_kills_every_worker_is_given_up_with_a_message() -> None:
         pytest.raises(ConnectionError, match="lost its worker too often"),
     ):
         list(map_blocks(os._exit, [1]))  # type: ignore[arg-type,list-item]
+
+
+def test_a_worker_that_dask_cannot_close_at_once_is_closed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    join, joined = AsyncProcess.join, []
+
+    async def stumble(process: AsyncProcess, timeout: float | None = None) -> None:
+        joined.append(timeout)
+        await join(process, timeout)
+        raise AssertionError("can only join a started process")
+
+    with cluster_here(1) as cluster:
+        monkeypatch.setattr(AsyncProcess, "join", stumble)
+    assert joined
+    assert cluster.status == Status.closed
 
 
 @pytest.mark.parametrize(
