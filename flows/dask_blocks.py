@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
+from typing import Any
 
 from dask.distributed import Client, Future, LocalCluster, wait
 from distributed.core import Status
@@ -23,7 +24,6 @@ GPU = "GPU"  # the resource that `dask worker --resources "GPU=1"` advertises
 _ENVIRONMENT = "distributed.nanny.pre-spawn-environ"
 _AHEAD = 2  # blocks a process has or will get next
 _PATIENCE_S = 30.0
-_FIRST_WORKER_S = 60.0
 
 Submit = Callable[[Callable[[Block], Outcome], Block], tuple[Future, Callable[[], Outcome]]]
 
@@ -55,33 +55,26 @@ def cluster_here(workers: int) -> Iterator[LocalCluster]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it tells of every connection that is closed
     threads = max(1, usable_cores() // workers)
     environment = {f"{library}_NUM_THREADS": threads for library in ("OMP", "MKL", "OPENBLAS")}
+    quiet: dict[str, Any] = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}
     with dask.config.set({_ENVIRONMENT: {**dask.config.get(_ENVIRONMENT), **environment}}):
-        cluster = LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL
-        )
+        cluster = LocalCluster(n_workers=workers, threads_per_worker=1, **quiet)
     try:
         yield cluster
     finally:
-        _close(cluster)
-
-
-def _close(cluster: LocalCluster) -> None:
-    """Close it, twice if Dask stumbles over a worker it was just starting again: the work's own outcome stands."""
-    for _ in range(2):
-        with suppress(AssertionError, OSError, TimeoutError):
-            cluster.close()
-            return
-        cluster.status = Status.running  # else the next call waits forever for the one that failed
+        for _ in range(2):  # Dask stumbles over a worker it is just starting again: the outcome of the work stands
+            with suppress(AssertionError, OSError):
+                cluster.close()
+                break
+            cluster.status = Status.running  # else the second call waits forever for the first
 
 
 def wait_for_worker(client: Client) -> None:
     """Return once there is a worker. Raises ConfigError if none comes within a minute."""
     try:
-        client.wait_for_workers(1, timeout=_FIRST_WORKER_S)
+        client.wait_for_workers(1, timeout=60.0)
     except TimeoutError:
-        address = client.scheduler.address
-        command = f"dask worker {address} --nthreads 1"  # a second thread would wait: one block is embedded at a time
-        raise ConfigError(f"the scheduler at {address} has no worker: start one with `{command}`") from None
+        address = client.scheduler.address  # one thread: a second would wait, as one block is embedded at a time
+        raise ConfigError(f"no worker at the scheduler: start one, `dask worker {address} --nthreads 1`") from None
 
 
 @contextmanager
