@@ -13,7 +13,8 @@ import numpy as np
 
 from flows.study_config import StudyConfig
 from fusion.errors import SplitError
-from fusion.splits import Split, make_splits, merge_groups
+from fusion.splits import Split, make_splits
+from stores.dealing import merge_groups
 from stores.errors import ConfigError, ManifestError
 from stores.manifest import Manifest
 from stores.plugins import nearest

@@ -1,16 +1,15 @@
 """All that a search may see of a repeat: its training and validation samples, and nothing of those it is tested on."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
 
-from fusion.cutting import deal_folds
 from fusion.errors import SplitError
 from fusion.splits import Split
 from stores.block import ABSENT, FeatureBlock
+from stores.dealing import shares
 
 _DRAWS = 50  # of folds, before they are called impossible
 
@@ -54,8 +53,7 @@ def deal_whole(
     rng, everyone = np.random.default_rng([seed, count]), np.arange(len(labels))
     divisible = len(np.unique(groups)) >= count <= int(np.bincount(labels).max())  # else a fold would be empty
     for _ in range(_DRAWS if divisible else 0):
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # a class with fewer samples than folds
-            folds = deal_folds(labels, groups, count, rng)
+        folds = shares(labels, groups, 1 / count, rng, folds=count)
         splits = tuple(
             Split(repeat=fold, train=np.setdiff1d(everyone, held), val=held, test=everyone[:0])
             for fold, held in enumerate(folds)

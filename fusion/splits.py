@@ -8,12 +8,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import LeaveOneGroupOut
 
-from fusion.cutting import cut_groups, deal_folds
 from fusion.errors import SplitError
+from stores.dealing import cut, shares
 from stores.errors import ConfigError
 
 KINDS = ("repeated", "leave-one-group-out", "fixed", "k-fold")  # a place is part of the seed
@@ -91,31 +89,6 @@ class Split:
         return self.val.tobytes() + b"|" + self.test.tobytes()
 
 
-def merge_groups(columns: Sequence[Sequence[str | None]]) -> np.ndarray:
-    """Return one group name a sample, (n,) str: samples that share a value of any column are one group.
-
-    `columns` has one sequence a group kind. A sample without any value is a group of its own, named `#<position>`; a
-    merged group has the name of its first value.
-    """
-    if len({len(column) for column in columns}) != 1:
-        raise ValueError("expected at least one column of groups, all of one length")
-    n = len(columns[0])
-    named = [(i, (kind, value)) for kind, column in enumerate(columns) for i, value in enumerate(column) if value]
-    number = {value: n + k for k, value in enumerate(dict.fromkeys(value for _, value in named))}
-    ends = np.array([(i, number[value]) for i, value in named], dtype=np.int64).reshape(-1, 2).T
-    size = n + len(number)
-    _, component = connected_components(
-        coo_array((np.ones(len(named)), tuple(ends)), shape=(size, size)), directed=False
-    )
-    plain = len(columns) == 1 and not any(value.startswith("#") for _, (_, value) in named)
-    names: dict[int, str] = {}
-    for i, (kind, value) in named:
-        names.setdefault(int(component[i]), value if plain else f"{kind}:{value}")
-    for i in range(n):
-        names.setdefault(int(component[i]), f"#{i}")
-    return np.array([names[int(c)] for c in component[:n]], dtype=np.str_)
-
-
 def make_splits(
     labels: np.ndarray,
     groups: np.ndarray,
@@ -157,20 +130,18 @@ class _Draw:
         self.val_share = protocol.val / (1 - protocol.tested)
 
     def repeated(self, rng: np.random.Generator) -> list[Split]:
+        """Return test parts dealt in rounds: each group is tested as often as any other, or once more."""
         self._check_classes(self.everyone, 3)
-        wanted = self.protocol.repeats
-        found: dict[bytes, Split] = {}
+        wanted, tests = self.protocol.repeats, list[np.ndarray]()
         for _ in range(_DRAWS * wanted):
-            rest, test = self._cut(self.everyone, self.protocol.test, rng)
-            split = self._split(len(found), rest, test, rng)
-            if self._sound(split):
-                found.setdefault(split.parts, split)
-            if len(found) == wanted:
-                return list(found.values())
+            dealt = shares(self.labels, self.groups, self.protocol.test, rng)
+            tests += dealt if all(self._testable(test) for test in dealt) else []
+            if len(tests) >= wanted:
+                return self._told_apart(tests[:wanted], rng)
         raise SplitError(
-            f"the protocol asks for {wanted} different splits, but {len(np.unique(self.groups))} groups give only "
-            f"{len(found)} with every class in training ({_DRAWS * wanted} draws): ask for fewer repeats, split by a "
-            "finer group, or leave one group out at a time"
+            f"no way was found to deal {len(np.unique(self.groups))} groups to test parts so that every class stays in "
+            f"training ({_DRAWS * wanted} rounds; {self._counts(self.everyone)}): merge or drop the rare classes, or "
+            "split by a finer group"
         )
 
     def k_fold(self, rng: np.random.Generator) -> list[Split]:
@@ -178,7 +149,7 @@ class _Draw:
         self._check_classes(self.everyone, max(folds - self.encoder_parts, 3))
         found: dict[frozenset[bytes], list[np.ndarray]] = {}
         for _ in range(_DRAWS * wanted):
-            tests = deal_folds(self.labels, self.groups, folds, rng)
+            tests = shares(self.labels, self.groups, 1 / folds, rng, folds=folds)
             if all(self._testable(test) for test in tests):
                 found.setdefault(frozenset(test.tobytes() for test in tests), tests)
             if len(found) == wanted:
@@ -200,10 +171,9 @@ class _Draw:
                     break
         if len(found) < len(tests):
             raise SplitError(
-                f"the protocol asks for {len(tests)} different splits, but in {self.protocol.rounds} rounds of "
-                f"{self.protocol.folds} folds {len(np.unique(self.groups))} groups give only {len(found)} that differ "
-                f"in validation or test ({_DRAWS} draws each): ask for fewer rounds or other folds, or split by a "
-                "finer group"
+                f"the protocol asks for {len(tests)} different splits, but {len(np.unique(self.groups))} groups give "
+                f"only {len(found)} that differ in validation or test ({_DRAWS} draws each): ask for fewer repeats, "
+                "rounds or folds, split by a finer group, or leave one group out at a time"
             )
         return list(found.values())
 
@@ -250,16 +220,13 @@ class _Draw:
     ) -> Split:
         train = rest
         if val is None:
-            train, val = self._cut(rest, self.val_share, rng)
+            train, val = cut(rest, self.labels, self.groups, self.val_share, rng)
         encoder = _nobody()
         if self.encoder_share == 1:
             encoder = train
         elif self.encoder_share:
-            train, encoder = self._cut(train, self.encoder_share, rng)
+            train, encoder = cut(train, self.labels, self.groups, self.encoder_share, rng)
         return Split(repeat=repeat, train=train, val=val, test=test, encoder=encoder)
-
-    def _cut(self, positions: np.ndarray, share: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        return cut_groups(positions, self.labels, self.groups, share, rng)
 
     def _sound(self, split: Split) -> bool:
         fitted = [split.train, split.encoder] if self.encoder_share else [split.train]
