@@ -58,10 +58,9 @@ def measure(evidence: Evidence, *, alpha: float, draws: int, seed: int, family: 
     primary: PairTest = CorrectedRepeatedKFoldT() if evidence.protocol == "k-fold" else CorrectedResampledT()
     drawn = 0
     if evidence.protocol not in RESAMPLED:
-        n_groups = len(evidence.group_index[0])
-        primary = ClusteredBootstrap(n_groups)
-        drawn = draws_for(alpha, family, n_groups, draws) if n_groups >= FEWEST_GROUPS else 0
-        weights = group_weights(n_groups, drawn, seed)
+        primary = ClusteredBootstrap.over(evidence.group_index[1])
+        drawn = draws_for(alpha, family, primary.effective, draws) if primary.n_groups >= FEWEST_GROUPS else 0
+        weights = group_weights(primary.n_groups, drawn, seed)
         table = {name: pool(evidence, name, scores, weights) for name, scores in table.items()}
     return Measures(
         table=table,

@@ -1,8 +1,8 @@
 """Deal samples into parts by whole groups: every group is as likely as any other to be in a part (rule D11).
 
-A round gives every group to one fold, whatever its size and label mix, and which fold is which is drawn. So the best
-stratified of several rounds can be taken and favours nobody; choosing among single parts would test small and typical
-groups again and again, which scores too high and finds differences between equal models.
+A round gives every group to one fold, whatever its size and label mix, and which fold is which is drawn afterwards. So
+folds may be as even as groups allow, and favour nobody; dealing to one part alone would test small and typical groups
+again and again, which scores too high and finds differences between equal models.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,6 @@ from scipy.sparse.csgraph import connected_components
 FINEST = 20  # folds that a share is made of: 3 of 20 are 15 %, and 2 are over
 MANY = 50  # groups; of fewer each has its turn in every round, so that 1 of 7 folds stands for 15 %
 _NEAR = 0.12  # of a share: what one fold may be off for that
-_DEALT = 200  # groups dealt in search of a good round; many groups fall well at once
 
 
 def merge_groups(columns: Sequence[Sequence[str | None]]) -> np.ndarray:
@@ -58,9 +57,9 @@ def shares(
     if n_groups == len(labels):
         fold = np.empty(n_groups, dtype=np.int64)
         fold[np.lexsort((rng.random(n_groups), labels))] = np.arange(n_groups) % folds
-        fold = rng.permutation(folds)[fold]
     else:
-        fold = _best_round(labels, numbers, take, folds, rng)[numbers]
+        fold = _deal(labels, numbers, folds, rng)[numbers]
+    fold = rng.permutation(folds)[fold]  # which folds are a part, and which are over, is chance
     return [np.flatnonzero(fold // take == part) for part in range(folds // take)]
 
 
@@ -88,30 +87,18 @@ def cut(
     return np.delete(positions, goes), positions[goes]
 
 
-def _best_round(labels: np.ndarray, numbers: np.ndarray, take: int, folds: int, rng: np.random.Generator) -> np.ndarray:
-    """Return (groups,) the fold of each group in the best stratified of several random rounds."""
+def _deal(labels: np.ndarray, numbers: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
+    """Return (groups,) the fold of each group: large ones rather first, each where least is of what it brings.
+
+    No fold stays empty. The order is random enough to give other folds each time, and most of the balance comes with
+    the choice of the fold: taking the best of several deals gains little, and soon gives the same folds again.
+    """
     counts = np.zeros((numbers.max() + 1, labels.max() + 1))
     np.add.at(counts, (numbers, labels), 1)
     counts = np.column_stack([counts[:, counts.any(axis=0)], counts.sum(axis=1)])
     weights = counts / counts.sum(axis=0)  # of each group in each class, and in all
-    best, error = np.empty(0, dtype=np.int64), np.inf
-    for _ in range(max(1, _DEALT // len(weights))):
-        fold, have = _deal(weights, folds, rng)
-        parts = have[: folds // take * take].reshape(-1, take, have.shape[1]).sum(axis=1)
-        off = float(((parts - take / folds) ** 2).sum())
-        if off < error:
-            best, error = fold, off
-    return best
-
-
-def _deal(weights: np.ndarray, folds: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Deal groups in random order, each to the fold that has the least of what it brings; no fold stays empty.
-
-    Return (groups,) folds, numbered at random, and what each fold has, (folds, classes + 1).
-    """
-    have, fold, number = np.zeros((folds, weights.shape[1])), np.empty(len(weights), np.int64), rng.permutation(folds)
-    for group in rng.permutation(len(weights)):
-        at = number[np.argmin((have @ weights[group])[number])]
-        have[at] += weights[group]
-        fold[group] = at
-    return fold, have
+    have, fold = np.zeros((folds, weights.shape[1])), np.empty(len(weights), np.int64)
+    for group in np.argsort(-np.linalg.norm(weights, axis=1) * rng.lognormal(size=len(weights))):
+        fold[group] = np.argmin(have @ weights[group])
+        have[fold[group]] += weights[group]
+    return fold

@@ -196,7 +196,7 @@ def _figure(value: Division, trait: Trait, results: Results) -> Figure:
 
 
 def _score(trait: str, value: str, model: str, mask: np.ndarray, own: Measured, tests: PooledTests) -> SubgroupScore:
-    test, uncut = ClusteredBootstrap(tests.n_groups(mask)), (-np.inf, np.inf)
+    test, uncut = ClusteredBootstrap.over(tests.groups[mask]), (-np.inf, np.inf)
     low, high = test.limits(own, tests.case.measures.design, uncut)  # None: no draw has all emotions
     return SubgroupScore(trait=trait, value=value, model=model, score=own.estimate, low=low, high=high)
 
@@ -210,7 +210,8 @@ def _gaps(
         return []
     for value in values[:1] if len(values) == 2 else values:
         rest = np.any([mask for other, mask in told.items() if other != value], axis=0)
-        test = ClusteredBootstrap(min(tests.n_groups(told[value]), tests.n_groups(rest)))
+        sides = [ClusteredBootstrap.over(tests.groups[mask]) for mask in (told[value], rest)]
+        test = min(sides, key=lambda side: side.effective)
         other, against = (values[1], measured[values[1]]) if len(values) == 2 else (OTHERS, tests.measure(model, rest))
         gap = Gap(trait=trait, value=value, other=other, model=model, result=None)
         try:

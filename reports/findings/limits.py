@@ -20,7 +20,7 @@ from reports.errors import StatisticsError
 from reports.evidence import Evidence
 from reports.measures import Measures
 from reports.statistics._statistic import FEWEST_REPEATS, differences, is_constant
-from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, ClusteredBootstrap, noise_of, two_sided
+from reports.statistics.clustered_bootstrap import FEW_GROUPS, ClusteredBootstrap, noise_of, two_sided
 
 POWER = 0.8
 GAINS = (0.01, 0.02, 0.04)  # true gains the power is told for
@@ -33,7 +33,7 @@ class Spread:
     """How the mean difference varies: `sd` from one of `n` repeats to the next, of which `ratio`, n2/n1, is shared."""
 
     sd: float
-    n: int
+    n: float
     ratio: float = 0.0
     fewest: ClassVar[int] = FEWEST_REPEATS
 
@@ -84,7 +84,7 @@ class GroupSpread(Spread):
 
     seeds: float = 0.0
     n_seeds: int = 1
-    fewest: ClassVar[int] = FEWEST_GROUPS
+    fewest: ClassVar[int] = FEW_GROUPS
 
     def df(self, n: float) -> float:
         """Return the degrees of freedom of both noises together (Satterthwaite), or infinity."""
@@ -204,8 +204,8 @@ def spread_of(measures: Measures, metric: str, a: str, b: str) -> Spread | None:
     if first is None or second is None:
         return None
     if isinstance(measures.primary, ClusteredBootstrap):
-        n = measures.primary.n_groups
-        if n < FEWEST_GROUPS or first.draws is None or second.draws is None:
+        n = measures.primary.effective
+        if measures.primary.n_groups < FEW_GROUPS or first.draws is None or second.draws is None:
             return None
         draws = first.draws - second.draws
         draws = draws[np.isfinite(draws)]
@@ -245,7 +245,7 @@ def _least_p(measures: Measures) -> float | None:
     """Return the least p of the primary test; None if it has no bound, or no draws."""
     if not isinstance(measures.primary, ClusteredBootstrap) or not measures.draws:
         return None
-    return two_sided(1 / (measures.draws + 1), measures.primary.n_groups)
+    return two_sided(1 / (measures.draws + 1), measures.primary.effective)
 
 
 def _smallest(

@@ -86,9 +86,9 @@ def _measure(case: Case, keep: Sequence[np.ndarray]) -> Measures:
     table = {name: {metric: _by_repeat(evidence, name, metric)} for name in evidence.posteriors}
     primary, share = case.measures.primary, sum(map(np.sum, keep)) / sum(map(len, keep))
     if isinstance(primary, ClusteredBootstrap):
-        n_groups = len(evidence.group_index[0])
-        primary = ClusteredBootstrap(n_groups)
-        weights = group_weights(n_groups, case.measures.draws if n_groups >= FEWEST_GROUPS else 0, case.config.seed)
+        primary = ClusteredBootstrap.over(evidence.group_index[1])
+        draws = case.measures.draws if primary.n_groups >= FEWEST_GROUPS else 0
+        weights = group_weights(primary.n_groups, draws, case.config.seed)
         table = {name: pool(evidence, name, scores, weights) for name, scores in table.items()}
     design = replace(case.measures.design, ratio=case.measures.design.ratio * float(share))
     return replace(case.measures, table=table, confusions={}, design=design, primary=primary, lacking={})

@@ -61,7 +61,7 @@ def test_the_power_of_groups_is_that_of_a_t_test_of_their_gains() -> None:
     theirs = TTestPower().solve_power(nobs=25, alpha=0.05, power=0.8)
     assert spread.detectable(0.05) == pytest.approx(0.1 * theirs, rel=1e-6)
     assert spread.needed(0.05, 0.05) == math.ceil(TTestPower().solve_power(effect_size=0.5, alpha=0.05, power=0.8))
-    assert spread.needed(10.0, 0.05) == 5  # fewer are not resampled
+    assert spread.needed(10.0, 0.05) == 10  # fewer get no verdict
 
 
 def test_no_number_of_groups_shows_less_than_the_noise_of_training_allows() -> None:
@@ -127,16 +127,18 @@ def test_a_fixed_split_is_limited_by_its_groups(report_of: Callable[..., Written
     limits, drawn = limits_of(case), case.measures.draws
     assert (limits.unit, limits.n, limits.ratio) == ("groups", 10, 0.0)
     assert drawn > case.config.draws
-    assert limits.smallest[0].p == two_sided(1 / (drawn + 1), 10) > 2 / (drawn + 1)
+    worth = case.measures.primary.effective  # of 10 groups that are not all of one size
+    assert 9 < worth < 10
+    assert limits.smallest[0].p == two_sided(1 / (drawn + 1), worth) > 2 / (drawn + 1)
     [limit] = [limit for limit in limits.pairs if limit.b == TEXT]
     a, b = (case.measures.table[name][limits.metric].draws for name in (limit.a, TEXT))
     assert a is not None
     assert b is not None
-    assert limit.sd == pytest.approx(math.sqrt(10) * (a - b).std(ddof=1) * math.sqrt(10 / 9), rel=1e-9)
+    assert limit.sd == pytest.approx(math.sqrt(worth) * (a - b).std(ddof=1) * math.sqrt(worth / (worth - 1)), rel=1e-9)
     table = case.measures.table
     d = table[limit.a][limits.metric].repeats - table[TEXT][limits.metric].repeats
     seeds = d.var(ddof=1) / REPEATS
-    spread = GroupSpread(sd=limit.sd, n=10, seeds=seeds, n_seeds=REPEATS)
+    spread = GroupSpread(sd=limit.sd, n=worth, seeds=seeds, n_seeds=REPEATS)
     assert limit.detectable == pytest.approx(spread.detectable(0.05), rel=1e-9)
     assert (limit.floor is None) == (seeds < 1e-20)
 

@@ -49,7 +49,8 @@ def test_bootstrap_is_the_same_for_the_same_seed_and_says_when_groups_are_few() 
     assert np.array_equal(group_weights(9, 50, seed=4), group_weights(9, 50, seed=4))
     assert group_weights(9, 50, seed=4).sum(axis=1).tolist() == [9.0] * 50
     few = ClusteredBootstrap(9).interval(_bernoulli(5, 9, group_weights(9, 1000, seed=4)), Design(overlap=True))
-    assert few.note == "only 9 groups: the interval may be too narrow"
+    assert (few.note, few.p) == ("9 groups are too few for a verdict, which takes 10", None)
+    assert few.low is not None
     with pytest.raises(StatisticsError, match=r"at least 5 groups to resample, got 4"):
         ClusteredBootstrap(4).interval(_bernoulli(2, 4, group_weights(4, 10, seed=4)), Design(overlap=True))
 
@@ -61,13 +62,25 @@ def test_p_and_interval_over_every_possible_draw_are_those_of_the_enumeration() 
     result = ClusteredBootstrap(5).compare(a, a.zero(), Design(overlap=True))
     share = stats.norm.cdf(-np.sqrt(5 / 4) * stats.t.ppf(0.975, 4))  # Hesterberg 2015, section 4.3
     assert (result.low, result.high) == pytest.approx(tuple(np.quantile(draws, [share, 1 - share])))
+    assert result.p is None
     beyond = stats.norm.ppf((1 + (draws <= 0).sum()) / (5**5 + 1))
-    assert result.p == pytest.approx(2 * stats.t.cdf(np.sqrt(4 / 5) * beyond, 4))
-    assert result.smallest_p == two_sided(1 / (5**5 + 1), 5)
+    doubled = ClusteredBootstrap(10, effective=5.0).compare(a, a.zero(), Design(overlap=True))
+    assert doubled.p == pytest.approx(2 * stats.t.cdf(np.sqrt(4 / 5) * beyond, 4))
+    assert doubled.smallest_p == two_sided(1 / (5**5 + 1), 5)
+
+
+def test_unequal_groups_count_as_the_equal_ones_whose_mean_varies_as_much() -> None:
+    test = ClusteredBootstrap.over(np.repeat(np.arange(12), [100, *[10] * 11]))
+    assert test.n_groups == 12
+    assert test.effective == pytest.approx(210**2 / (100**2 + 11 * 10**2))  # 3.97
+    sizes, rng = np.array([100, *[10] * 11]), np.random.default_rng(0)
+    means = (rng.normal(size=(200_000, 12)) * sizes).sum(axis=1) / sizes.sum()
+    assert means.var() == pytest.approx(1 / test.effective, rel=0.02)
+    assert ClusteredBootstrap.over(np.arange(30) % 10).effective == pytest.approx(10)
 
 
 def test_interval_of_a_mean_over_normal_draws_is_the_t_interval() -> None:
-    n, mean, sd = 8, 0.03, 0.05
+    n, mean, sd = 12, 0.03, 0.05
     wide = sd * np.sqrt((n - 1) / n) / np.sqrt(n)  # the bootstrap's own standard error, of a sample deviation `sd`
     draws = stats.norm.ppf((np.arange(400_000) + 0.5) / 400_000, mean, wide)
     result = ClusteredBootstrap(n).interval(
@@ -95,7 +108,7 @@ def test_interval_of_many_groups_is_close_to_scipys_percentile_bootstrap() -> No
 def test_bootstrap_says_how_many_groups_it_has_and_where_its_draws_lie() -> None:
     few = ClusteredBootstrap(9).interval(_bernoulli(5, 9, group_weights(9, 1000, seed=4)), Design(overlap=True))
     groups, centred = few.assumptions
-    assert groups.outcome == "too few: the interval may be too narrow (10 asked for)"
+    assert groups.outcome == "too few for a verdict: the interval may be too narrow (10 asked for)"
     assert groups.statistic == 9
     assert (centred.statistic, centred.outcome) == (pytest.approx(0.5, abs=0.05), "not contradicted")
     many = ClusteredBootstrap(30).interval(_bernoulli(20, 30, group_weights(30, 1000, seed=4)), Design(overlap=True))

@@ -119,13 +119,23 @@ def test_of_several_each_is_set_against_all_others(told: Told) -> None:
 
 
 def test_holm_counts_the_gaps_of_the_reference_in_all_traits_and_others_have_no_verdict(told: Told) -> None:
-    value = found(told(gender=x_aside(by_parity), culture=x_aside(lambda group: "abc"[int(group[1:]) % 3])))
+    halves = x_aside(lambda group: "ab"[int(group[1:]) // 2 % 2])
+    value = found(told(gender=x_aside(by_parity), culture=halves))
     own, others = ([gap for gap in value.gaps if (gap.model == REFERENCE) == wanted] for wanted in (True, False))
     p = [gap.result.p for gap in own if gap.result and gap.result.p is not None]
-    assert len(p) == 4
+    assert len(p) == 2
     assert [gap.holm_p for gap in own] == pytest.approx(multipletests(p, method="holm")[1].tolist())
     assert None not in {gap.verdict for gap in own}
     assert {(gap.holm_p, gap.verdict, gap.result is None) for gap in others} == {(None, None, False)}
+
+
+def test_a_gap_of_fewer_than_ten_groups_has_an_interval_and_no_verdict(told: Told) -> None:
+    value = found(told(culture=x_aside(lambda group: "abc"[int(group[1:]) % 3])))
+    for gap in (gap for gap in value.gaps if gap.model == REFERENCE):
+        assert gap.result is not None
+        assert gap.result.low is not None
+        assert (gap.result.p, gap.verdict) == (None, "cannot tell")
+        assert "too few for a verdict" in gap.reason
 
 
 def test_where_pairs_were_made_by_label_no_gap_of_a_fused_model_is_told(
