@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from flows.command_options import FAILED, WRONG_USAGE, common, do, study_argument
+from flows.command_options import FAILED, WRONG_USAGE, common, do, shown, study_argument
 from flows.progress import console
 from flows.store_commands import store
 
@@ -97,6 +97,19 @@ def manifest(study: str, **options: Any) -> dict[str, Any]:
         for warning in result["warnings"]:
             console.print(f"  warning: {warning}", highlight=False, markup=False, style="yellow")
     return result
+
+
+@cli.command()
+@study_argument
+@common
+def splits(study: str, **options: Any) -> dict[str, Any]:
+    """Show who would be tested how often in a STUDY; nothing is extracted, trained or scored.
+
+    One line a group (a sample, if the study names no groups), the least tested first, and the sizes of the parts.
+    """
+    from flows.terminal import show_splits
+
+    return shown(do("splits", study, options), show_splits, quiet=options["quiet"])
 
 
 @cli.command()

@@ -55,7 +55,7 @@ def do(job: str, study: str, options: dict[str, Any]) -> dict[str, Any]:
     """Run a job here, or as a Prefect flow; imports wait until now so that --help is instant."""
     from flows import jobs
 
-    as_flow = options.pop("prefect", False) or (job != "manifest" and "PREFECT_API_URL" in os.environ)
+    as_flow = options.pop("prefect", False) or (job in _FLOWS and "PREFECT_API_URL" in os.environ)
     chosen = jobs.Options(**options)
     if as_flow:
         name = _FLOWS[job]

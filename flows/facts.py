@@ -13,7 +13,8 @@ from flows.encoder_plans import points_of
 from flows.feature_plan import PER_REPEAT
 from flows.features import Feature
 from flows.study_config import StudyConfig
-from fusion.splits import Split
+from fusion.splits import Split, tested
+from reports.statistics.clustered_bootstrap import FEW_GROUPS
 from stores.block import ABSENT, FeatureBlock
 from stores.encoders import Trainee
 from stores.errors import StoreError
@@ -23,6 +24,8 @@ from stores.receipt import NOTABLE_SHARE
 from stores.root import Root
 from stores.samples import Sample
 
+_LARGE = 0.4  # share of the samples in one group
+_NAMED = 20  # groups nobody tests that are named
 _NO_FLAWS = ("rows", "bytes", "windowed")  # among the counts of a receipt
 PARTS = ("train", "val", "test", "encoder")
 
@@ -122,7 +125,7 @@ def warnings(
 
     `trainees` are those of each encoder of a modality.
     """
-    found, groups = [], cast.candidates.groups
+    found, groups = [*design_warnings(config, cast)], cast.candidates.groups
     if config.protocol.kind == "fixed" and not any(sample.split == "test" for sample in cast.candidates.samples):
         found.append("dev_is_test: the corpus has no test part: val is tested on, and validation is cut from train")
     if len(splits) < len(cast.splits):
@@ -141,6 +144,36 @@ def warnings(
         told = not (memorised and config.features[modality].train_on == PER_REPEAT)
         found += _identical(modality, own, splits, trainees.get(modality, ()), of_training=told)
     return found
+
+
+def tested_facts(cast: Cast, splits: Sequence[Split]) -> dict[str, Any]:
+    """Return how many groups are tested how often, the first who never are, and how far class shares are off."""
+    found = tested(splits, cast.candidates.labels, cast.candidates.groups)
+    times = Counter(found["times"].values())
+    never = [name for name, count in found["times"].items() if not count]
+    return {"by_times": {str(k): times[k] for k in sorted(times)}, "never": never[:_NAMED], "off": found["off"]}
+
+
+def design_warnings(config: StudyConfig, cast: Cast) -> Iterator[str]:
+    """Tell of a design that can be carried out and says less than one may think."""
+    names, counts = np.unique(cast.candidates.groups, return_counts=True)
+    if (largest := counts.max() / counts.sum()) >= _LARGE:
+        yield (
+            f"large_group: {names[counts.argmax()]} has {largest:.0%} of the samples: where it is tested, what is left "
+            "trains the models, and scores are its own; a study by a finer group says more"
+        )
+    if config.protocol.kind in ("leave-one-group-out", "fixed"):
+        held = np.unique(cast.candidates.groups[np.concatenate([split.test for split in cast.splits])])
+        if len(held) < FEW_GROUPS:
+            yield (
+                f"few_groups: {len(held)} groups are tested, and no difference is told with fewer than {FEW_GROUPS}: "
+                'repeated splits (kind = "repeated") tell some, with 5 groups or more'
+            )
+    if config.protocol.kind == "k-fold" and config.protocol.rounds == 1:
+        yield (
+            "one_round: with one round of folds the test is too cautious; ten (rounds = 10) find about twice as many "
+            "true differences"
+        )
 
 
 def remarked(features: Mapping[str, Feature], keys: Mapping[str, Sequence[str | None]]) -> Iterator[str]:

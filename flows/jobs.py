@@ -6,10 +6,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from extractors.extractor import Runtime, decode_threads
 from extractors.run import MapBlocks
 from flows.candidates import stumbling_blocks
 from flows.encoder_plans import points_of
+from flows.facts import PARTS, design_warnings
 from flows.features import Workbench
 from flows.pipeline import (
     Extracted,
@@ -27,6 +30,7 @@ from flows.progress import console, progress
 from flows.report_jobs import latest_of
 from flows.study_config import StudyConfig, load_study
 from flows.terminal import show_books, show_receipts, show_robustness, show_scores
+from fusion.splits import tested
 from reports.findings.searches import opened
 from reports.report import write_report
 from stores.digests import forget, load_digests, save_digests
@@ -100,6 +104,23 @@ def manifest_job(study: str, options: Options) -> JSON:
         "dropped": dict(manifest.dropped),
         "pairing": manifest.pairing,
         "warnings": warnings,
+    }
+
+
+def splits_job(study: str, options: Options) -> JSON:
+    """Draw the splits of a study, train nothing, and tell how large parts are and how often each group is tested."""
+    config = load_study(study)
+    cast = cast_study(config, make_manifest(config, Root(options.root)))
+    names, samples = np.unique(cast.candidates.groups, return_counts=True)
+    found = tested(cast.splits, cast.candidates.labels, cast.candidates.groups)
+    return {
+        "repeats": [{part: len(getattr(split, part)) for part in PARTS} for split in cast.splits],
+        "groups": [
+            {"group": name, "samples": n, "tested": found["times"][name]}
+            for name, n in zip(names.tolist(), samples.tolist(), strict=True)
+        ],
+        "class_shares_off": found["off"],
+        "warnings": [*design_warnings(config, cast)],
     }
 
 

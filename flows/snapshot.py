@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 from flows.candidates import Candidates, Cast, probable_twins
-from flows.facts import check_promise, gaps, remarked, samples_table, splits_table, study_facts, warnings
+from flows.facts import (
+    check_promise,
+    gaps,
+    remarked,
+    samples_table,
+    splits_table,
+    study_facts,
+    tested_facts,
+    warnings,
+)
 from flows.features import Feature
 from flows.leakage import check_encoders, trainees_of
 from flows.radar import Scene, look_once
@@ -173,6 +182,7 @@ def _write_down(
         "snapshot": fingerprint(identity),
         "excluded": dict(sorted(Counter(filtered.excluded.values()).items())),
         "lacking": dict(filtered.lacking),
+        "tested": tested_facts(cast, filtered.splits),
         "warnings": list(told),
     }
     samples = samples_table(manifest, cast.candidates, config, filtered.excluded, filtered.lost)

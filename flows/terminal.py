@@ -1,6 +1,7 @@
 """What a person reads in the terminal: the books, the scores, what is in the store."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -15,6 +16,7 @@ from reports.selection import shown_first
 from stores.receipt import COUNTS, STAGES, RunReceipt
 
 _SCORES = ("macro_f1", "accuracy", "auc_macro_ovr", "balanced_accuracy")
+_GROUPS = 60  # lines
 _WIDE = 100  # characters; a narrower terminal is shown less, not cut words
 
 
@@ -32,6 +34,24 @@ def show_books(features: Mapping[str, Feature]) -> None:
     if any(feature.books.quarantined for feature in (*features.values(), *views.values())):
         caption += "; `affuse store ls --quarantine` names who failed"
     show_table("Features", columns, rows, caption=caption)
+
+
+def show_splits(found: Mapping[str, Any]) -> None:
+    """Print how often each group is tested, the least often first, and the least and largest size of each part."""
+    parts = {part: [repeat[part] for repeat in found["repeats"]] for part in found["repeats"][0]}
+    sizes = ", ".join(f"{part} {min(own):,} to {max(own):,}" for part, own in parts.items() if max(own))
+    median, most = (f"{100 * off:.1f}" for off in found["class_shares_off"])
+    order = sorted(found["groups"], key=lambda row: row["tested"])
+    rows = [(row["group"], f"{row['samples']:,}", str(row["tested"])) for row in order[:_GROUPS]]
+    more = f"{len(order) - _GROUPS:,} more groups are not shown; " if len(order) > _GROUPS else ""
+    caption = (
+        f"{more}samples of a part: {sizes}; the share of a class in a test part is off by {median} points in the "
+        f"median repeat and {most} at most"
+    )
+    columns = ("group", "samples", "times tested")
+    show_table(f"{len(found['repeats'])} repeats", columns, rows, caption=caption, optional_last=False)
+    for warning in found["warnings"]:
+        console.print(f"  warning: {warning}", highlight=False, markup=False, style="yellow")
 
 
 def show_receipts(features: Mapping[str, Feature]) -> None:

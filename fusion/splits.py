@@ -89,6 +89,23 @@ class Split:
         return self.val.tobytes() + b"|" + self.test.tobytes()
 
 
+def tested(splits: Sequence[Split], labels: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
+    """Return how often groups are tested over the repeats, and how far test parts are from the class shares of all.
+
+    `labels` and `groups` (n,) are those of all candidates. `off` is the largest difference of a class share, in the
+    median repeat and at most; `never` names who is in no test part.
+    """
+    names, numbers = np.unique(groups, return_inverse=True)
+    times = sum(np.isin(np.arange(len(names)), numbers[split.test]).astype(int) for split in splits)
+    counts = [np.bincount(labels[split.test], minlength=int(labels.max()) + 1) for split in splits]
+    shares = np.array([count / count.sum() for count in counts]) - np.bincount(labels) / len(labels)
+    off = np.abs(shares).max(axis=1)
+    return {
+        "times": dict(zip(names.tolist(), np.asarray(times).tolist(), strict=True)),
+        "off": [float(np.median(off)), float(off.max())],
+    }
+
+
 def make_splits(
     labels: np.ndarray,
     groups: np.ndarray,

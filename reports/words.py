@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from reports.banners import Banner
 from reports.comparisons import (
@@ -23,6 +24,7 @@ from reports.comparisons import (
 from reports.evidence import CHANCE, Model
 from reports.heads import UNIMODAL
 from reports.results import Results
+from stores.spelling import few
 
 NAMES = {
     "accuracy": "accuracy",
@@ -154,6 +156,21 @@ def verdict_of(comparison: Comparison) -> str:
 def banner_lines(banners: Iterable[Banner]) -> list[str]:
     """Return the warnings as plain lines, for the terminal and methods.md."""
     return [f"{banner.title}: {banner.text}" for banner in banners]
+
+
+def tested_of(facts: Mapping[str, Any]) -> str:
+    """Return how often each group is tested, who never is, and how even the test parts are; "" if nobody counted."""
+    if not (told := facts.get("tested")):
+        return ""
+    unit, times = listed(facts.get("groups") or ["sample"]), {int(k): n for k, n in told["by_times"].items()}
+    often = sorted(k for k in times if k)
+    span_of = f"{often[0]} to {often[-1]} times" if len(often) > 1 else counted(often[0], "time")
+    never = f"; {counted(times[0], 'group')} never ({few(told['never'])})" if 0 in times else ""
+    median, most = (f"{100 * off:.1f}" for off in told["off"])
+    return (
+        f"{counted(sum(times.values()) - times.get(0, 0), 'group')} (by {unit}) tested {span_of} each{never}; class "
+        f"shares of a test part are off those of all samples by {median} points in the median repeat, {most} at most"
+    )
 
 
 def shape_of(results: Results) -> str:

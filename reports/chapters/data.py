@@ -14,7 +14,7 @@ from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
 from reports.drawing import BLUE, INK, LINE, MUTED, ROW, Drawing, Figure, finish
 from reports.results import Results
-from reports.words import listed
+from reports.words import listed, tested_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,9 @@ class Data(Chapter[Exclusions]):
 
     def tables(self, value: Exclusions, results: Results) -> Mapping[str, Rows]:
         return {"classes": [vars(count) for count in value.present]}
+
+    def context(self, value: Exclusions, results: Results) -> Mapping[str, Any]:
+        return {"tested": tested_of(results.facts)}
 
 
 def _present(case: Case) -> Iterable[Present]:

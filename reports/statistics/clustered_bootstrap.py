@@ -113,7 +113,7 @@ class ClusteredBootstrap(PairTest):
         told = "enough" if self.n_groups >= FEW_GROUPS else "too few for a verdict: the interval may be too narrow"
         return Assumption(
             name="many independent groups",
-            checked_on=f"{self.n_groups} groups, worth {self.effective:.1f} of equal size; whether one tells of another "
+            checked_on=f"{self.n_groups} groups, worth {self.effective:.1f} of one size; whether one tells of another "
             "is not checked",
             outcome=f"{told} ({FEW_GROUPS} asked for)",
             statistic=float(self.n_groups),
