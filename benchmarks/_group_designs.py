@@ -55,10 +55,8 @@ PROTOCOLS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """Shares of studies: in which a comparison of equal models errs, the naive test does, any of the family does, and
-    in which the better model is told from an equal one; `gain` is the true one, as all studies together show it.
-
-    All are None where the design cannot be carried out, and no verdict is one of the answers.
+    """Shares of studies in which a comparison of equal models errs, the naive test does, any of the family does,
+    and in which the better model is told from an equal one; `gain` is the true one, as all studies together show it.
     """
 
     comparison: float

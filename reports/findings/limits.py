@@ -20,7 +20,7 @@ from reports.errors import StatisticsError
 from reports.evidence import Evidence
 from reports.measures import Measures
 from reports.statistics._statistic import FEWEST_REPEATS, differences, is_constant
-from reports.statistics.clustered_bootstrap import FEW_GROUPS, ClusteredBootstrap, noise_of, two_sided
+from reports.statistics.clustered_bootstrap import FEW_GROUPS, ClusteredBootstrap, noise_of, overlap_of, two_sided
 
 POWER = 0.8
 GAINS = (0.01, 0.02, 0.04)  # true gains the power is told for
@@ -213,7 +213,10 @@ def spread_of(measures: Measures, metric: str, a: str, b: str) -> Spread | None:
             return None
         noise = noise_of(first, second, draws, n, measures.design)
         spread: Spread = GroupSpread(
-            sd=math.sqrt(noise.groups * n), n=n, seeds=float(noise.seeds), n_seeds=noise.n_seeds
+            sd=math.sqrt(noise.groups * overlap_of(measures.design, measures.primary.n_groups) * n),
+            n=n,
+            seeds=float(noise.seeds),
+            n_seeds=noise.n_seeds,
         )
     else:
         try:

@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.false_positives import CASES, GROUPED, Grouped, group_rates, rates, words, words_of_groups
+from benchmarks import _group_designs
+from benchmarks.false_positives import (
+    CASES,
+    GROUPED,
+    Grouped,
+    group_rates,
+    line_of_design,
+    rates,
+    words,
+    words_of_groups,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -59,3 +69,30 @@ def test_the_bootstrap_over_groups_errs_and_finds_as_often_as_the_document_says(
 def test_the_document_shows_all_that_was_simulated_and_nothing_else() -> None:
     shown = {(words(case), f"{100 * case.gain:.0f}") for case in CASES}
     assert set(documented()) == shown | {(words_of_groups(case), f"{100 * case.gain:.0f}") for case in GROUPED}
+
+
+def documented_designs() -> list[list[str]]:
+    """Return the cells of the second table: groups, protocol, and what came out."""
+    lines = [line.strip("| ").split(" | ") for line in DOCUMENT.read_text(encoding="utf-8").splitlines()]
+    names = {shape.name for shape in _group_designs.SHAPES}
+    return [cells for cells in lines if cells[0] in names]
+
+
+def test_no_design_of_groups_errs_in_more_than_six_percent_and_all_are_in_the_document() -> None:
+    shown = documented_designs()
+    assert [tuple(row[:2]) for row in shown] == [(shape.name, protocol) for shape, protocol in _group_designs.designs()]
+    for _, _, comparison, family, naive, gain, power in shown:
+        assert float(naive) > 3
+        assert float(gain) > 5
+        if power != "no verdict":
+            assert max(float(comparison), float(family)) <= 6.0
+            assert float(power) > 10
+
+
+def test_a_design_of_unequal_groups_errs_and_finds_as_often_as_the_document_says() -> None:
+    shape = next(shape for shape in _group_designs.SHAPES if shape.name == "12 unequal groups")
+    for protocol in ("20 repeats of 70/15/15", "one group out"):
+        found = line_of_design(shape, protocol, _group_designs.rates(shape, protocol, corpora=8))
+        row = next(row for row in documented_designs() if row[:2] == [shape.name, protocol])
+        for own, told in zip(found.strip("| ").split(" | ")[2:], row[2:], strict=True):  # 200 studies of 1,500
+            assert float(own) == pytest.approx(float(told), abs=max(3.0, 0.3 * float(told)))
