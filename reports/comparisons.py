@@ -186,6 +186,17 @@ def judge(result: PairResult | None, holm_p: float | None, alpha: float, *, by_l
     return UNTOLD, "not after Holm's correction"
 
 
+def as_part(c: Comparison, alpha: float) -> tuple[str, str]:
+    """Return the verdict on one part of a claim that holds only if all parts do, and why it cannot be told.
+
+    Each part of such a claim is tested at alpha (Berger 1982, intersection-union): all of them being wrong by chance is
+    rarer than the one that is true of none.
+    """
+    if c.primary is None or c.reason == BY_LABEL:
+        return UNTOLD, c.reason
+    return judge(c.primary, c.primary.p, alpha)
+
+
 def cannot_tell(compared: Sequence[Comparison], alpha: float) -> float | None:
     """Return the smallest p the test can give if, corrected by Holm, it is below alpha in no family; else None."""
     families = [[c for c in compared if c.family == name] for name in dict.fromkeys(c.family for c in compared)]

@@ -36,13 +36,22 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """The test part of one repeat: ids, labels and groups (n,), and the class counts (K,) of its training part."""
+    """The test part of one repeat: ids, labels and groups (n,), and the class counts (K,) of its training part.
+
+    `by_encoders` more samples were fitted on by encoders that this repeat trained; a reserved encoder is no repeat's.
+    """
 
     repeat: int
     sample_ids: np.ndarray
     labels: np.ndarray
     groups: np.ndarray
     trained_on: np.ndarray
+    by_encoders: int = 0
+
+    @property
+    def fitted(self) -> int:
+        """How many samples this repeat fitted anything on: n1 of its corrected tests."""
+        return int(self.trained_on.sum()) + self.by_encoders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,7 +269,9 @@ def _trained_on(store: StudyStore, n_classes: int, repeats: Sequence[int]) -> di
 
 
 def _held_out(store: StudyStore, n_classes: int, tests: Mapping[int, _Tested]) -> tuple[HeldOut, ...]:
-    counts = _trained_on(store, n_classes, list(tests))
+    counts, splits = _trained_on(store, n_classes, list(tests)), store.splits().to_pandas()
+    fitted = splits[splits["part"].isin(["train", "encoder"])].groupby("repeat")["sample_id"].nunique()
+    heads = splits[splits["part"] == "train"].groupby("repeat")["sample_id"].nunique()
     return tuple(
         HeldOut(
             repeat=repeat,
@@ -268,6 +279,7 @@ def _held_out(store: StudyStore, n_classes: int, tests: Mapping[int, _Tested]) -
             labels=test.labels.astype(np.int64),
             groups=test.groups.to_numpy(zero_copy_only=False).astype(str),
             trained_on=counts[repeat],
+            by_encoders=int(fitted[repeat] - heads[repeat]),
         )
         for repeat, test in sorted(tests.items())
     )

@@ -46,7 +46,7 @@ def measure(evidence: Evidence, *, alpha: float, draws: int, seed: int, family: 
     comparisons that are corrected together, where that can be done.
     """
     parts, classes = evidence.held_out, evidence.classes
-    ratio = sum(len(part.labels) for part in parts) / sum(int(part.trained_on.sum()) for part in parts)
+    ratio = sum(len(part.labels) for part in parts) / sum(part.fitted for part in parts)
     matrices = {
         name: np.stack([confusion(part.labels, p) for part, p in zip(parts, posteriors, strict=True)])
         for name, posteriors in evidence.posteriors.items()

@@ -196,6 +196,7 @@ def _method(evidence: Evidence, measures: Measures, config: ReportConfig) -> Met
         protocol=evidence.protocol,
         repeats=len(parts),
         train_size=sum(int(part.trained_on.sum()) for part in parts) / len(parts),
+        encoder_size=sum(part.by_encoders for part in parts) / len(parts),
         test_size=sum(len(part.labels) for part in parts) / len(parts),
         groups=len(evidence.group_index[0]),
         ratio=measures.design.ratio,

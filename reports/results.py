@@ -48,11 +48,15 @@ class ClassCount:
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """How the numbers came about; sizes are means over repeats, `groups` the distinct ones in test parts."""
+    """How the numbers came about; sizes are means over repeats, `groups` the distinct ones in test parts.
+
+    Heads are fitted on `train_size` samples, encoders that are trained in every repeat on `encoder_size` others.
+    """
 
     protocol: str
     repeats: int
     train_size: float
+    encoder_size: float
     test_size: float
     groups: int
     ratio: float

@@ -177,7 +177,8 @@ def shape_of(results: Results) -> str:
     """Return the design in one sentence."""
     method, protocol = results.method, results.facts["protocol"]
     dealt = f" of {protocol['rounds']} x {protocol['folds']} folds" if method.protocol == "k-fold" else ""
+    encoders = f" (heads; encoders: {method.encoder_size:.0f} others)" if method.encoder_size else ""
     return (
         f"{sentence(PROTOCOLS[method.protocol])}: {counted(method.repeats, 'repeat')}{dealt}, "
-        f"{method.train_size:.0f} training and {method.test_size:.0f} test samples each"
+        f"{method.train_size:.0f} training{encoders} and {method.test_size:.0f} test samples each"
     )

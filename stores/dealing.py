@@ -51,8 +51,9 @@ def shares(
     as whole groups allow; what is over after the last whole part is in none. With `folds` there are so many parts, and
     everybody is in one.
     """
-    numbers = np.unique(groups, return_inverse=True)[1]
-    n_groups = int(numbers.max()) + 1
+    _, first, numbers = np.unique(groups, return_index=True, return_inverse=True)
+    numbers = first.argsort().argsort()[numbers]  # in the order they come: what groups are called changes nothing
+    n_groups = len(first)
     take, folds = (1, folds) if folds else _nearest(share, n_groups, n_groups >= min(MANY, len(labels)))
     if n_groups == len(labels):
         fold = np.empty(n_groups, dtype=np.int64)

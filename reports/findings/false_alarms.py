@@ -16,11 +16,12 @@ from reports.evidence import Evidence
 from reports.measures import Measures, rounds_of
 from reports.metrics import BY_CLASS, Margins, counted_score
 from reports.statistics._statistic import FEWEST_REPEATS
-from reports.statistics.clustered_bootstrap import ClusteredBootstrap, Noise, tail_share
+from reports.statistics.clustered_bootstrap import FEW_GROUPS, ClusteredBootstrap, Noise, overlap_of, tail_share
 
 FEWEST_COINS = 6  # groups; fewer make at most 16 different exchanges
 BEYOND = 3  # draws beyond 0, one added, of the last bootstrap that rejects within a repetition
 MOST_DRAWS = 1500  # within a repetition; a level that asks for more would take hours
+ALARM = 2.0  # times the nominal rate; the pooled rate of sound studies is below 1.8 times in 95 %
 FLAT = 1e-12  # a smaller spread is rounding, and no test is possible
 _CELLS = 1 << 24  # coins held at once
 
@@ -84,6 +85,21 @@ class Calibration:
     pairs: tuple[Calibrated, ...]
     reason: str = ""
 
+    @property
+    def rate(self) -> float | None:
+        """The rate of the primary test over all pairs together; None without pairs."""
+        return float(np.mean([pair.primary.rate for pair in self.pairs])) if self.pairs else None
+
+    @property
+    def alarming(self) -> bool:
+        """Whether the rate over all pairs is beyond what sound studies show by the chance of their splits."""
+        return self.rate is not None and self.rate > self.level
+
+    @property
+    def level(self) -> float:
+        """The pooled rate above which the page warns."""
+        return ALARM * self.nominal
+
 
 def calibrate(
     evidence: Evidence,
@@ -96,9 +112,11 @@ def calibrate(
 ) -> Calibration:
     """Return the false-positive rates of `pairs` on a counted metric; pairs share their coins."""
     rows, design = count_by_group(evidence, dict.fromkeys(name for pair in pairs for name in pair)), measures.design
-    clustered = isinstance(measures.primary, ClusteredBootstrap)
+    primary_test = measures.primary
+    clustered = isinstance(primary_test, ClusteredBootstrap)
+    worth = primary_test.effective if isinstance(primary_test, ClusteredBootstrap) else 0.0
     tested = len(evidence.held_out) >= FEWEST_REPEATS  # by t
-    draws = draws_within(design.alpha, rows.n_groups) if clustered and rows.n_groups > 1 else None
+    draws = draws_within(design.alpha, worth) if clustered else None
     found = Calibration(
         metric=metric,
         nominal=design.alpha,
@@ -106,7 +124,7 @@ def calibrate(
         groups=rows.n_groups,
         draws=draws,
         pairs=(),
-        reason=_refusal(rows.n_groups, len(evidence.held_out), tested or clustered, draws or 0),
+        reason=_refusal(rows.n_groups, len(evidence.held_out), tested, draws),
     )
     if found.reason or not pairs:
         return found
@@ -119,7 +137,8 @@ def calibrate(
         if clustered:
             seeds = None if design.overlap or len(evidence.held_out) < 2 else d
             drawn = _draws_of(rows, pairs, metric, coins, found.draws or 0, generator)
-            primary += _rejected_by_bootstrap(drawn, seeds, rows.n_groups, design.alpha)
+            wider = overlap_of(design, rows.n_groups) ** 0.5
+            primary += _rejected_by_bootstrap(drawn, seeds, worth, design.alpha, wider)
         else:
             primary += _rejected(d, design.ratio, design.alpha).sum(axis=0)
     return replace(
@@ -133,14 +152,18 @@ def calibrate(
     )
 
 
-def _refusal(n_groups: int, repeats: int, tested: bool, draws: int) -> str:
+def _refusal(n_groups: int, repeats: int, tested: bool, draws: int | None) -> str:
     if n_groups < FEWEST_COINS:
         return f"{n_groups} groups allow too few exchanges; {FEWEST_COINS} are the least"
+    if draws is None:
+        return "" if tested else f"{repeats} repeats are too few for a t test"
+    if n_groups < FEW_GROUPS:
+        return f"with {n_groups} groups, fewer than {FEW_GROUPS}, the primary test gives no verdict"
     if draws > MOST_DRAWS:
         return (
             f"this level asks for {draws:,} draws of {n_groups} groups in every repetition; {MOST_DRAWS:,} are the most"
         )
-    return "" if tested else f"{repeats} repeats are too few for a t test"
+    return ""
 
 
 def _rate(count: int, repetitions: int) -> FalsePositives:
@@ -188,10 +211,11 @@ def _rejected(d: np.ndarray, ratio: float, alpha: float) -> np.ndarray:
 
 
 def _rejected_by_bootstrap(
-    drawn: Iterator[np.ndarray], seeds: np.ndarray | None, n_groups: int, alpha: float
+    drawn: Iterator[np.ndarray], seeds: np.ndarray | None, n_groups: float, alpha: float, wider: float = 1.0
 ) -> np.ndarray:
     """Return how many bootstraps over groups reject, (pairs,), of draws (draws, pairs) of one repetition after another.
 
+    The draws are widened about their mean by `wider`, as the test widens them where training is shared.
     `seeds` (repetitions, repeats, pairs) are the differences whose variance counts as noise of training.
     """
     level = np.array([stats.t.isf(alpha / 2, n_groups - 1)])
@@ -205,6 +229,8 @@ def _rejected_by_bootstrap(
             d = gain + (d - gain) * Noise(groups=groups, n_groups=n_groups, seeds=own, n_seeds=len(seeds[i])).stretch(
                 level
             )
+        if wider > 1:
+            d = (middle := np.nanmean(d, axis=0)) + wider * (d - middle)
         tail = 1 + np.minimum((d <= 0).sum(axis=0), (d >= 0).sum(axis=0))
         rejected = rejected + ((tail * (len(d) + 1) <= BEYOND * (n + 1)) & (spread > FLAT**2))
     return rejected
@@ -251,7 +277,7 @@ def _total(weights: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return total.reshape(len(weights), *counts.shape[1:])
 
 
-def draws_within(alpha: float, n_groups: int) -> int:
+def draws_within(alpha: float, n_groups: float) -> int:
     """Return how many draws a repetition makes: as many as let BEYOND of them be the last that rejects at alpha."""
     return int(BEYOND / tail_share(alpha, n_groups))
 

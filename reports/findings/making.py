@@ -301,13 +301,14 @@ def _notation(corpus: Corpus, encoders: Sequence[Encoder], width: int | None, ca
         meaning = f"what is known of a sample's {encoder.modality}"
         yield Symbol(symbol=f"x_{encoder.modality}", meaning=meaning, here=f"{encoder.extractor} embedding{wide}")
     ratio = case.measures.design.ratio
+    fitted = sum(part.fitted for part in case.evidence.held_out) / len(case.evidence.held_out)
     rows = (
         ("z_m", "projection of x_m to the shared width, normalised", f"{width} numbers" if width else "not set"),
         ("w_m", "weight of modality m: at least 0, total 1", " + ".join(corpus.modalities)),
         ("K, y", "number of classes; the label of a sample", f"{len(corpus.classes)}: {', '.join(corpus.classes)}"),
         ("p", "posterior of a model, total 1; the largest entry is its prediction", "stored for every test sample"),
         ("J", "repeats: splits with training, validation and test part", str(corpus.repeats)),
-        ("n1, n2", "training and test samples of a repeat, means", f"{corpus.train:.0f}, {corpus.test:.0f}"),
+        ("n1, n2", "samples a repeat fits heads and encoders on, and tests; means", f"{fitted:.0f}, {corpus.test:.0f}"),
         ("n2/n1", "what corrects for the overlap of repeats", f"{ratio:.4f}"),
         ("d_j", "difference of two models in repeat j, in percentage points where it is shown", "tables/repeats.csv"),
         ("alpha", "level of every test, Holm within a family", f"{case.config.alpha:g}"),

@@ -101,7 +101,8 @@ class ClusteredBootstrap(PairTest):
             return replace(result, note=CONSTANT)
         if noise.seeds:
             d = _widened(d, gain, noise)
-        d = gain + (d - gain) * overlap_of(design, self.n_groups) ** 0.5
+        if (wider := overlap_of(design, self.n_groups)) > 1:
+            d = gain + (d - gain) * wider**0.5
         share = tail_share(design.alpha, self.effective)
         low, high = np.quantile(d, [share, 1 - share])
         tail = 1 + min(int((d <= 0).sum()), int((d >= 0).sum()))

@@ -35,7 +35,8 @@ silent = "image"
 groups = ["speaker"]
 
 [protocol]
-repeats = 5
+repeats = 10
+test = 0.25
 
 [features.text]
 extractor = "bert"

@@ -82,7 +82,7 @@ def _block() -> FeatureBlock:
     values = {"noise": rng.normal(size=(len(lines), WIDTHS["noise"]))}
     for m, told in PLANTED.items():
         shown = np.array([(None, *told).index(line.cues[m]) for line in lines])
-        values[m] = rng.normal(size=(len(lines), WIDTHS[m])) + 1.2 * rng.normal(size=(1 + len(told), WIDTHS[m]))[shown]
+        values[m] = rng.normal(size=(len(lines), WIDTHS[m])) + 1.6 * rng.normal(size=(1 + len(told), WIDTHS[m]))[shown]
     return FeatureBlock(
         sample_ids=tuple(f"planted/{line.name}" for line in lines),
         labels=np.array([CLASSES.index(line.label) for line in lines]),

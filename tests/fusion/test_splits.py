@@ -336,6 +336,13 @@ def test_folds_and_shares_alone_are_drawn_fairly_too(name: str) -> None:
     assert _per_df(np.bincount(np.concatenate(first), minlength=number), 0.2, 200) <= chance
 
 
+def test_what_groups_are_called_changes_no_split() -> None:
+    labels, groups = _shape("unequal sizes")
+    renamed = np.array([f"s{(7 * group) % 20}" for group in groups])
+    both = (make_splits(labels, own, 4, ProtocolConfig(repeats=5), seed=3) for own in (groups, renamed))
+    assert all(_same(a, b) for a, b in zip(*both, strict=True))
+
+
 def test_whole_groups_are_dealt_as_evenly_by_class_as_they_allow() -> None:
     labels, groups = _shape("balanced")
     for split in make_splits(labels, groups, 4, ProtocolConfig(), seed=0):

@@ -272,7 +272,7 @@ def test_the_rate_falls_on_a_plateau(block: FeatureBlock, splits: list[Split]) -
     for frozen, moving in zip(steep, flat, strict=True):
         tail = {round(point["val_loss"], 4) for point in frozen.curves[frozen.best_epoch + 2 :]}
         assert len(tail) == 1  # a rate near zero moves nothing
-        assert len({round(point["val_loss"], 4) for point in moving.curves[moving.best_epoch + 2 :]}) > 1
+        assert len({round(point["val_loss"], 4) for point in moving.curves[-5:]}) > 1
 
 
 def test_what_a_view_holds_matters_to_training_and_to_no_prediction_of_its_own(

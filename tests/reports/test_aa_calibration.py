@@ -8,12 +8,15 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
+from benchmarks import _group_designs
+from benchmarks.aa_alarms import calibrations
+from reports.banners import _alarms
 from reports.evidence import CHANCE, Evidence, read_evidence
 from reports.findings.false_alarms import BEYOND, Calibration, calibrate
 from reports.measures import measure
 from reports.metrics import confusion, counted_scores
 from reports.statistics._statistic import Design, Measured
-from reports.statistics.clustered_bootstrap import tail_share, two_sided
+from reports.statistics.clustered_bootstrap import effective_groups, tail_share, two_sided
 from reports.statistics.corrected_resampled_t import CorrectedResampledT
 from reports.statistics.paired_t import PairedT
 from stores.root import Root
@@ -23,6 +26,7 @@ TEXT, SPEECH, BOTH = "unimodal[text]", "unimodal[speech]", "concat[speech+text]"
 PAIRS = ((TEXT, SPEECH), (BOTH, TEXT))
 METRIC = "macro_f1"
 REPETITIONS = 25
+UNEQUAL = next(shape for shape in _group_designs.SHAPES if shape.name == "20 unequal groups")
 
 
 def evidence_of(write_study: Write, root: Root, **study: object) -> Evidence:
@@ -80,22 +84,24 @@ def test_the_rates_of_a_fixed_split_are_those_of_the_bootstrap_written_out(write
     groups = np.array(list(every[0]))
     [names] = {tuple(part.groups) for part in evidence.held_out}
     rows_of = [np.flatnonzero(np.array(names) == group) for group in groups]
-    rejected, draws = 0, int(BEYOND / tail_share(0.05, len(groups)))
+    sizes = np.array([len(own) for own in rows_of])
+    worth = effective_groups(sizes)  # slightly fewer than ten: they are not all of one size
+    rejected, draws = 0, int(BEYOND / tail_share(0.05, worth))
     for coins in every:
         drawn = generator.integers(0, len(groups), size=(draws, len(groups)))
         rows = [np.concatenate([rows_of[group] for group in row]) for row in drawn]
         a, b = (bootstrapped(evidence, side, rows) for side in exchanged(evidence, PAIRS[0], coins))
         both = [scores(evidence, side).repeats for side in exchanged(evidence, PAIRS[0], coins)]
-        d = widened(a - b, both[0] - both[1], len(groups))
+        d = widened(a - b, both[0] - both[1], worth)
         tail = 1 + min((d <= 0).sum(), (d >= 0).sum())
-        rejected += two_sided(tail / (draws + 1), len(groups)) < 0.05
+        rejected += two_sided(tail / (draws + 1), worth) < 0.05
     [pair] = found.pairs
     assert found.draws == draws
-    assert two_sided(BEYOND / (draws + 1), len(groups)) < 0.05 < two_sided((BEYOND + 1) / (draws + 1), len(groups))
+    assert two_sided(BEYOND / (draws + 1), worth) < 0.05 < two_sided((BEYOND + 1) / (draws + 1), worth)
     assert pair.primary.count == rejected > 0
 
 
-def widened(draws: np.ndarray, seeds: np.ndarray, n: int) -> np.ndarray:
+def widened(draws: np.ndarray, seeds: np.ndarray, n: float) -> np.ndarray:
     """Return the draws widened by the noise of seeds, at the level 0.05, as Cochran has it."""
     groups, training = draws.var(ddof=1) * n / (n - 1), seeds.var(ddof=1) / len(seeds)
     t = [stats.t.isf(0.025, df) for df in (n - 1, len(seeds) - 1)]
@@ -171,3 +177,21 @@ def test_the_same_seed_gives_the_same_rates_and_another_one_others(write_study: 
     )
     assert first == again
     assert first != other
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["20 repeats of 70/15/15", "one group out"])
+def test_sound_studies_of_unequal_groups_raise_no_alarm(protocol: str) -> None:
+    found = list(calibrations(UNEQUAL, protocol, corpora=4, repetitions=100))
+    assert all(own.rate is not None and own.rate > 0 for own in found)
+    assert not any(own.alarming for own in found)
+    assert not any(_alarms(own) for own in found)
+
+
+@pytest.mark.slow
+def test_a_test_that_errs_too_often_is_warned_of_with_its_rate_over_all_pairs() -> None:
+    for own in calibrations(UNEQUAL, "20 repeats of 70/15/15", corpora=3, repetitions=100, broken=True):
+        banner = _alarms(own)
+        assert banner is not None
+        assert own.rate == pytest.approx(np.mean([pair.primary.rate for pair in own.pairs]))
+        assert f"a difference in {100 * (own.rate or 0):.1f} % of 100 repetitions, over all 5 pairs" in banner.text

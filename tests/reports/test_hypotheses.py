@@ -1,6 +1,7 @@
 """What was asked: verdicts follow the rules that were stated, and say so where they cannot be given."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from reports.comparisons import (
     OTHERS_DROPPED,
     STRATEGIES,
     WEIGHTINGS,
+    as_part,
     choose_reference,
     plan_families,
     run_families,
@@ -152,7 +154,18 @@ def test_h1_is_contradicted_by_one_loss_and_untold_without_one() -> None:
     assert lost.verdict == CONTRADICTED
     assert lost.why.startswith("weighted is below image (−")
     even = Written({**SINGLE, "unimodal[text]": 0.7, full("weighted"): 0.7}).answers()["H1"]
-    assert (even.verdict, even.why) == (CANNOT, "weighted is not told from text: the interval includes 0")
+    assert (even.verdict, even.why) == (CANNOT, "weighted is not told to be above text: the interval includes 0")
+
+
+def test_every_part_of_h1_is_tested_at_alpha_and_holm_hides_none() -> None:
+    case = study().case()
+    alpha = case.measures.design.alpha
+    close = next(c for c in case.comparisons if c.family == STRATEGIES)
+    assert close.primary is not None
+    weak = replace(close, holm_p=3 * alpha, verdict="cannot tell", primary=replace(close.primary, p=0.8 * alpha))
+    assert as_part(weak, alpha) == ("above", "")
+    assert as_part(replace(weak, primary=replace(close.primary, p=1.2 * alpha)), alpha)[0] == "cannot tell"
+    assert as_part(replace(weak, primary=None, reason="no test"), alpha) == ("cannot tell", "no test")
 
 
 def test_h1_tells_how_fusions_of_fewer_modalities_fare_without_letting_them_decide() -> None:
