@@ -27,7 +27,7 @@ from flows.pipeline import (
     train,
 )
 from flows.progress import console, progress
-from flows.report_jobs import latest_of
+from flows.report_jobs import ask_report, latest_of
 from flows.study_config import StudyConfig, load_study
 from flows.terminal import show_books, show_receipts, show_robustness, show_scores
 from fusion.splits import tested
@@ -171,6 +171,7 @@ def report_job(study: str, options: Options) -> JSON:
     root = Root(options.root)
     started = time.monotonic()
     latest = latest_of(study, root)
+    ask_report(latest, root)
     paths = write_report(root, latest.study, latest.runs, latest.report, name=latest.name, pdf=options.pdf)
     if not options.quiet:
         show_scores(paths.content.name, paths.content)

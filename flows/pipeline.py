@@ -28,6 +28,7 @@ from stores.identity import canonical
 from stores.inventory import latest_path, losses, put_latest, take_stock
 from stores.manifest import Manifest
 from stores.openings import Openings, count_openings
+from stores.plans import RUN, note_plan
 from stores.plugins import find_plugin, nearest
 from stores.progress import Progress
 from stores.root import Root
@@ -151,6 +152,8 @@ def run_study(config: StudyConfig, extracted: Extracted, cast: Cast, bench: Work
     )
     for path, why in losses(snapshot.store, config.name).items():
         bench.report.note(f"{path}: {why}; what runs can make again is made again")
+    specs = [spec for _, own in study.planned for spec, _ in own]
+    ask(snapshot.store, config.name, config.report, config.origin, RUN, {spec.id: spec.model for spec in specs})
     runs = study.run()
     latest = {"runs": list(runs.run_ids), "report": canonical(config.report), **config.origin}
     put_latest(bench.root, config.name, snapshot.store, latest)
@@ -159,6 +162,22 @@ def run_study(config: StudyConfig, extracted: Extracted, cast: Cast, bench: Work
     take_stock(snapshot.store, config.name)
     openings = count_openings(snapshot.store)
     return StudyRun(study=snapshot.store.id, runs=runs, robustness=robustness, openings=openings)
+
+
+def ask(
+    store: StudyStore, name: str, report: ReportConfig, origin: Mapping[str, str], kind: str, models: Mapping[str, str]
+) -> list[str]:
+    """Note what is asked of a study before it is answered, `models` by their runs; return where, if it is new."""
+    return note_plan(
+        store,
+        runs=list(models),
+        models=list(models.values()),
+        name=name,
+        file=origin.get("text", ""),
+        kind=kind,
+        reference=report.reference or "",
+        primary_metric=report.primary_metric,
+    )
 
 
 def check_study(config: StudyConfig, root: Root) -> None:
@@ -246,5 +265,5 @@ def latest_named(name: str, root: Root) -> Latest:
         study=StudyStore.open(root, latest["study"]).id,
         runs=tuple(latest["runs"]),
         report=build(ReportConfig, latest.get("report", {}), where="report"),
-        origin={key: latest[key] for key in ("file", "corpus") if key in latest},
+        origin={key: latest[key] for key in ("file", "text", "corpus") if key in latest},
     )

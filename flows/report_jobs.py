@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flows.pipeline import Latest, latest_named, latest_runs
+from flows.pipeline import Latest, ask, latest_named, latest_runs
 from flows.progress import console
 from flows.study_config import load_study
 from flows.terminal import printable, show_table
@@ -19,7 +19,8 @@ from reports.side_by_side.flips import Side, SideBySide, compare_sides, read_sid
 from reports.side_by_side.page import write_comparison
 from stores.errors import ConfigError, DamagedError, NotFound
 from stores.identity import canonical
-from stores.inventory import latest_path
+from stores.inventory import latest_path, take_stock
+from stores.plans import REPORT
 from stores.root import Root
 from stores.settings import is_name
 from stores.studies import StudyStore
@@ -122,6 +123,16 @@ def latest_of(study: str, root: Root) -> Latest:
     """
     named = not _is_file(study) and is_name(study) and root.exists(latest_path(study))
     return latest_named(study, root) if named else latest_runs(load_study(study), root)
+
+
+def ask_report(latest: Latest, root: Root) -> None:
+    """Note what a report asks for, unless that is what was asked for last."""
+    store = StudyStore.open(root, latest.study)
+    runs = store.runs()
+    of = {} if runs is None else dict(zip(runs["run_id"].to_pylist(), runs["model"].to_pylist(), strict=True))
+    models = {run: of[run] for run in latest.runs if run in of}
+    if models and ask(store, latest.name, latest.report, latest.origin, REPORT, models):
+        take_stock(store, latest.name)
 
 
 def side_of(root: Root, wanted: str) -> Side:

@@ -74,7 +74,8 @@ class StudyConfig:
 
     `variants` are further trainings by name: every head runs with each of them too; `settled` are the settings each of
     them sets itself. `search`, if there is one, chooses settings for every head that is trained. With `robustness` all
-    runs are scored under disturbances too. `origin` is the file it was read from and the digest of its `[corpus]`.
+    runs are scored under disturbances too. `origin` is the file it was read from, and the
+    digests of its text and of its `[corpus]`.
     """
 
     name: str
@@ -135,7 +136,11 @@ def load_study(path: Path | str) -> StudyConfig:
     config = parse_study(content, base=whole.parent, default_name=as_name(path.stem, "study"))
     return replace(
         config,
-        origin={"file": str(whole), "corpus": fingerprint(json.dumps(content["corpus"], sort_keys=True, default=str))},
+        origin={
+            "file": str(whole),
+            "text": fingerprint(path.read_text(encoding="utf-8")),
+            "corpus": fingerprint(json.dumps(content["corpus"], sort_keys=True, default=str)),
+        },
     )
 
 

@@ -99,12 +99,7 @@ class Study:
         Each stack of members is sealed when it is finished, so a killed study resumes there. Raises ConfigError for a
         modality the block lacks, or a combiner whose unimodal heads are not planned.
         """
-        done = self.store.run_ids()
-        planned = [
-            (plan, [(self.spec(plan, subset, split), split) for split in self.splits])
-            for plan in self.plans
-            for subset in plan.subsets
-        ]
+        done, planned = self.store.run_ids(), self.planned
         ids = tuple(dict.fromkeys(spec.id for _, own in planned for spec, _ in own))
         missing = set(ids) - done
         self.report.start(_WORK, len(missing), "runs")
@@ -116,6 +111,15 @@ class Study:
         self.report.finish(_WORK)
         trained = len(set(ids) - done)
         return RunBooks(cached=len(ids) - trained, trained=trained, run_ids=ids)
+
+    @cached_property
+    def planned(self) -> list[tuple[HeadPlan, list[tuple[RunSpec, Split]]]]:
+        """Every plan on every subset of modalities, with its run in each repeat."""
+        return [
+            (plan, [(self.spec(plan, subset, split), split) for split in self.splits])
+            for plan in self.plans
+            for subset in plan.subsets
+        ]
 
     @cached_property
     def chooser(self) -> Chooser:

@@ -1,6 +1,6 @@
 """What a reader must know before any number: what these scores cannot show."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,8 @@ from reports.findings.searches import read_searches, seen_by_choice
 class Banner:
     """A warning at the top of the page.
 
-    `kind` is composed, synthetic, random, in_sample, searched, alarms, lacking or note; `see` is the chapter that has
-    more, or nothing.
+    `kind` is composed, synthetic, selective, random, in_sample, searched, alarms, lacking or note; `see` is the
+    chapter that has more, or nothing.
     """
 
     kind: str
@@ -24,12 +24,16 @@ class Banner:
 
 
 def find_banners(
-    evidence: Evidence, lacking: Mapping[str, tuple[int, ...]], calibration: Calibration | None
+    evidence: Evidence,
+    lacking: Mapping[str, tuple[int, ...]],
+    calibration: Calibration | None,
+    selective: Sequence[str] = (),
 ) -> tuple[Banner, ...]:
-    """Return the warnings this study deserves, the gravest first."""
+    """Return the warnings this study deserves, the gravest first; `selective` says what more was run or asked."""
     facts = evidence.facts
     found = (
         PAIRING.get(evidence.pairing),
+        _selective(selective),
         _random(facts),
         _in_sample(facts),
         _searched(evidence),
@@ -37,6 +41,12 @@ def find_banners(
         _lacking(lacking),
     )
     return (*filter(None, found), *(_note(str(text)) for text in facts.get("warnings", ())))
+
+
+def _selective(told: Sequence[str]) -> Banner | None:
+    text = " ".join((*told, "What is chosen after scores were seen looks too good; no p here allows for that."))
+    title = "This page shows a part of what was run"
+    return Banner(kind="selective", title=title, text=text, see="provenance") if told else None
 
 
 def _random(facts: Mapping[str, Any]) -> Banner | None:

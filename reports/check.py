@@ -65,7 +65,7 @@ def check_report(
     if damages := verify_study(root, study_id, name):
         told = f"{damages[0].path}: {damages[0].problem}"
         raise DamagedError(f"{len(damages)} files of {study_id} are not as they were written; {told}")
-    results = evaluate(root, study_id, run_ids, config, name=name)
+    results = evaluate(root, study_id, run_ids, config, name=name, as_of=_as_of(stored.get("results.json")))
     rendered = render_files(results, pdf=any(path.endswith(".pdf") for path in stored))
     fields = list(_leaves(canonical(results)))
     crossed = cross_check(StudyStore.open(root, study_id), run_ids, results, stored)
@@ -80,6 +80,15 @@ def check_report(
             *(Mismatch(where=where, stored=own, recomputed=again) for where, own, again in crossed.mismatches),
         ),
     )
+
+
+def _as_of(stored: bytes | None) -> int | None:
+    """Return how many entries the record had when the report was written; None, all of them, if it does not say."""
+    try:
+        own = json.loads(stored or b"{}").get("record", {}).get("as_of")
+    except (ValueError, AttributeError):
+        return None
+    return own if isinstance(own, int) else None
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

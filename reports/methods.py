@@ -12,7 +12,7 @@ from reports.findings.gains import planted_in
 from reports.findings.making import Optimised
 from reports.findings.searches import in_words, opened
 from reports.results import Results
-from reports.words import NAMES, banner_lines, labels_of, listed, sentence, shape_of, tested_of
+from reports.words import NAMES, banner_lines, counted, labels_of, listed, sentence, shape_of, tested_of
 
 _FEW = 12  # models that are named one by one
 _REASONS = {
@@ -32,6 +32,7 @@ def methods_text(results: Results) -> str:
         "Protocol": _protocol(results),
         "Search": sentence(in_words(trained.searches)) if trained and trained.searches else "",
         "Test parts": f"Opened, all settings these models ever had counted: {opened(results.openings)}.",
+        "Record": _record(results),
         "Scores": f"{sentence(NAMES[results.method.primary_metric])} was the primary metric. Macro averages run over "
         "the classes present in a test part.",
         "Tests": _tests(results),
@@ -68,6 +69,23 @@ def _protocol(results: Results) -> str:
     return (
         f"{shape_of(results)};{groups} seed {facts['seed']}.{tested} All models share splits and are scored on the "
         f"same samples: {_models(results)}."
+    )
+
+
+def _record(results: Results) -> str:
+    """Say how many runs and models were ever scored, and by how many files, seeds, references and metrics."""
+    record = results.record
+    own = [entry for entry in record.asked if entry.study == results.study]
+    kinds = {
+        "study file": {entry.file for entry in own},
+        "reference": {entry.reference for entry in own},
+        "primary metric": {entry.primary_metric for entry in own},
+    }
+    asked = listed(counted(len(found), kind) for kind, found in kinds.items())
+    others = len({entry.study for entry in record.asked} - {results.study})
+    return (
+        f"{counted(record.runs, 'run')} of {counted(record.models, 'model')} were ever scored in this study, asked for "
+        f"by {asked}; {counted(others, 'other study').replace('studys', 'studies')} of the same corpus under this root."
     )
 
 

@@ -16,6 +16,7 @@ from reports.comparisons import choose_reference, plan_families, run_families
 from reports.config import ReportConfig
 from reports.drawing import Figure, collect_pdfs, standalone
 from reports.evidence import Evidence, read_evidence
+from reports.findings.record import in_words, read_record
 from reports.measures import RESAMPLED, Measures, interval_of, measure
 from reports.methods import methods_text
 from reports.metrics import METRICS, PAPER_METRICS
@@ -56,11 +57,18 @@ def report_folder(report: str) -> str:
 
 
 def evaluate(
-    root: Root, study_id: str, run_ids: Sequence[str], config: ReportConfig, *, name: str | None = None
+    root: Root,
+    study_id: str,
+    run_ids: Sequence[str],
+    config: ReportConfig,
+    *,
+    name: str | None = None,
+    as_of: int | None = None,
 ) -> Results:
     """Return what the report of these runs says; nothing is written.
 
-    `name` is that of the study file: several may share one stored study, whose own name it is by default. Raises
+    `name` is that of the study file: several may share one stored study, whose own name it is by default. `as_of` is
+    that of the record of an earlier report, which may have known less of other runs and studies. Raises
     NotFound for a study or run that is not there, DamagedError for a file its inventory lists and that is not there,
     EvidenceError if the runs cannot be paired.
     """
@@ -69,7 +77,7 @@ def evaluate(
         raise DamagedError(
             f"{len(lost)} files of the study are missing, {lost[0]} for one: `affuse study` makes them again"
         )
-    return compute_results(store, run_ids, config, report_id=own, name=name)
+    return compute_results(store, run_ids, config, report_id=own, name=name, as_of=as_of)
 
 
 def write_report(
@@ -160,13 +168,21 @@ def read_case(store: StudyStore, run_ids: Sequence[str], config: ReportConfig) -
 
 
 def compute_results(
-    store: StudyStore, run_ids: Sequence[str], config: ReportConfig, *, report_id: str, name: str | None = None
+    store: StudyStore,
+    run_ids: Sequence[str],
+    config: ReportConfig,
+    *,
+    report_id: str,
+    name: str | None = None,
+    as_of: int | None = None,
 ) -> Results:
     """Evaluate the runs of a study, under its own name by default. Raises NotFound, EvidenceError, ConfigError."""
     case = read_case(store, run_ids, config)
     evidence, measures = case.evidence, case.measures
     found = {chapter: case.value(type(told)) for chapter, told in chapters().items()}
     sight = case.value(DesignLimits)
+    record = read_record(store, {model.name for model in evidence.models}, config, evidence.facts["seed"], as_of)
+    selective = in_words(record, config)
     return Results(
         schema_version=SCHEMA_VERSION,
         id=report_id,
@@ -176,13 +192,14 @@ def compute_results(
         reference=case.reference.name,
         method=_method(evidence, measures, config),
         facts=evidence.facts,
-        banners=find_banners(evidence, measures.lacking, sight.calibration if sight else None),
+        banners=find_banners(evidence, measures.lacking, sight.calibration if sight else None, selective),
         models=evidence.models,
         scores=tuple(_score(measures, model.name, metric) for model in evidence.models for metric in METRICS),
         families=case.families,
         comparisons=case.comparisons,
         classes=_class_counts(case),
         lacking=measures.lacking,
+        record=record,
         openings=count_openings(store, {model.name for model in evidence.models}),
         computed_by=tuple(f"{package} {version(package)}" for package in COMPUTING),
         chapters={chapter: value for chapter, value in found.items() if value is not None},

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from reports.banners import Banner
 from reports.comparisons import STRATEGIES, Comparison, Family
 from reports.evidence import Model
+from reports.findings.record import Record
 from reports.metrics import METRICS
 from stores.openings import Openings
 
@@ -93,6 +94,7 @@ class Results:
     classes: tuple[ClassCount, ...]
     lacking: Mapping[str, tuple[int, ...]]
     openings: Openings
+    record: Record
     computed_by: tuple[str, ...]
     chapters: Mapping[str, Any]
 

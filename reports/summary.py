@@ -36,8 +36,13 @@ PHRASES = {ABOVE: "is above", BELOW: "is below", UNTOLD: "cannot be told from"}
 
 
 def summary(results: Results) -> list[str]:
-    """Return the answer, at most three sentences, from the comparisons the study file fixes."""
-    return [text for text in (_reached(results), _gained(results), _untold(results)) if text]
+    """Return the answer, at most three sentences from the comparisons the study file fixes, after what warns of it."""
+    return [text for text in (_partly(results), _reached(results), _gained(results), _untold(results)) if text]
+
+
+def _partly(results: Results) -> str:
+    """Return what this page leaves out, before any score; nothing if it shows all that was run, as it was asked for."""
+    return " ".join(banner.text for banner in results.banners if banner.kind == "selective")
 
 
 def _reached(results: Results) -> str:

@@ -29,6 +29,7 @@ LAYOUT: dict[str, str] = {
     "studies/<study id>/weights/<part>.parquet": "fitted modality weights",
     "studies/<study id>/runs/<part>.parquet": "one row a run: the seal of all it wrote; last",
     "studies/<study id>/openings/<part>.parquet": "one row a time a run's test part was opened, noted before",
+    "studies/<study id>/plans/<part>.parquet": "what was asked of the study, in order of time; noted before",
     "studies/<study id>/trials/<part>.parquet": "one row a trial of a hyper-parameter search",
     "studies/<study id>/robustness/<part>.parquet": "scores with a modality removed or noise added; a row a metric",
     "studies/<study id>/latency/<part>.parquet": "what a call of each model takes; one row a (run, batch)",

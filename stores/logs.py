@@ -10,8 +10,20 @@ def columns(**kinds: pa.DataType) -> pa.Schema:
     return pa.schema(kinds.items())
 
 
-_TEXT, _FLOAT, _COUNT = pa.string(), pa.float64(), pa.int64()
+_TEXT, _FLOAT, _COUNT, _TEXTS = pa.string(), pa.float64(), pa.int64(), pa.list_(pa.string())
 LOGS: Mapping[str, pa.Schema] = {
+    # one row a time something else was asked of the study, noted before a test part is opened or a report is made;
+    # time: ISO 8601, UTC; file: digest of the study file; kind: run or report; reference: empty for the default
+    "plans": columns(
+        time=_TEXT,
+        name=_TEXT,
+        file=_TEXT,
+        kind=_TEXT,
+        reference=_TEXT,
+        primary_metric=_TEXT,
+        models=_TEXTS,
+        runs=_TEXTS,
+    ),
     # one row an opening of a run's test part, written before it is opened; purpose: score or robustness
     "openings": columns(run_id=_TEXT, purpose=_TEXT),
     # one row a trial of a hyper-parameter search; repeat: whose training and validation samples it saw; settings: JSON

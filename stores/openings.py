@@ -14,8 +14,8 @@ SCORE = "score"
 class Openings:
     """Openings of test parts. `purposes` counts them by purpose, `runs` those whose test part was opened.
 
-    `interrupted` counts openings to score that no sealed run came of: a run is sealed once, so what it was opened
-    beyond that, or without that, was cut short (or done twice by two processes at once). `most` is how often one model
+    `interrupted` counts openings to score that no sealed run came of: they were cut short. `at_once` counts runs that
+    two processes scored at once and both sealed. `most` is how often one model
     was scored on one repeat, all its settings together, the interrupted aside: above 1, somebody saw test scores of a
     model before its settings were final.
     """
@@ -24,6 +24,7 @@ class Openings:
     runs: int
     most: int
     interrupted: int = 0
+    at_once: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -40,9 +41,11 @@ def count_openings(store: StudyStore, models: Collection[str] | None = None) -> 
         log = [row for row in log if row["run_id"] in place and place[row["run_id"]][0] in models]
     opened = Counter(row["run_id"] for row in log if row["purpose"] == SCORE)
     scored = Counter(place[run_id] for run_id in opened if run_id in place)
+    seals = Counter(run_id for part in store.sealed().values() for run_id in part["run_id"].to_pylist())
     return Openings(
         purposes=dict(sorted(Counter(row["purpose"] for row in log).items())),
         runs=len({row["run_id"] for row in log}),
         most=max(scored.values(), default=0),
-        interrupted=opened.total() - scored.total(),
+        interrupted=sum(max(0, count - seals[run_id]) for run_id, count in opened.items()),
+        at_once=sum(min(count, seals[run_id]) - 1 for run_id, count in opened.items() if seals[run_id]),
     )

@@ -126,7 +126,7 @@ def test_a_study_tells_what_was_searched_and_how_often_its_test_parts_were_opene
 ) -> None:
     root = tmp_path / "runs"
     ran = result("run", str(searched), root=root)
-    counted = {"purposes": {"score": 3}, "runs": 3, "most": 1, "interrupted": 0}
+    counted = {"purposes": {"score": 3}, "runs": 3, "most": 1, "interrupted": 0, "at_once": 0}
     assert ran["test_openings"] == counted
     content = json.loads(Path(ran["results"]).read_text(encoding="utf-8"))
     assert content["openings"] == counted

@@ -82,4 +82,9 @@ def test_openings_are_told_in_one_line() -> None:
     assert opened(killed) == (
         "8 to score 6 runs, of them 2 of runs that were interrupted, at most once a model and repeat"
     )
+    both = Openings(purposes={"score": 8}, runs=6, most=1, at_once=2)
+    assert (
+        opened(both)
+        == "8 to score 6 runs, 2 by two commands at once, with one outcome, at most once a model and repeat"
+    )
     assert opened(Openings(purposes={}, runs=0, most=0)) == "no opening was noted"

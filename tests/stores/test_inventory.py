@@ -46,6 +46,7 @@ def made(root: Root, name: str) -> StudyStore:
     noted = store.append("trials", [dict.fromkeys(LOGS["trials"].names)])
     store.write_runs([one], [*noted, *store.open_test([one.spec.id], "score")])
     put_latest(root, name, store, {"runs": [one.spec.id], "file": f"/{name}.toml", "corpus": "1"})
+    store.append("plans", [dict.fromkeys(LOGS["plans"].names) | {"models": [], "runs": []}])
     for log in ("latency", "robustness"):
         store.append(log, [{**dict.fromkeys(LOGS[log].names), "run_id": one.spec.id}])
     take_stock(store, name)

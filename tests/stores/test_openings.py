@@ -59,6 +59,16 @@ def test_openings_that_a_kill_cut_short_are_told_apart_from_those_that_led_to_a_
     assert count_openings(store, {"concat[text]"}).interrupted == 2
 
 
+def test_runs_that_two_commands_score_at_once_are_not_called_interrupted(store: StudyStore) -> None:
+    first, other, killed = (_spec("concat", repeat) for repeat in range(3))
+    for _ in range(2):  # commands
+        store.open_test([first.id, other.id], "score")
+        _seal(store, first, other)
+    store.open_test([killed.id], "score")
+    expected = Openings(purposes={"score": 5}, runs=3, most=1, interrupted=1, at_once=2)
+    assert count_openings(store) == expected
+
+
 def test_openings_of_some_models_leave_the_others_out(store: StudyStore) -> None:
     specs = [_spec(head, 0) for head in ("concat", "weighted")]
     store.open_test([spec.id for spec in specs], "score")
@@ -67,4 +77,4 @@ def test_openings_of_some_models_leave_the_others_out(store: StudyStore) -> None
 
 
 def test_a_study_that_was_never_scored_has_no_openings(store: StudyStore) -> None:
-    assert count_openings(store).as_dict() == {"purposes": {}, "runs": 0, "most": 0, "interrupted": 0}
+    assert count_openings(store).as_dict() == {"purposes": {}, "runs": 0, "most": 0, "interrupted": 0, "at_once": 0}
