@@ -1,7 +1,7 @@
 """What a study writes down beside its runs: the facts the report repeats, who took part, who was in which part."""
 
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from stores.manifest import Manifest
 from stores.receipt import NOTABLE_SHARE
 from stores.root import Root
 from stores.samples import Sample
+from stores.spelling import twins
 
 _LARGE = 0.4  # share of the samples in one group
 _NAMED = 20  # groups nobody tests that are named
@@ -125,15 +126,13 @@ def warnings(
 
     `trainees` are those of each encoder of a modality.
     """
-    found, groups = [*design_warnings(config, cast)], cast.candidates.groups
+    found = [*design_warnings(config, cast)]
     if config.protocol.kind == "fixed" and not any(sample.split == "test" for sample in cast.candidates.samples):
         found.append("dev_is_test: the corpus has no test part: val is tested on, and validation is cut from train")
     if len(splits) < len(cast.splits):
         lost = len(cast.splits) - len(splits)
         who = "sample" if config.study.masks else "complete sample"
         found.append(f"dropped_repeats: {lost} of {len(cast.splits)} had no {who} to score")
-    if shared := max(len(set(groups[split.test]) & set(groups[split.train])) for split in splits):
-        found.append(f"shared_groups: {shared} groups ({', '.join(config.study.groups)}) are in both training and test")
     memorised = config.protocol.encoder_share == 1 and config.per_repeat
     if memorised:
         found.append(
@@ -141,8 +140,8 @@ def warnings(
             "they may trust that modality more than it deserves"
         )
     for modality, own in keys.items():
-        told = not (memorised and config.features[modality].train_on == PER_REPEAT)
-        found += _identical(modality, own, splits, trainees.get(modality, ()), of_training=told)
+        if not (memorised and config.features[modality].train_on == PER_REPEAT):
+            found += _in_sample(modality, own, splits, trainees.get(modality, ()))
     return found
 
 
@@ -176,6 +175,21 @@ def design_warnings(config: StudyConfig, cast: Cast) -> Iterator[str]:
         )
 
 
+def group_facts(manifest: Manifest, groups: np.ndarray, splits: Sequence[Split]) -> dict[str, Any]:
+    """Return the groups of each kind, samples without one, probable twins; and how many that split are in two parts."""
+    counts = {}
+    for kind in sorted({kind for sample in manifest.samples for kind in sample.groups}):
+        values = [sample.groups[kind] for sample in manifest.samples if kind in sample.groups]
+        alike = [" and ".join(map(repr, own)) for own in twins(values)]
+        counts[kind] = {"groups": len(set(values)), "blank": len(manifest.samples) - len(values), "twins": alike}
+    shared: set[str] = set()
+    for split in splits:
+        fitted = np.concatenate([split.train, split.encoder])
+        train, val, test = (set(groups[own].tolist()) for own in (fitted, split.val, split.test))
+        shared |= (train & val) | (train & test) | (val & test)
+    return {"group_counts": counts, "in_two_parts": len(shared)}
+
+
 def remarked(features: Mapping[str, Feature], keys: Mapping[str, Sequence[str | None]]) -> Iterator[str]:
     """Tell of remarks about more than a few samples, such as tokens that the tokenizer does not know."""
     for name, feature in features.items():
@@ -203,39 +217,21 @@ def _named(repeats: Sequence[int]) -> str:
     return f"repeat{'' if len(repeats) == 1 else 's'} {', '.join(map(str, repeats))}"
 
 
-def _identical(
-    modality: str,
-    keys: Sequence[str | None],
-    splits: Sequence[Split],
-    trainees: Sequence[Sequence[Trainee]],
-    *,
-    of_training: bool,
+def _in_sample(
+    modality: str, keys: Sequence[str | None], splits: Sequence[Split], trainees: Sequence[Sequence[Trainee]]
 ) -> Iterator[str]:
-    """Tell of media that are the same in two parts: a group is in one part only, what it says is in many."""
-    what = "utterances, word for word," if modality == "text" else f"recordings of {modality}"
-    train = [{keys[i] for i in split.train} for split in splits]
-    seen = [{trainee.key for trainee in own} for own in trainees]
-    fitted = [seen[split.repeat if len(seen) > 1 else 0] if seen else set() for split in splits]
-    if (share := _recurring(keys, [split.test for split in splits], train)) > 0:
-        yield f"identical_{modality}: {share:.1%} of test {what} also occur in the training part"
-    if (share := _recurring(keys, [split.test for split in splits], fitted)) > 0:
-        yield f"identical_{modality}_encoder: {share:.1%} of test {what} are also among those of the encoder's training"
-    if of_training and (share := _recurring(keys, [split.train for split in splits], fitted)) > 0:
-        yield (
-            f"in_sample_{modality}: {share:.1%} of the heads' training {what} are also among those of the encoder's; "
-            "heads may trust that modality more than it deserves"
-        )
-
-
-def _recurring(
-    keys: Sequence[str | None], parts: Sequence[np.ndarray], known: Sequence[Container[str | None]]
-) -> float:
-    """Return the share of a part that is known, of those who have this modality, as a mean over repeats."""
-    shares = []
-    for part, own in zip(parts, known, strict=True):
-        there = [keys[i] for i in part if keys[i] is not None]
+    """Tell of media heads train on that their encoder was trained on too, as a mean over repeats."""
+    seen, shares = [{trainee.key for trainee in own} for own in trainees], []
+    for split in splits if seen else ():
+        own = seen[split.repeat if len(seen) > 1 else 0]
+        there = [keys[i] for i in split.train if keys[i] is not None]
         shares.append(sum(key in own for key in there) / max(len(there), 1))
-    return float(np.mean(shares))
+    if any(shares):
+        what = "utterances, word for word," if modality == "text" else f"recordings of {modality}"
+        yield (
+            f"in_sample_{modality}: {np.mean(shares):.1%} of the heads' training {what} are also among those of the "
+            "encoder's; heads may trust that modality more than it deserves"
+        )
 
 
 def samples_table(

@@ -14,7 +14,7 @@ from stores.spelling import few
 
 
 class LeakageError(ValueError):
-    """A validation or test part shares a sample, a group or a recording with an encoder's training."""
+    """A validation or test part shares a sample or a declared group with an encoder's training."""
 
 
 def trainees_of(feature: Feature, manifest: Manifest, root: Root) -> list[list[Trainee]]:
@@ -34,44 +34,30 @@ def check_encoders(
     cast: Cast,
     features: Mapping[str, Feature],
     trainees: Mapping[str, Sequence[Sequence[Trainee]]],
-    keys: Mapping[str, Sequence[str | None]],
 ) -> None:
-    """Raise LeakageError if an encoder of a study has seen somebody it scores; `keys` are the candidates' media."""
+    """Raise LeakageError if an encoder of a study has seen somebody it scores."""
     for modality, own in trainees.items():
         for number, (encoder, seen) in enumerate(zip(features[modality].encoders, own, strict=True)):
             splits = cast.splits[number : number + 1] if len(own) > 1 else cast.splits
             scored = sorted({int(i) for split in splits for part in (split.val, split.test) for i in part})
-            refuse_leakage(
-                encoder,
-                seen,
-                [(cast.candidates.samples[i], keys[modality][i]) for i in scored],
-                kinds=config.study.groups,
-                modality=modality,
-            )
+            refuse_leakage(encoder, seen, [cast.candidates.samples[i] for i in scored], kinds=config.study.groups)
 
 
 def refuse_leakage(
-    encoder: str,
-    trained_on: Sequence[Trainee],
-    scored: Iterable[tuple[Sample, str | None]],
-    *,
-    kinds: Sequence[str],
-    modality: str,
+    encoder: str, trained_on: Sequence[Trainee], scored: Iterable[Sample], *, kinds: Sequence[str]
 ) -> None:
-    """Raise LeakageError, naming who, if a scored (sample, key) shares an id, group or recording with `trained_on`.
+    """Raise LeakageError, naming who, if a scored sample shares its id or a group of these kinds with `trained_on`.
 
-    Identical text alone is not refused: short utterances recur. Views of a sample count as the sample.
+    Views of a sample count as the sample. The same recording under another id, and groups of other kinds, are looked
+    for by the radar, for encoders as for heads.
     """
     ids = {trainee.sample_id for trainee in trained_on}
-    keys = {trainee.key for trainee in trained_on} if modality != "text" else set()
     groups = {(kind, t.groups[kind]) for t in trained_on for kind in kinds if kind in t.groups}
     leaks = []
-    for sample, key in scored:
+    for sample in scored:
         common = {(kind, sample.groups[kind]) for kind in kinds if kind in sample.groups} & groups
         if sample.id in ids:
             leaks.append(f"{sample.id} (the sample itself)")
-        elif key in keys:
-            leaks.append(f"{sample.id} (the same {modality} recording)")
         elif common:
             leaks.append(f"{sample.id} ({' '.join(min(common))})")
     if leaks:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,14 +10,17 @@ import numpy as np
 import pyarrow as pa
 
 from fusion.splits import Split
-from reports.findings.near_duplicates import EQUAL, GROUP, IDENTICAL, NEAR, Near, find_near
+from reports.findings.near_duplicates import EQUAL, GROUP, IDENTICAL, NEAR, SEEN, SEEN_GROUP, Near, find_near
 from stores.block import FeatureBlock
+from stores.encoders import Trainee
 from stores.errors import DamagedError
 from stores.identity import fingerprint
 from stores.samples import Sample
 from stores.studies import RADAR, StudyStore
 
-VERSION = 1  # of what is looked for, and by which rule
+VERSION = 2  # of what is looked for, and by which rule
+# words in the names of kinds of groups that say neither who nor which recording, and that acted corpora share by design
+WHAT_IS_SAID = {"sentence", "statement", "phrase", "script", "prompt", "stimulus", "word"}
 _NOBODY = -1
 
 
@@ -25,7 +28,7 @@ _NOBODY = -1
 class Scene:
     """What is looked at: the aligned rows, and by modality the key of every sample and, by store, digests of its row.
 
-    `splits` are positions into `samples`.
+    `splits` are positions into `samples`; `trainees` are those of each encoder of a modality.
     """
 
     samples: Sequence[Sample]
@@ -33,6 +36,7 @@ class Scene:
     keys: Mapping[str, Sequence[str | None]]
     digests: Mapping[str, Sequence[Sequence[str | None]]]
     splits: Sequence[Split]
+    trainees: Mapping[str, Sequence[Sequence[Trainee]]] = field(default_factory=dict)
 
     @cached_property
     def groups(self) -> np.ndarray:
@@ -46,7 +50,9 @@ class Scene:
 
 def look_once(scene: Scene, store: StudyStore) -> None:
     """Write the radar of a study unless it is there; again only if the groups of its samples are others."""
-    basis = fingerprint([VERSION, [sorted(sample.groups.items()) for sample in scene.samples]])
+    groups = [one.groups for one in scene.samples]
+    groups += [one.groups for own in scene.trainees.values() for seen in own for one in seen]
+    basis = fingerprint([VERSION, [sorted(own.items()) for own in groups]])
     try:
         there = store.radar()
     except DamagedError:
@@ -59,7 +65,7 @@ def look(scene: Scene, *, basis: str = "") -> pa.Table:
     """Return one row a flagged (repeat, test sample, kind): the modality or kind of group, and its closest reason.
 
     `nearest` is the training sample it is like; `similarity` is null for groups. The metadata tell by modality how
-    many rows were compared and how near counted as near.
+    many rows were compared and how near counted as near, and which kinds of groups only say what is said.
     """
     sights, flagged = {}, []
     for modality in scene.block.modalities:
@@ -73,9 +79,30 @@ def look(scene: Scene, *, basis: str = "") -> pa.Table:
         shared = _codes([sample.groups.get(kind) for sample in scene.samples])
         for split in scene.splits:
             flagged.append(_rows(scene, split, kind, GROUP, *_in_training(shared, split), similarity=None))
-    metadata = {"basis": basis, "version": VERSION, "modalities": sights, "kinds": kinds}
+    said = [kind for kind in kinds if WHAT_IS_SAID & set(kind.casefold().split("_"))]
+    metadata = {"basis": basis, "version": VERSION, "modalities": sights, "kinds": kinds, "said": said}
     table = pa.concat_tables([RADAR.empty_table(), *flagged])
+    table = pa.concat_tables([table, pa.Table.from_pylist(list(_by_encoders(scene, kinds, table)), RADAR)])
     return table.replace_schema_metadata({"affuse": json.dumps(metadata)})
+
+
+def _by_encoders(scene: Scene, kinds: Sequence[str], of_heads: pa.Table) -> Iterator[dict[str, Any]]:
+    """Yield the rows of what encoders were trained on, recordings and groups, and no head was in that repeat."""
+    told = {tuple(row.values())[:4] for row in of_heads.to_pylist()}
+    for split in scene.splits:
+        seen = {m: own[split.repeat if len(own) > 1 else 0] for m, own in scene.trainees.items()}
+        known = {(m, SEEN): {t.key: t.sample_id for t in own} for m, own in seen.items()}
+        for kind in kinds:
+            grouped = [t for own in seen.values() for t in own if kind in t.groups]
+            known[kind, SEEN_GROUP] = {t.groups[kind]: t.sample_id for t in grouped}
+        for (kind, reason), nearest in known.items():
+            as_head, similarity = (IDENTICAL, 1.0) if reason == SEEN else (GROUP, None)
+            for i in split.test.tolist():
+                sample = scene.samples[i]
+                value = scene.keys[kind][i] if reason == SEEN else sample.groups.get(kind)
+                if value in nearest and (split.repeat, sample.id, kind, as_head) not in told:
+                    found = (split.repeat, sample.id, kind, reason, nearest[value], similarity)
+                    yield dict(zip(RADAR.names, found, strict=True))
 
 
 Things = tuple[np.ndarray, Near]  # which distinct row every sample has, _NOBODY for none; pairs of distinct rows

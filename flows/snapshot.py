@@ -11,6 +11,7 @@ from flows.candidates import Candidates, Cast, probable_twins
 from flows.facts import (
     check_promise,
     gaps,
+    group_facts,
     remarked,
     samples_table,
     splits_table,
@@ -84,7 +85,7 @@ def take_snapshot(
     aligned = _align(config, cast, features)
     block, keys = aligned.block, aligned.keys
     trainees = {m: trainees_of(features[m], manifest, root) for m in config.modalities if features[m].encoders}
-    check_encoders(config, cast, features, trainees, keys)
+    check_encoders(config, cast, features, trainees)
     filtered = _filter(config, cast, features, block)
     splits = filtered.splits
     told = [
@@ -94,7 +95,7 @@ def take_snapshot(
         *probable_twins(manifest),
     ]
     store = _write_down(config, manifest, cast, features, aligned, filtered, told, root)
-    look_once(Scene(cast.candidates.samples, block, keys, aligned.digests, splits), store)
+    look_once(Scene(cast.candidates.samples, block, keys, aligned.digests, splits, trainees), store)
     views = {m: _trained_on(rows, splits, len(cast.splits)) for m, rows in aligned.views.items()}
     return Snapshot(block=replace(block, views=views), splits=splits, store=store)
 
@@ -179,6 +180,7 @@ def _write_down(
     identity = _identity(config, cast.candidates, filtered.splits, aligned, features)
     facts = {
         **study_facts(config, manifest, cast.candidates, features, aligned.keys),
+        **group_facts(manifest, cast.candidates.groups, filtered.splits),
         "snapshot": fingerprint(identity),
         "excluded": dict(sorted(Counter(filtered.excluded.values()).items())),
         "lacking": dict(filtered.lacking),

@@ -13,6 +13,7 @@ from flows.progress import console
 from fusion.robustness import RobustnessBooks
 from reports.results import Results
 from reports.selection import shown_first
+from reports.words import groups_of, sentence
 from stores.receipt import COUNTS, STAGES, RunReceipt
 
 _SCORES = ("macro_f1", "accuracy", "auc_macro_ovr", "balanced_accuracy")
@@ -116,6 +117,9 @@ def show_scores(name: str, results: Results) -> None:
     caption = "* the reference, which the others are compared with"
     if more := len(every) - len(rows):
         caption += f"; {more} more in tables/scores.csv"
+    leaks = [f"Warning: {it.title}." for it in results.banners if it.kind == "leaks"]
+    for line in (sentence(groups_of(results.facts)), *leaks):
+        console.print(printable(line), highlight=False, markup=False)
     show_table(f"Study {name}", columns, rows, caption=caption)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from reports.evidence import Evidence
 from reports.findings.false_alarms import Calibration
+from reports.findings.leaks import Seen
 from reports.findings.searches import read_searches, seen_by_choice
 
 
@@ -13,7 +14,7 @@ from reports.findings.searches import read_searches, seen_by_choice
 class Banner:
     """A warning at the top of the page.
 
-    `kind` is composed, synthetic, selective, random, in_sample, searched, alarms, lacking or note; `see` is the
+    `kind` is leaks, composed, synthetic, selective, random, in_sample, searched, alarms, lacking or note; `see` is the
     chapter that has more, or nothing.
     """
 
@@ -28,10 +29,12 @@ def find_banners(
     lacking: Mapping[str, tuple[int, ...]],
     calibration: Calibration | None,
     selective: Sequence[str] = (),
+    seen: Seen | None = None,
 ) -> tuple[Banner, ...]:
     """Return the warnings this study deserves, the gravest first; `selective` says what more was run or asked."""
     facts = evidence.facts
     found = (
+        _leaks(seen) if seen and seen.parts else None,
         PAIRING.get(evidence.pairing),
         _selective(selective),
         _random(facts),
@@ -40,7 +43,20 @@ def find_banners(
         _alarms(calibration) if calibration else None,
         _lacking(lacking),
     )
-    return (*filter(None, found), *(_note(str(text)) for text in facts.get("warnings", ())))
+    by_design = [f"shared_by_design: test samples have {_shared(seen.by_design)}"] if seen and seen.by_design else []
+    return (*filter(None, found), *(_note(str(text)) for text in (*by_design, *facts.get("warnings", ()))))
+
+
+def _leaks(seen: Seen) -> Banner:
+    """Return what training has seen; the title is a sentence, which the answer begins with."""
+    but = "no verdict is given" if seen.refused else "scores and verdicts rest on the others"
+    title = f"Training has seen {100 * seen.share:.1f} % of the test samples, in whole, nearly or by their group: {but}"
+    why = f"Why no verdict: {seen.refused}. " if seen.refused else ""
+    return Banner(kind="leaks", title=title, text=f"{why}Test samples have {_shared(seen.parts)}.", see="leakage")
+
+
+def _shared(parts: Sequence[tuple[str, float]]) -> str:
+    return "; ".join(f"{what} ({100 * share:.1f} % of the tests)" for what, share in parts)
 
 
 def _selective(told: Sequence[str]) -> Banner | None:
@@ -92,8 +108,7 @@ def _note(warning: str) -> Banner:
     if not colon or not key.replace("_", "").isalpha():
         return Banner(kind="note", title="Note", text=warning)
     title, said = key.replace("_", " ").capitalize(), f"{text[:1].upper()}{text[1:].rstrip('.')}."
-    see = "leakage" if key.startswith(("identical", "shared")) else ""
-    return Banner(kind="note", title=title, text=said, see=see)
+    return Banner(kind="note", title=title, text=said, see="leakage" if key.startswith("shared") else "")
 
 
 def _alarms(calibration: Calibration) -> Banner | None:

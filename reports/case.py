@@ -14,13 +14,17 @@ from stores.studies import StudyStore
 
 if TYPE_CHECKING:
     from reports.chapters._chapter import Chapter
+    from reports.findings.leaks import Seen
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A study as a report sees it. `value(Weights)` is what another chapter found; nothing is computed twice."""
+    """A study as a report sees it. `value(Weights)` is what another chapter found; nothing is computed twice.
+
+    Where training has seen more than a few test samples, all is computed on the others, and `whole` is the case on all.
+    """
 
     store: StudyStore
     config: ReportConfig
@@ -29,6 +33,8 @@ class Case:
     reference: Model
     families: tuple[Family, ...]
     comparisons: tuple[Comparison, ...]
+    seen: Seen | None = None
+    whole: Case | None = None
     _found: dict[type[Any], Any] = field(default_factory=dict, repr=False)
 
     def value(self, chapter: type[Chapter[T]]) -> T | None:

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import accuracy_score, f1_score
 
-from reports.evidence import CHANCE
+from reports.evidence import CHANCE, read_evidence
+from reports.findings.leaks import judged_on
 from reports.measures import RESAMPLED
 from reports.results import Results
 from reports.tables import unrun
@@ -55,7 +56,10 @@ def _rows(store: StudyStore, run_ids: Sequence[str]) -> pd.DataFrame:
     rows = table.select(["run_id", "sample_id", "label"]).to_pandas()
     flat = table["posterior"].combine_chunks().flatten().to_numpy()
     rows["predicted"] = flat.reshape(len(rows), -1).argmax(axis=1)
-    return rows.merge(runs.select(["run_id", "model", "repeat"]).to_pandas(), on="run_id")
+    rows = rows.merge(runs.select(["run_id", "model", "repeat"]).to_pandas(), on="run_id")
+    clean, _ = judged_on(read_evidence(store, run_ids), store.radar())
+    kept = {(part.repeat, name) for part in clean.held_out for name in part.sample_ids.tolist()}
+    return rows[[pair in kept for pair in zip(rows["repeat"], rows["sample_id"], strict=True)]]
 
 
 def _scores(rows: pd.DataFrame) -> dict[str, float]:

@@ -59,6 +59,7 @@ class Evidence:
     """All models scored on the same test parts. `posteriors[model][i]` is (n, K) for `held_out[i]`.
 
     `weights[model][i]` is (n, modalities) float32, modalities sorted, of a model that weighs every sample by itself.
+    `refused` is why no two models can be compared on it.
     """
 
     facts: Mapping[str, Any]
@@ -67,6 +68,7 @@ class Evidence:
     posteriors: Mapping[str, tuple[np.ndarray, ...]]
     weights: Mapping[str, tuple[np.ndarray, ...]]
     runs: pa.Table
+    refused: str = ""
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def measure(evidence: Evidence, *, alpha: float, draws: int, seed: int, family: 
     resampled, `draws` times at least, and as often as lets a p fall below alpha over the largest `family` of
     comparisons that are corrected together, where that can be done.
     """
-    parts, classes = evidence.held_out, evidence.classes
+    parts, classes, fixed = evidence.held_out, evidence.classes, evidence.protocol == "fixed"
     ratio = sum(len(part.labels) for part in parts) / sum(part.fitted for part in parts)
     matrices = {
         name: np.stack([confusion(part.labels, p) for part, p in zip(parts, posteriors, strict=True)])
@@ -65,7 +65,7 @@ def measure(evidence: Evidence, *, alpha: float, draws: int, seed: int, family: 
     return Measures(
         table=table,
         confusions={name: matrix.sum(axis=0) for name, matrix in matrices.items()},
-        design=Design(overlap=evidence.protocol != "fixed", ratio=ratio, shared=_shared(parts), alpha=alpha),
+        design=Design(overlap=not fixed, ratio=ratio, shared=_shared(parts), alpha=alpha, refused=evidence.refused),
         primary=primary,
         lacking={label: repeats for label, repeats in absent.items() if repeats},
         draws=drawn,

@@ -12,7 +12,7 @@ from reports.findings.gains import planted_in
 from reports.findings.making import Optimised
 from reports.findings.searches import in_words, opened
 from reports.results import Results
-from reports.words import NAMES, banner_lines, counted, labels_of, listed, sentence, shape_of, tested_of
+from reports.words import NAMES, banner_lines, counted, groups_of, labels_of, listed, sentence, shape_of, tested_of
 
 _FEW = 12  # models that are named one by one
 _REASONS = {
@@ -64,7 +64,7 @@ def _data(results: Results) -> str:
 
 def _protocol(results: Results) -> str:
     facts = results.facts
-    groups = f" no {listed(facts['groups'])} is in two parts;" if facts.get("groups") else ""
+    groups = f" {told};" if (told := groups_of(facts)) else ""
     tested = f" {sentence(told)}." if (told := tested_of(facts)) else ""
     return (
         f"{shape_of(results)};{groups} seed {facts['seed']}.{tested} All models share splits and are scored on the "

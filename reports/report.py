@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import PurePosixPath
 
@@ -16,6 +16,7 @@ from reports.comparisons import choose_reference, plan_families, run_families
 from reports.config import ReportConfig
 from reports.drawing import Figure, collect_pdfs, standalone
 from reports.evidence import Evidence, read_evidence
+from reports.findings.leaks import judged_on
 from reports.findings.record import in_words, read_record
 from reports.measures import RESAMPLED, Measures, interval_of, measure
 from reports.methods import methods_text
@@ -151,6 +152,12 @@ def _tables(results: Results) -> dict[str, Rows]:
 def read_case(store: StudyStore, run_ids: Sequence[str], config: ReportConfig) -> Case:
     """Read, measure and compare the runs of a study. Raises NotFound, EvidenceError, ConfigError."""
     evidence = read_evidence(store, run_ids)
+    clean, seen = judged_on(evidence, store.radar())
+    whole = None if clean is evidence else _case(store, evidence, config)
+    return replace(_case(store, clean, config), seen=seen, whole=whole)
+
+
+def _case(store: StudyStore, evidence: Evidence, config: ReportConfig) -> Case:
     reference = choose_reference(evidence.models, config.reference)
     families = plan_families(evidence.models, reference)
     largest = max((len(family.pairs) for family in families), default=1)
@@ -192,7 +199,7 @@ def compute_results(
         reference=case.reference.name,
         method=_method(evidence, measures, config),
         facts=evidence.facts,
-        banners=find_banners(evidence, measures.lacking, sight.calibration if sight else None, selective),
+        banners=find_banners(evidence, measures.lacking, sight.calibration if sight else None, selective, case.seen),
         models=evidence.models,
         scores=tuple(_score(measures, model.name, metric) for model in evidence.models for metric in METRICS),
         families=case.families,

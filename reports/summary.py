@@ -37,12 +37,13 @@ PHRASES = {ABOVE: "is above", BELOW: "is below", UNTOLD: "cannot be told from"}
 
 def summary(results: Results) -> list[str]:
     """Return the answer, at most three sentences from the comparisons the study file fixes, after what warns of it."""
-    return [text for text in (_partly(results), _reached(results), _gained(results), _untold(results)) if text]
+    return [text for text in (*_before(results), _reached(results), _gained(results), _untold(results)) if text]
 
 
-def _partly(results: Results) -> str:
-    """Return what this page leaves out, before any score; nothing if it shows all that was run, as it was asked for."""
-    return " ".join(banner.text for banner in results.banners if banner.kind == "selective")
+def _before(results: Results) -> list[str]:
+    """Return what is to be known before any score: what training has seen, and what this page leaves out."""
+    leaks = [f"{banner.title}." for banner in results.banners if banner.kind == "leaks"]
+    return [*leaks, *(banner.text for banner in results.banners if banner.kind == "selective")]
 
 
 def _reached(results: Results) -> str:
@@ -155,7 +156,7 @@ def _warned(results: Results) -> list[str]:
         unseen = f", {count[NOT_LOOKED_FOR]} not looked for" if count[NOT_LOOKED_FOR] else ""
         false = sum(null.verdict == MISSED for null in found.nulls)
         return [said + unseen + (f", and {false} found that were not planted" if false else "")]
-    grave = [banner for banner in results.banners if banner.kind not in ("composed", "note")]
+    grave = [banner for banner in results.banners if banner.kind not in ("leaks", "composed", "note")]
     return [f"to be read with care: {sentence(grave[0].title)}"] if grave else []
 
 

@@ -173,6 +173,25 @@ def tested_of(facts: Mapping[str, Any]) -> str:
     )
 
 
+def groups_of(facts: Mapping[str, Any]) -> str:
+    """Return how many groups of each kind there are, blank ones and probable twins among them; "" if nobody counted.
+
+    That none is in two parts is said of those the study splits by, where no names are probably one.
+    """
+    if (counts := facts.get("group_counts")) is None:
+        return ""
+    told, wanted = [], facts.get("groups") or ()
+    for kind, own in counts.items():
+        twins = listed(own["twins"]) if own["twins"] else "none"
+        blank = f"{own['blank']:,} samples without"
+        told.append(f"{counted(own['groups'], kind)} ({blank}; probable twins: {twins})")
+    if shared := facts["in_two_parts"]:
+        told.append(f"{shared} by {listed(wanted)} in two parts")
+    elif wanted and not any(counts[kind]["twins"] for kind in wanted):
+        told.append(f"no {listed(wanted)} is in two parts")
+    return "; ".join(told) or "the corpus names no groups"
+
+
 def shape_of(results: Results) -> str:
     """Return the design in one sentence."""
     method, protocol = results.method, results.facts["protocol"]

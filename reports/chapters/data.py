@@ -14,7 +14,7 @@ from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
 from reports.drawing import BLUE, INK, LINE, MUTED, ROW, Drawing, Figure, finish
 from reports.results import Results
-from reports.words import listed, tested_of
+from reports.words import groups_of, listed, tested_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,8 @@ class Data(Chapter[Exclusions]):
         return {"classes": [vars(count) for count in value.present]}
 
     def context(self, value: Exclusions, results: Results) -> Mapping[str, Any]:
-        return {"tested": tested_of(results.facts)}
+        told = (groups_of(results.facts), tested_of(results.facts))
+        return {"tested": "; ".join(filter(None, told))}
 
 
 def _present(case: Case) -> Iterable[Present]:

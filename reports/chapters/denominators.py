@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
 from reports.comparisons import STRATEGIES
-from reports.findings.rescoring import FEWEST_SAMPLES, Rescored, in_words, rescore
+from reports.findings.leaks import FEWEST_SAMPLES
+from reports.findings.rescoring import Rescored, in_words, rescore
 from reports.results import Results
 from reports.words import NONE, labels_of, percent, points
 

@@ -5,19 +5,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
-from reports.findings.near_duplicates import EQUAL, GROUP, IDENTICAL, NEAR
+from reports.findings.leaks import on_tests, others, words_of
+from reports.findings.near_duplicates import EQUAL, GROUP, IDENTICAL, NEAR, SEEN, SEEN_GROUP
 from reports.findings.rescoring import Rescored, in_words, rescore
 from reports.findings.searches import opened
 from reports.results import Results
 from reports.words import labels_of
 
 EXAMPLES = 5  # samples named of each finding
-REASONS = (IDENTICAL, EQUAL, NEAR, GROUP)
+REASONS = (IDENTICAL, SEEN, EQUAL, NEAR, GROUP, SEEN_GROUP)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +82,11 @@ class Leakage(Chapter[Leaks]):
     title = "What training and test parts share"
 
     def compute(self, case: Case) -> Leaks:
-        radar = case.store.radar()
+        case, radar = case.whole or case, case.store.radar()
         if radar is None:
             return Leaks(looked=False)
         told = json.loads(radar.schema.metadata[b"affuse"])
-        rows = _with_positions(radar.to_pandas(), case)
+        rows = on_tests(radar.to_pandas(), case.evidence)
         flagged = {
             (kind, reason): own
             for kind in (*told["modalities"], *told["kinds"])
@@ -101,7 +101,7 @@ class Leakage(Chapter[Leaks]):
             sights=tuple(Sight(modality=name, **sight) for name, sight in told["modalities"].items()),
             kinds=tuple(told["kinds"]),
             findings=findings,
-            together=rescore(case, _others(case, pd.concat(told_apart))) if len(told_apart) > 1 else None,
+            together=rescore(case, others(case.evidence, pd.concat(told_apart))) if len(told_apart) > 1 else None,
         )
 
     def tables(self, value: Leaks, results: Results) -> Mapping[str, Rows]:
@@ -132,40 +132,11 @@ class Leakage(Chapter[Leaks]):
         }
 
 
-def words_of(kind: str, reason: str) -> str:
-    """Return what a finding is, in words; `kind` is a modality or a kind of group."""
-    item = "text" if kind == "text" else f"{kind} recording"
-    return {
-        IDENTICAL: f"the same {item}, {'word for word' if kind == 'text' else 'byte for byte'}",
-        EQUAL: f"another {item} with the same row of features",
-        NEAR: f"a row of features that is possibly near that of another {item}",
-        GROUP: f"a {kind} that training has too",
-    }[reason]
-
-
 def _clean(value: Leaks) -> list[str]:
     """Return the modalities and kinds of groups nothing was found in, those that could not be judged aside."""
     dirty = {own.kind for own in value.findings}
     judged = [sight.modality for sight in value.sights if sight.looked == sight.stores]
     return [kind for kind in (*judged, *value.kinds) if kind not in dirty]
-
-
-def _with_positions(rows: pd.DataFrame, case: Case) -> pd.DataFrame:
-    """Return the rows on the test samples of the report, with `part` and `position` among its test parts."""
-    found = []
-    for number, part in enumerate(case.evidence.held_out):
-        own = rows[rows["repeat"] == part.repeat]
-        position = pd.Index(part.sample_ids).get_indexer(pd.Index(own["sample_id"].astype(str)))
-        found.append(own.assign(part=number, position=position)[position >= 0])
-    return pd.concat(found)
-
-
-def _others(case: Case, rows: pd.DataFrame) -> list[np.ndarray]:
-    """Return (n,) bool a repeat: the test samples that are not in `rows`."""
-    keep = [np.ones(len(part.sample_ids), dtype=bool) for part in case.evidence.held_out]
-    for number, own in rows.groupby("part"):
-        keep[int(str(number))][own["position"].to_numpy()] = False
-    return keep
 
 
 def _finding(case: Case, kind: str, reason: str, rows: pd.DataFrame) -> Finding:
@@ -177,7 +148,7 @@ def _finding(case: Case, kind: str, reason: str, rows: pd.DataFrame) -> Finding:
         samples=int(rows["sample_id"].nunique()),
         tests=len(rows),
         share=len(rows) / sum(len(part.sample_ids) for part in case.evidence.held_out),
-        without=rescore(case, _others(case, rows)),
+        without=rescore(case, others(case.evidence, rows)),
         examples=tuple(_example(row) for row in shown),
     )
 

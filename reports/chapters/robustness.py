@@ -66,6 +66,7 @@ class Robustness(Chapter[Disturbances]):
     title = "Robustness"
 
     def compute(self, case: Case) -> Disturbances | None:
+        case = case.whole or case  # as the stored scores under disturbances are
         found = read_robustness(case.store, case.evidence, case.measures)
         spread = INTERVALS if case.evidence.protocol in RESAMPLED else QUARTILES
         guessed = case.measures.table[CHANCE].get(METRIC)

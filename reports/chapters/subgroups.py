@@ -12,7 +12,7 @@ from reports.chapters._chapter import Chapter, Rows
 from reports.comparisons import ABOVE, BELOW, UNTOLD, judge
 from reports.drawing import BLUE, MUTED, ROW, Drawing, Figure, finish, whisker
 from reports.errors import StatisticsError
-from reports.findings.rescoring import FEWEST_SAMPLES
+from reports.findings.leaks import FEWEST_SAMPLES
 from reports.metrics import counted_score, margins
 from reports.results import Results
 from reports.statistics._statistic import Measured, PairResult

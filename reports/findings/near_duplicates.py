@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 IDENTICAL, EQUAL, NEAR, GROUP = "identical", "equal rows", "near", "group"  # what may be flagged, closest first
+SEEN, SEEN_GROUP = "identical, encoder", "group, encoder"  # the same, of what an encoder and no head was trained on
 NEIGHBOURS = 10  # K; of a recording with K or more copies that are near but not equal, none is found
 ALPHA = 0.05  # the chance of one false alarm or more in a whole modality, if rows are spread evenly
 FLOOR = 0.95  # cosine of centred rows below which nothing is called near, however lonely the two are

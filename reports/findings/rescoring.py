@@ -7,14 +7,9 @@ import numpy as np
 
 from reports.case import Case
 from reports.comparisons import STRATEGIES, Comparison, run_families
-from reports.evidence import Evidence
-from reports.measures import Measures, pool
-from reports.metrics import confusion, counted_score, margins
-from reports.statistics._statistic import Measured
-from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, ClusteredBootstrap, group_weights
+from reports.findings.leaks import too_little
+from reports.measures import Measures, measure
 from reports.words import VERDICTS
-
-FEWEST_SAMPLES = 30  # test samples, each counted once, below which a score says nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +43,8 @@ def rescore(case: Case, keep: Sequence[np.ndarray]) -> Rescored:
     parts = case.evidence.held_out
     left = {name for part, own in zip(parts, keep, strict=True) for name in part.sample_ids[own].tolist()}
     found = Rescored(samples=len(left), tests=sum(int(own.sum()) for own in keep))
-    if len(left) < FEWEST_SAMPLES:
-        return replace(found, reason=f"only {len(left)} test samples are left, of {FEWEST_SAMPLES} asked for")
-    if empty := [part.repeat for part, own in zip(parts, keep, strict=True) if not own.any()]:
-        return replace(found, reason=f"no test sample is left in {len(empty)} of {len(parts)} repeats")
-    if gone := _classes_gone(case.evidence, keep):
-        return replace(found, reason=f"no test sample of {', '.join(gone)} is left")
+    if reason := too_little(case.evidence, keep):
+        return replace(found, reason=reason)
     measures = _measure(case, keep)
     families = [family for family in case.families if family.name == STRATEGIES]
     now = run_families(case.evidence, measures, families, (case.primary_metric,))
@@ -71,33 +62,11 @@ def _flips(then: Sequence[Comparison], now: Sequence[Comparison]) -> tuple[Flip,
     return tuple(Flip(rival=a.b, before=a.verdict, after=b.verdict) for a, b in pairs if a.verdict != b.verdict)
 
 
-def _classes_gone(evidence: Evidence, keep: Sequence[np.ndarray]) -> list[str]:
-    """Return the classes some repeat has test samples of, and none of those that are kept."""
-    parts = evidence.held_out
-    there = {k for part in parts for k in np.unique(part.labels).tolist()}
-    left = {k for part, own in zip(parts, keep, strict=True) for k in np.unique(part.labels[own]).tolist()}
-    return [evidence.classes[k] for k in sorted(there - left)]
-
-
 def _measure(case: Case, keep: Sequence[np.ndarray]) -> Measures:
-    """Return the measures of the reference and of what it is set against, on the primary metric alone."""
+    """Return the measures of the reference and of what it is set against."""
     names = {case.reference.name, *(name for c in case.compared(STRATEGIES) for name in (c.a, c.b))}
-    evidence, metric = case.evidence.only(keep, names), case.primary_metric
-    table = {name: {metric: _by_repeat(evidence, name, metric)} for name in evidence.posteriors}
-    primary, share = case.measures.primary, sum(map(np.sum, keep)) / sum(map(len, keep))
-    if isinstance(primary, ClusteredBootstrap):
-        primary = ClusteredBootstrap.over(evidence.group_index[1])
-        draws = case.measures.draws if primary.n_groups >= FEWEST_GROUPS else 0
-        weights = group_weights(primary.n_groups, draws, case.config.seed)
-        table = {name: pool(evidence, name, scores, weights) for name, scores in table.items()}
-    design = replace(case.measures.design, ratio=case.measures.design.ratio * float(share))
-    return replace(case.measures, table=table, confusions={}, design=design, primary=primary, lacking={})
-
-
-def _by_repeat(evidence: Evidence, model: str, metric: str) -> Measured:
-    pairs = zip(evidence.held_out, evidence.posteriors[model], strict=True)
-    matrices = np.stack([confusion(part.labels, posteriors) for part, posteriors in pairs])
-    return Measured(repeats=counted_score(metric, margins(matrices)))
+    alpha, draws = case.measures.design.alpha, case.measures.draws
+    return measure(case.evidence.only(keep, names), alpha=alpha, draws=draws, seed=case.config.seed)
 
 
 def in_words(found: Rescored, labels: Mapping[str, str]) -> str:

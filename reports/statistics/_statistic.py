@@ -20,13 +20,14 @@ class Design:
     """How the repeats came about. `ratio` is n2/n1, the test size over the size the weights were fitted on.
 
     `overlap`: whether repeats share samples, so that they are not independent draws; `shared` is the share of its test
-    samples that a repeat has in common with another one, on average.
+    samples that a repeat has in common with another one, on average. `refused` is why no two models can be compared.
     """
 
     overlap: bool
     ratio: float = 0.0
     shared: float | None = None
     alpha: float = 0.05
+    refused: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,9 +131,15 @@ class Statistic(ABC):
 class PairTest(Statistic):
     """Two models measured on the same repeats or groups."""
 
-    @abstractmethod
     def compare(self, a: Measured, b: Measured, design: Design) -> PairResult:
-        """Return a - b. Raises StatisticsError for NaN, unequal lengths, or too few repeats or groups."""
+        """Return a - b. Raises StatisticsError for NaN, unequal lengths, too few repeats or groups, or as `refused`."""
+        if design.refused:
+            raise StatisticsError(design.refused)
+        return self.between(a, b, design)
+
+    @abstractmethod
+    def between(self, a: Measured, b: Measured, design: Design) -> PairResult:
+        """Return a - b of a design that refuses nothing: what a statistic of its own answers."""
 
     def interval(self, a: Measured, design: Design) -> PairResult:
         """Return the interval of one score; the p it carries is against 0 and means nothing."""
@@ -143,7 +150,7 @@ class PairTest(Statistic):
     ) -> tuple[float | None, float | None]:
         """Return the interval of one score, cut at `bounds`; (None, None) where it is undefined or refused."""
         try:
-            found = self.interval(a, design) if a else None
+            found = self.between(a, a.zero(), design) if a else None
         except StatisticsError:
             found = None
         if found is None or found.low is None or found.high is None:

@@ -85,7 +85,7 @@ class ClusteredBootstrap(PairTest):
         sizes = np.unique(groups, return_counts=True)[1]
         return cls(len(sizes), effective_groups(sizes))
 
-    def compare(self, a: Measured, b: Measured, design: Design) -> PairResult:
+    def between(self, a: Measured, b: Measured, design: Design) -> PairResult:
         d, asked = self._differences(a, b)
         gain, noise = a.estimate - b.estimate, noise_of(a, b, d, self.effective, design)
         one_training, enough = not design.overlap and noise.n_seeds < 2, self.n_groups >= FEW_GROUPS

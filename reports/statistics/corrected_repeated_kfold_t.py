@@ -13,5 +13,5 @@ class CorrectedRepeatedKFoldT(PairTest):
     title = "corrected repeated k-fold t"
     source = "Bouckaert & Frank 2004, PAKDD"
 
-    def compare(self, a: Measured, b: Measured, design: Design) -> PairResult:
+    def between(self, a: Measured, b: Measured, design: Design) -> PairResult:
         return corrected(a, b, design, test=self.title)

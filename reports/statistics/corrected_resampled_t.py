@@ -13,5 +13,5 @@ class CorrectedResampledT(PairTest):
     title = "corrected resampled t"
     source = "Nadeau & Bengio 2003, Machine Learning 52"
 
-    def compare(self, a: Measured, b: Measured, design: Design) -> PairResult:
+    def between(self, a: Measured, b: Measured, design: Design) -> PairResult:
         return corrected(a, b, design, test=self.title)

@@ -10,5 +10,5 @@ class PairedT(PairTest):
     title = "naive paired t"
     source = "Student 1908; reference paper, section 3.1.4"
 
-    def compare(self, a: Measured, b: Measured, design: Design) -> PairResult:
+    def between(self, a: Measured, b: Measured, design: Design) -> PairResult:
         return naive(a, b, design, test=self.title)

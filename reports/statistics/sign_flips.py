@@ -20,7 +20,7 @@ class SignFlips(PairTest):
     title = "sign flips"
     source = "Fisher 1935, The Design of Experiments, section 21"
 
-    def compare(self, a: Measured, b: Measured, design: Design) -> PairResult:
+    def between(self, a: Measured, b: Measured, design: Design) -> PairResult:
         d = differences(a, b)
         if len(d) > EXACT_UP_TO:
             raise StatisticsError(f"expected at most {EXACT_UP_TO} repeats, got {len(d)}: their patterns are too many")

@@ -24,7 +24,7 @@ class Wilcoxon(PairTest):
     title = "Wilcoxon signed rank"
     source = "Wilcoxon 1945, Biometrics Bulletin 1; Hodges & Lehmann 1963, Annals of Mathematical Statistics 34"
 
-    def compare(self, a: Measured, b: Measured, design: Design) -> PairResult:
+    def between(self, a: Measured, b: Measured, design: Design) -> PairResult:
         d = differences(a, b)
         ranks = signed_ranks(d)
         dropped = len(d) - len(ranks)

@@ -4,10 +4,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.facts import _identical
+from flows.facts import _in_sample
 from flows.jobs import Options, study_job
 from flows.leakage import LeakageError, refuse_leakage
 from fusion.splits import Split
+from reports.evidence import read_evidence
+from reports.findings.leaks import judged_on
 from stores.encoders import Trainee
 from stores.root import Root
 from stores.samples import Sample
@@ -16,51 +18,39 @@ from stores.studies import StudyStore
 SEEN = [Trainee(sample_id="c/a", key="k1", label="joy", use="stop", groups={"speaker": "anna", "dialogue": "d1"})]
 
 
-def scored(name: str, key: str | None, **groups: str) -> list[tuple[Sample, str | None]]:
-    return [(Sample(id=name, corpus="c", groups=groups), key)]
+def scored(name: str, **groups: str) -> list[Sample]:
+    return [Sample(id=name, corpus="c", groups=groups)]
 
 
-def check(
-    sample: list[tuple[Sample, str | None]], modality: str = "speech", kinds: tuple[str, ...] = ("speaker",)
-) -> None:
-    refuse_leakage("lstm_cnn-1", SEEN, sample, kinds=kinds, modality=modality)
+def check(sample: list[Sample], kinds: tuple[str, ...] = ("speaker",)) -> None:
+    refuse_leakage("lstm_cnn-1", SEEN, sample, kinds=kinds)
 
 
 @pytest.mark.parametrize(
     ("sample", "shared"),
-    [
-        (scored("c/a", "k2", speaker="ben"), "the sample itself"),
-        (scored("c/b", "k1", speaker="ben"), "the same speech recording"),
-        (scored("c/b", "k2", speaker="anna"), "speaker anna"),
-    ],
+    [(scored("c/a", speaker="ben"), "the sample itself"), (scored("c/b", speaker="anna"), "speaker anna")],
 )
-def test_a_shared_sample_recording_or_group_is_refused_by_name(
-    sample: list[tuple[Sample, str | None]], shared: str
-) -> None:
-    with pytest.raises(LeakageError, match=rf"has seen 1 of .*: {sample[0][0].id} \({shared}\); reserve whole groups"):
+def test_a_shared_sample_or_declared_group_is_refused_by_name(sample: list[Sample], shared: str) -> None:
+    with pytest.raises(LeakageError, match=rf"has seen 1 of .*: {sample[0].id} \({shared}\); reserve whole groups"):
         check(sample)
 
 
 def test_of_many_the_first_are_named_with_what_they_share_and_the_rest_counted() -> None:
-    strangers = scored("c/x", "k9", speaker="ben")
-    sharing = [*scored("c/a", "k1"), *scored("c/b", "k1"), *scored("c/c", "k3", speaker="anna"), *scored("c/d", "k1")]
-    named = r"4 .*: c/a \(the sample itself\), c/b \(the same speech recording\), c/c \(speaker anna\) and 1 more;"
+    strangers = scored("c/x", speaker="ben")
+    sharing = [one for name in "abcd" for one in scored(f"c/{name}", speaker="anna")]
+    named = r"4 .*: c/a \(the sample itself\), c/b \(speaker anna\), c/c \(speaker anna\) and 1 more;"
     with pytest.raises(LeakageError, match=named):
         check([*strangers, *sharing])
 
 
 def test_strangers_pass() -> None:
-    check(scored("c/b", "k2", speaker="ben"))
+    check(scored("c/b", speaker="ben"))
 
 
-def test_a_kind_of_group_the_study_does_not_split_by_is_no_leak() -> None:
-    check(scored("c/b", "k2", speaker="ben", dialogue="d1"))
+def test_a_kind_of_group_the_study_does_not_split_by_is_not_refused() -> None:
+    check(scored("c/b", speaker="ben", dialogue="d1"))
     with pytest.raises(LeakageError, match="dialogue d1"):
-        check(scored("c/b", "k2", speaker="ben", dialogue="d1"), kinds=("speaker", "dialogue"))
-
-
-def test_identical_text_alone_is_not_refused() -> None:
-    check(scored("c/b", "k1", speaker="ben"), modality="text")
+        check(scored("c/b", speaker="ben", dialogue="d1"), kinds=("speaker", "dialogue"))
 
 
 def run(talkers: Any, root: Path) -> dict[str, Any]:
@@ -83,27 +73,36 @@ def test_groups_count_as_the_corpus_has_them_now(talkers: Any, tmp_path: Path) -
     assert len(speech) == 1
 
 
+def test_a_group_the_study_does_not_name_that_an_encoder_has_seen_is_warned_of(talkers: Any) -> None:
+    talkers.replace('groups = { speaker = "speaker" }', 'groups = { speaker = "speaker", session = "session" }')
+    for row in talkers.rows:  # s4 was recorded with s0, whom the speech encoder was trained on; and so on
+        row["session"] = str(int(row["speaker"][1:]) % 4)
+    store = StudyStore.open(Root(talkers.root), run(talkers, talkers.root)["study"])
+    rows = [row for row in store.radar().to_pylist() if row["kind"] == "session"]
+    tested = {(row["repeat"], row["sample_id"]) for row in store.splits().to_pylist() if row["part"] == "test"}
+    assert {(row["repeat"], row["sample_id"]) for row in rows} == tested
+    assert {row["reason"] for row in rows} == {"group, encoder"}
+    assert all(int(row["sample_id"][8]) == int(row["nearest"][8]) + 4 for row in rows)
+    _, seen = judged_on(read_evidence(store, sorted(store.run_ids())), store.radar())
+    assert seen is not None
+    assert seen.share == 1
+    assert seen.refused == "training has seen 100.0 % of the test samples"
+
+
 def part(*positions: int) -> np.ndarray:
     return np.array(positions, dtype=np.int64)
 
 
-def test_what_two_parts_say_word_for_word_is_counted_as_a_mean_over_repeats() -> None:
+def test_what_heads_train_on_and_their_encoder_did_is_told_as_a_mean_over_repeats() -> None:
     keys = ["a", "b", "a", "c", "d", "e"]
     splits = [
         Split(repeat=0, train=part(0, 1), val=part(4), test=part(2, 3), encoder=part(5)),
         Split(repeat=2, train=part(0, 1), val=part(2), test=part(3, 4), encoder=part(5)),
     ]
     stored = [[Trainee(sample_id="x", key=key, label="joy", use="fit", groups={})] for key in ("b", "z", "c")]
-    assert list(_identical("text", keys, splits, (), of_training=True)) == [
-        "identical_text: 25.0% of test utterances, word for word, also occur in the training part"
-    ]
-    told = list(_identical("text", keys, splits, stored, of_training=True))
-    assert [line.partition("%")[0] for line in told] == [
-        "identical_text: 25.0",
-        "identical_text_encoder: 25.0",  # c, of the third repeat's encoder, is one of two there
-        "in_sample_text: 25.0",  # b, of the first repeat's
-    ]
-    assert len(list(_identical("text", keys, splits, stored, of_training=False))) == 2
+    assert list(_in_sample("text", keys, splits, ())) == []
+    [told] = _in_sample("text", keys, splits, stored)  # b, of the first repeat's, is one of two there
+    assert told.startswith("in_sample_text: 25.0% of the heads' training utterances, word for word, are also")
 
 
 def test_utterances_an_encoder_has_read_from_others_are_told_in_the_study(talkers: Any, tmp_path: Path) -> None:
@@ -114,10 +113,13 @@ def test_utterances_an_encoder_has_read_from_others_are_told_in_the_study(talker
         row["text"] = f"{row['emotion']} {number - 4 if number in (5, 7) else number}"
     store = StudyStore.open(Root(tmp_path), run(talkers, tmp_path)["study"])
     rows = store.splits().to_pylist()
-    expected = set()
-    for code, part in (("identical_text_encoder", "test"), ("in_sample_text", "train")):
-        repeats = [[row["sample_id"] for row in rows if (row["repeat"], row["part"]) == (n, part)] for n in range(2)]
-        share = np.mean([np.mean([name.startswith(("talkers/5", "talkers/7")) for name in own]) for own in repeats])
-        expected |= {f"{code}: {share:.1%}"} if share else set()
-    assert expected
+    again = ("talkers/5", "talkers/7")
+    repeats = [[row["sample_id"] for row in rows if (row["repeat"], row["part"]) == (n, "train")] for n in range(2)]
+    share = np.mean([np.mean([name.startswith(again) for name in own]) for own in repeats])
+    expected = {f"in_sample_text: {share:.1%}"} if share else set()
     assert {warning.partition(" of ")[0] for warning in store.facts()["warnings"]} == expected
+    tested = {(row["repeat"], row["sample_id"]) for row in rows if row["part"] == "test"}
+    radar = [row for row in store.radar().to_pylist() if row["reason"] == "identical, encoder"]
+    assert {(row["repeat"], row["sample_id"]) for row in radar} == {one for one in tested if one[1].startswith(again)}
+    assert {row["kind"] for row in radar} <= {"text"}
+    assert expected or radar

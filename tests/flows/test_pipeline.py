@@ -228,7 +228,10 @@ def test_groups_that_straddle_the_corpus_own_split_are_flagged(
     for number, row in enumerate(people[15:]):
         row["split"] = ("train", "train", "val", "test")[number % 4]
     said = run(**{"repeats = 3": 'repeats = 3\nkind = "fixed"'})
-    assert any(warning.startswith("shared_groups") for warning in facts(said)["warnings"])
+    told = json.loads(Path(said["results"]).read_text(encoding="utf-8"))
+    assert told["banners"][0]["kind"] == "leaks"
+    assert "a speaker that training has too" in told["banners"][0]["text"]
+    assert told["facts"]["in_two_parts"] > 0
 
 
 def test_correcting_the_corpus_own_split_scores_everything_anew(

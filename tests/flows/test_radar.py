@@ -13,6 +13,7 @@ from flows.jobs import Options, study_job
 from flows.radar import Scene, look, look_once
 from fusion.splits import Split
 from stores.block import ABSENT, FeatureBlock
+from stores.encoders import Trainee
 from stores.root import Root
 from stores.samples import Sample
 from stores.studies import StudyStore
@@ -29,6 +30,7 @@ def scene(
     speakers: Sequence[str | None] | None = None,
     kept_together: bool = True,
     modality: str = "speech",
+    trainees: Sequence[Trainee] = (),
 ) -> Scene:
     """A clean corpus of 20 speakers, 6 samples each, none in two parts; what is given by position is planted."""
     spread = np.random.default_rng(0).normal(size=(N, 10)) @ np.random.default_rng(1).normal(size=(10, 32))
@@ -50,8 +52,9 @@ def scene(
     )
     split = Split(repeat=0, train=TRAIN, val=np.arange(80, 90), test=TEST)
     return Scene(
-        samples=samples, block=block, keys={modality: own_keys}, digests={modality: [own_digests]}, splits=[split]
-    )
+        samples=samples, block=block, keys={modality: own_keys}, digests={modality: [own_digests]}, splits=[split],
+        trainees={modality: [trainees]},
+    )  # fmt: skip
 
 
 def found(given: Scene) -> set[tuple[str, str, str, str]]:
@@ -126,6 +129,37 @@ def test_where_every_repeat_has_its_own_encoder_its_own_rows_are_compared() -> N
     told = json.loads(table.schema.metadata[b"affuse"])
     assert (told["modalities"]["speech"]["stores"], told["modalities"]["speech"]["looked"]) == (2, 2)
     assert told["kinds"] == ["speaker"]
+
+
+def test_what_only_the_encoder_has_seen_is_told_apart_from_what_heads_have_and_named() -> None:
+    trainees = [
+        Trainee(sample_id="c/e0", key="k100", label="joy", use="fit", groups={"speaker": "s00"}),
+        Trainee(sample_id="c/e1", key="e1", label="joy", use="stop", groups={"speaker": "s18"}),  # of 108 to 113
+        Trainee(sample_id="c/e2", key="k101", label="joy", use="fit", groups={}),
+    ]
+    planted = scene(trainees=trainees, keys={101: "k101", 9: "k101"}, digests={101: "d101", 9: "d101"})
+    assert found(planted) == {
+        ("100", "speech", "identical, encoder", "e0"),
+        ("101", "speech", "identical", "009"),  # the head has it too: told once
+        *((str(i), "speaker", "group, encoder", "e1") for i in range(108, 114)),
+    }
+
+
+def test_an_encoder_of_another_repeat_has_seen_nobody_of_this_one() -> None:
+    own = [Trainee(sample_id="c/e0", key="k100", label="joy", use="fit", groups={})]
+    plain = scene()
+    splits = [plain.splits[0], replace(plain.splits[0], repeat=1)]
+    table = look(replace(plain, splits=splits, trainees={"speech": [[], own]}))
+    assert [(row["repeat"], row["sample_id"]) for row in table.to_pylist()] == [(1, "c/100")]
+
+
+def test_groups_that_only_say_what_is_said_are_known_by_their_names() -> None:
+    plain = scene()
+    kinds = ("speaker", "sentence", "speech_sentence", "text_speaker", "Prompt_id", "dialogue")
+    samples = [replace(sample, groups=dict.fromkeys(kinds, "x")) for sample in plain.samples]
+    told = json.loads(look(replace(plain, samples=samples)).schema.metadata[b"affuse"])
+    assert told["said"] == ["Prompt_id", "sentence", "speech_sentence"]
+    assert set(told["kinds"]) == set(kinds)
 
 
 def test_it_is_looked_once_and_again_only_for_other_groups_or_a_damaged_file(tmp_path: Path) -> None:

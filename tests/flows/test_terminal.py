@@ -17,12 +17,15 @@ def _results(variants: int) -> Any:
     models = [Model(name=f"concat[text] {v}", head="concat", modalities=("text",), variant=v) for v in names]
     models.append(Model(name="weighted[text]", head="weighted", modalities=("text",)))
     scores = dict.fromkeys(("macro_f1", "accuracy", "auc_macro_ovr", "balanced_accuracy", "low", "high"), 0.5)
+    counts = {"groups": 9, "blank": 2, "twins": []}
     return SimpleNamespace(
         models=models,
         reference="weighted[text]",
         method=SimpleNamespace(primary_metric="macro_f1", alpha=0.05),
         model={model.name: model for model in models}.__getitem__,
         score_rows=lambda: [{"model": model.name, **scores} for model in models],
+        facts={"group_counts": {"speaker": counts}, "in_two_parts": 3, "groups": ["speaker"]},
+        banners=[SimpleNamespace(kind=kind, title="Training has seen 44.0 %") for kind in ("leaks", "note")],
     )
 
 
@@ -60,3 +63,12 @@ def test_the_line_on_robustness_counts_the_pairs_there_are(monkeypatch: pytest.M
         "robustness: 150 scores of 30 runs under up to 7 conditions (20 cached), "
         "30 openings of test parts counted apart"
     ]
+
+
+def test_groups_and_leaks_are_told_beside_the_scores(shown: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    show_scores("few", _results(2))
+    said = " ".join(capsys.readouterr().err.split())
+    assert said == (
+        "9 speakers (2 samples without; probable twins: none); 3 by speaker in two parts "
+        "Warning: Training has seen 44.0 %."
+    )

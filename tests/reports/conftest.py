@@ -89,6 +89,8 @@ def facts_of(
         "classes": list(classes),
         "modalities": list(modalities),
         "groups": ["speaker"],
+        "group_counts": {"speaker": {"groups": 41, "blank": 0, "twins": []}},
+        "in_two_parts": 0,
         "protocol": {
             "kind": protocol,
             "repeats": repeats,
