@@ -40,7 +40,7 @@ NAMES = {
     "auc_weighted_ovr": "weighted AUC",
 }
 PROTOCOLS = {
-    "repeated": "repeated random splits, stratified and by group",
+    "repeated": "repeated splits, whole groups dealt in turn, stratified",
     "k-fold": "k-fold cross-validation, stratified and by group",
     "leave-one-group-out": "leave one group out",
     "fixed": "the corpus' own split, several seeds",
