@@ -31,6 +31,8 @@ _LONGER = "more of it can only lower the lowest validation loss, which is what a
 _BALANCED = "it trades validation cross-entropy for rare classes, so that cannot judge it: compare [variants]"
 UNSEARCHED: Mapping[str, str] = {
     "epochs": _LONGER,
+    "epoch_steps": _LONGER,
+    "least_gain": "less of it can only lower the lowest validation loss: set it in [training]",
     "patience": _LONGER,
     "balance": _BALANCED,
     "balance_target": _BALANCED,

@@ -34,9 +34,13 @@ class Member:
 
 @dataclass(kw_only=True)
 class Trainee:
-    """A member under way; `place` is its place in the full stack. Its random streams are its own."""
+    """A member under way; `place` is its place in the full stack, `batch` the size of batches there.
+
+    Its random streams are its own.
+    """
 
     place: int
+    batch: int
     member: Member
     roster: Roster
     shuffle: np.random.Generator = field(init=False)
@@ -46,6 +50,8 @@ class Trainee:
     best: float = math.inf
     best_epoch: int = 0
     best_weights: list[Tensor] = field(default_factory=list)
+    mark: float = math.inf  # the loss of the last gain that counts, and its epoch
+    marked: int = 0
     slowed: int = 0  # the epoch the rate was last cut in
 
     def __post_init__(self) -> None:
@@ -66,6 +72,8 @@ class Trainee:
         self.curves.append({**point, **weights})
         if improved := val_loss < self.best:
             self.best, self.best_epoch = val_loss, epoch
+        if val_loss < self.mark - self.member.training.least_gain:
+            self.mark, self.marked = val_loss, epoch
         return improved
 
     def keep(self, weights: Sequence[Tensor]) -> None:
@@ -75,22 +83,30 @@ class Trainee:
         for kept, own in zip(self.best_weights, weights, strict=True):
             kept.copy_(own)
 
+    def epochs_of(self, count: int) -> int:
+        """Return the epochs that a setting of `count` stands for: those of fewer than `epoch_steps` count in part."""
+        steps = math.ceil(len(self.roster.samples) / self.batch)
+        return count * math.ceil(self.member.training.epoch_steps / steps)
+
     def on_plateau(self, epoch: int) -> bool:
         """Return whether the rate should be cut now: `plateau_epochs` since the best epoch, or since the last cut."""
-        due = epoch - max(self.best_epoch, self.slowed) >= self.member.training.plateau_epochs
+        due = epoch - max(self.best_epoch, self.slowed) >= self.epochs_of(self.member.training.plateau_epochs)
         if due:
             self.slowed = epoch
         return due
 
+    def waits(self, epoch: int) -> bool:
+        """Return whether it is within its patience, so that more epochs may be of use."""
+        return epoch - self.marked < self.epochs_of(self.member.training.patience)
+
     def goes_on(self, epoch: int) -> bool:
         """Return whether it trains another epoch."""
-        training = self.member.training
-        return epoch < training.epochs and epoch - self.best_epoch < training.patience
+        return epoch < self.epochs_of(self.member.training.epochs) and self.waits(epoch)
 
 
 def epoch_readings(inputs: Inputs, going: Sequence[Trainee]) -> list[tuple[Reading, list[bool]]]:
     """Return the steps of one epoch, and in each whose turn it is."""
-    size = going[0].member.training.batch_size
+    size = going[0].batch
     turns = [(own, own.roster, own.shuffle.permutation(len(own.roster.samples))) for own in going]
 
     def dealt(columns: Sequence[np.ndarray]) -> Tensor:
@@ -167,9 +183,13 @@ class Scored:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """How one member's training went; `weights` is (modalities,) or (modalities, K), None for a head without."""
+    """How one member's training went; `weights` is (modalities,) or (modalities, K), None for a head without.
+
+    `unfinished`: the limit of epochs ended it, not its patience.
+    """
 
     best_epoch: int
+    unfinished: bool
     curves: tuple[Mapping[str, float], ...]
     weights: np.ndarray | None
     roster: Roster

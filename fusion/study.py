@@ -195,6 +195,7 @@ class Study:
             val=self._predicted(job.split.val, fitted.val),
             test=self._predicted(job.split.test, test),
             best_epoch=fitted.best_epoch,
+            unfinished=fitted.unfinished,
             curves=fitted.curves,
             weights=self._weight_rows(job.spec.modalities, fitted.weights),
             seconds=fitted.seconds,

@@ -56,8 +56,9 @@ def train_stacked(build: Build, block: FeatureBlock, inputs: Inputs, members: Se
     began = time.perf_counter()
     frame = frame_of(inputs.widths, len(block.classes), members[0].training, members)
     head = build(frame).to(inputs.device)
+    batch = members[0].training.batch_for(len(block.sample_ids))  # the same whoever is in the stack
     trainees = [
-        Trainee(place=place, member=member, roster=_roster(block, inputs, place, member))
+        Trainee(place=place, batch=batch, member=member, roster=_roster(block, inputs, place, member))
         for place, member in enumerate(members)
     ]
     prior = torch.stack([_prior(block, member) for member in members]).to(inputs.device)
@@ -73,6 +74,7 @@ def train_stacked(build: Build, block: FeatureBlock, inputs: Inputs, members: Se
     stack.fitted = [
         Fitted(
             best_epoch=trainee.best_epoch,
+            unfinished=trainee.waits(len(trainee.curves)),
             curves=tuple(trainee.curves),
             weights=None if weights is None else weights[trainee.place].cpu().numpy(),
             roster=trainee.roster,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.evidence import Evidence
+from reports.findings.epochs import MANY, unfinished
 from reports.findings.false_alarms import Calibration
 from reports.findings.leaks import Seen
 from reports.findings.searches import read_searches, seen_by_choice
@@ -14,8 +15,8 @@ from reports.findings.searches import read_searches, seen_by_choice
 class Banner:
     """A warning at the top of the page.
 
-    `kind` is leaks, composed, synthetic, selective, random, in_sample, searched, alarms, lacking or note; `see` is the
-    chapter that has more, or nothing.
+    `kind` is leaks, composed, synthetic, selective, random, in_sample, unfinished, searched, alarms, lacking or note;
+    `see` is the chapter that has more, or nothing.
     """
 
     kind: str
@@ -39,6 +40,7 @@ def find_banners(
         _selective(selective),
         _random(facts),
         _in_sample(facts),
+        _unfinished(unfinished(evidence), len(evidence.held_out)),
         _searched(evidence),
         _alarms(calibration) if calibration else None,
         _lacking(lacking),
@@ -83,6 +85,16 @@ def _in_sample(facts: Mapping[str, Any]) -> Banner | None:
         "Test scores stay honest, learned weights and training curves do not."
     )
     return Banner(kind="in_sample", title="Encoder and heads share their training rows", text=text)
+
+
+def _unfinished(found: Mapping[str, int], runs: int) -> Banner | None:
+    named = ", ".join(f"{model} ({count} of {runs} runs)" for model, count in found.items())
+    text = (
+        f"The limit of epochs ended training while the validation loss still fell: {named}. Their scores are too low, "
+        f"so of a model of which more than {100 * MANY:.0f} % of the runs ended so nothing is told to be above it. "
+        "Raise `epochs` in [training]."
+    )
+    return Banner(kind="unfinished", title="Not trained to the end", text=text, see="training") if found else None
 
 
 def _searched(evidence: Evidence) -> Banner | None:

@@ -1,7 +1,7 @@
 """Which models are set against which, fixed by models and settings and by no score, and what came out."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from reports.errors import StatisticsError
@@ -16,6 +16,7 @@ from stores.plugins import nearest
 
 ABOVE, BELOW, UNTOLD = "above", "below", "cannot tell"
 BY_LABEL = "pairs were made by label"
+UNFINISHED = "the lower one was not trained to the end"
 STRATEGIES, FURTHER, OTHERS, DROPPED = "strategies", "further strategies", "other strategies", "one modality less"
 OTHERS_DROPPED, EARLY_LATE, WEIGHTINGS = "other strategies, one modality less", "weighted, early and late", "weightings"
 CHANCES, VARIANTS = "chance", "variants"
@@ -132,14 +133,17 @@ def _otherwise(models: Sequence[Model]) -> tuple[tuple[str, str], ...]:
 
 
 def compare_pair(measures: Measures, metric: str, a: str, b: str) -> tuple[PairResult | None, str]:
-    """Return the primary test of a - b, or None and why it is refused."""
+    """Return the primary test of a - b, of an unfinished lower one the difference alone, or None and why."""
     first, second = measures.table[a].get(metric), measures.table[b].get(metric)
     if first is None or second is None:
         return None, f"{metric} is undefined where a class is absent from a test part"
     try:
-        return measures.primary.compare(first, second, measures.design), ""
+        result = measures.primary.compare(first, second, measures.design)
     except StatisticsError as error:
         return None, str(error)
+    if (b if result.difference > 0 else a) in measures.unfinished:  # the other may only have learned faster
+        return replace(result, low=None, high=None, p=None, note=UNFINISHED), ""
+    return result, ""
 
 
 def run_families(

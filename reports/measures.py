@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from reports.evidence import Evidence, HeldOut
+from reports.findings.epochs import MANY, unfinished
 from reports.metrics import BY_CLASS, RANKED, class_scores, confusion, counted_scores, ranked_scores
 from reports.statistics._statistic import Design, Measured, PairTest
 from reports.statistics.clustered_bootstrap import FEWEST_GROUPS, ClusteredBootstrap, draws_for, group_weights
@@ -27,7 +28,7 @@ class Measures:
     """`table[model][score]`, the confusion matrices summed over repeats, and how the repeats came about.
 
     A score that is undefined in some test part (an AUC where a class is absent) is not in the table. `draws` of groups
-    were made, 0 where none are.
+    were made, 0 where none are. `unfinished` are the models of which too many runs were not trained to the end.
     """
 
     table: Mapping[str, Mapping[str, Measured]]
@@ -36,6 +37,7 @@ class Measures:
     primary: PairTest
     lacking: Mapping[str, tuple[int, ...]]
     draws: int = 0
+    unfinished: frozenset[str] = frozenset()
 
 
 def measure(evidence: Evidence, *, alpha: float, draws: int, seed: int, family: int = 1) -> Measures:
@@ -69,6 +71,7 @@ def measure(evidence: Evidence, *, alpha: float, draws: int, seed: int, family: 
         primary=primary,
         lacking={label: repeats for label, repeats in absent.items() if repeats},
         draws=drawn,
+        unfinished=frozenset(name for name, runs in unfinished(evidence).items() if runs > MANY * len(parts)),
     )
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reports.chapters.training import Training
@@ -102,12 +102,18 @@ def _tests(results: Results) -> str:
     )
 
 
-def _training(optimisers: Iterable[Optimised]) -> str:
+def _training(optimisers: Sequence[Optimised]) -> str:
     """Say with what heads and encoders were trained, and what stopped them."""
     told = "; ".join(_optimised(row) for row in optimisers)
+    counted = any(row.epoch_steps for row in optimisers)
+    epochs = (
+        " Limit and patience of heads count epochs of `epoch steps` optimiser steps or more: batches of small corpora "
+        "are halved, to 32 at least, and they train more epochs. Patience ends where the loss does not fall by `least "
+        "gain`. The reference paper trained 50 epochs at most (Table 7), when heads of small corpora still learn."
+    )
     return (
         f"{sentence(told)}. Heads stop by the loss on the validation part, encoders by that on groups held back from "
-        "their own training samples; neither sees a test sample."
+        f"their own training samples; neither sees a test sample.{epochs if counted else ''}"
     )
 
 

@@ -78,7 +78,8 @@ class Run:
 
     Of a head that weighs all samples alike an epoch also has `weight of text` and so on, as the epoch left them.
     `weights` are the fitted (modality, class or None, weight), if the head has such; a combiner has no epochs. `hyper`
-    are the settings it was really trained with, `counts` the class counts `before` and `after` balancing.
+    are the settings it was really trained with, `counts` the class counts `before` and `after` balancing. `unfinished`:
+    the limit of epochs ended it while its validation loss still fell.
     """
 
     spec: RunSpec
@@ -91,6 +92,7 @@ class Run:
     seconds: float = 0.0
     hyper: Mapping[str, Any] = field(default_factory=dict)
     counts: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    unfinished: bool = False
 
 
 class StudyStore:
@@ -250,7 +252,8 @@ class StudyStore:
         """Return one row a run, with its variant, the settings it was trained with (hyper) and class counts.
 
         Columns: run_id, model, head, modalities, repeat, seed, best_epoch, seconds, spec, curves, variant, hyper,
-        counts. Sorted by model and repeat; None if nothing has run. `spec`, `curves`, `hyper` and `counts` are JSON.
+        counts, unfinished. Sorted by model and repeat; None if nothing has run. `spec`, `curves`, `hyper` and `counts`
+        are JSON.
         """
         table = self._parts("runs")
         if table is None:
@@ -297,7 +300,7 @@ _ONCE: Mapping[str, Sequence[str]] = {
 }
 _WEIGHTS = columns(run_id=_TEXT, modality=_TEXT, weight=_FLOAT, label=_TEXT)
 _SINCE: Mapping[str, pa.Schema] = {  # columns that older parts lack, and read as null
-    "runs": columns(variant=_TEXT, hyper=_TEXT, counts=_TEXT),
+    "runs": columns(variant=_TEXT, hyper=_TEXT, counts=_TEXT, unfinished=pa.bool_()),
     "predictions": columns(weights=pa.list_(pa.float32())),
     "weights": columns(label=_TEXT),
 }
@@ -326,6 +329,7 @@ def _run_row(run: Run) -> dict[str, Any]:
         "variant": run.spec.variant,
         "hyper": json.dumps(dict(run.hyper)),
         "counts": json.dumps({name: list(own) for name, own in run.counts.items()}),
+        "unfinished": run.unfinished,
     }
 
 

@@ -1,4 +1,4 @@
-"""A measure of every epoch, such as a weight, summed up over trainings of different lengths."""
+"""What epochs tell: measures over trainings of different lengths, and which were not trained to the end."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ import numpy as np
 
 from reports.evidence import Evidence
 
+MANY = 0.25  # of a model's runs: if more are unfinished, nothing is told to be above it
 KEY = "weight of "  # what an epoch of a curve calls the weight of a modality
 
 
@@ -27,6 +28,24 @@ def band_by_epoch(runs: Sequence[Sequence[float]]) -> EpochBand:
         row[: len(run)] = run
     low, median, high = (tuple(own.tolist()) for own in np.nanquantile(table, [0.25, 0.5, 0.75], axis=0))
     return EpochBand(median=median, low=low, high=high)
+
+
+def unfinished(evidence: Evidence) -> dict[str, int]:
+    """Return, by model, how many of its runs the limit of epochs ended; none where there are none.
+
+    A run that combines single modalities is as unfinished as any of these; runs of before this was noted say nothing.
+    """
+    rows = evidence.runs.select(["model", "repeat", "curves", "unfinished"]).to_pylist()
+    combined = {row["model"] for row in rows if row["curves"] == "[]"}
+    found = {}
+    for model in evidence.trained:
+        parts = {(modality,) for modality in model.modalities}
+        voters = {m.name for m in evidence.trained if m.variant == model.variant and m.modalities in parts}
+        own = voters if model.name in combined else {model.name}
+        repeats = {row["repeat"] for row in rows if row["unfinished"] and row["model"] in own}
+        if repeats:
+            found[model.name] = len(repeats)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -137,6 +137,8 @@ def find_interaction(case: Case, mapping: Mapping[str, Sequence[str]]) -> Intera
         return replace(study, refused=f"unimodal was not run on {' and '.join(lacking)}")
     without = models_without(case.evidence, case.reference)
     needed = {case.reference.name, *(model.name for own in (single, without) for model in own.values())}
+    if needed & case.measures.unfinished:
+        return replace(study, refused="a model it looks at was not trained to the end")
     try:
         case, samples = on_complete_samples(case, needed)
         _check_paired(case, labels)

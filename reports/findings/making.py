@@ -90,6 +90,8 @@ class Optimised:
     batch_size: int | None
     epochs: int | None
     patience: int | None
+    epoch_steps: int | None = None
+    least_gain: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +248,7 @@ def _of_encoders(facts: Mapping[str, Any], root: Root) -> Iterable[Optimised]:
 
 def _optimised(what: str, training: Mapping[str, Any]) -> Optimised:
     names = ("optimiser", "learning_rate", "weight_decay", "momentum", "dropout", "batch_size", "epochs", "patience")
-    return Optimised(what=what, **{name: training.get(name) for name in names})
+    return Optimised(what=what, **{name: training.get(name) for name in (*names, "epoch_steps", "least_gain")})
 
 
 def _settings(facts: Mapping[str, Any], specs: Sequence[Mapping[str, Any]]) -> Iterable[Setting]:

@@ -65,7 +65,7 @@ def test_the_reference_protocol_runs_on_files_in_its_formats(tmp_path: Path, cac
     write_corpus(tmp_path)
     text = (CHECKOUT / "examples" / "paper.toml").read_text(encoding="utf-8")
     text = re.sub(r"^repeats = 20", "repeats = 3", text, flags=re.M)
-    text = re.sub(r"^epochs = 50", "epochs = 2", text, flags=re.M)
+    text = re.sub(r"^epochs = 1000", "epochs = 2", text, flags=re.M)
     text = text.replace('samples = "per-repeat"', 'samples = "per-repeat"\nepochs = 1')
     (tmp_path / "paper.toml").write_text(text, encoding="utf-8")
     done = subprocess.run(

@@ -35,7 +35,7 @@ def test_a_path_names_the_environment_variable_it_lacks(monkeypatch: pytest.Monk
 
 def test_defaults_are_the_papers_where_it_gives_one() -> None:
     config = parse_study(SMALL, base=Path.cwd())
-    assert (config.training.batch_size, config.training.epochs, config.training.learning_rate) == (32, 50, 1e-4)
+    assert (config.training.batch_size, config.training.epochs, config.training.learning_rate) == (32, 1000, 1e-4)
     assert (config.protocol.val, config.protocol.test, config.protocol.repeats) == (0.15, 0.15, 20)
     assert set(config.heads) == {"unimodal", "concat", "weighted", "vote"}
     assert config.features["speech"].upstream.name == "acoustic"

@@ -35,7 +35,7 @@ FOUR = ("image", "noise", "speech", "text")
 PAIR = ("speech", "text")  # all but the image
 REPEATS = 6
 ALPHA = 0.05
-TRAINING = TrainingConfig(learning_rate=1e-2, batch_size=64, width=32, epochs=16, patience=5)
+TRAINING = TrainingConfig(learning_rate=1e-2, batch_size=64, width=32, epochs=16, epoch_steps=1, patience=5)
 CONFIG = {"tensor": {"width": 8}}  # 9^3 products instead of 33^3
 # The sigmoids and the transformer's layer of misa do not take such steps: it ends up predicting one class for all.
 SLOWER = {"misa": replace(TRAINING, learning_rate=2e-3, width=16, epochs=10)}

@@ -32,7 +32,7 @@ class _Fitted:
     test: np.ndarray
 
 
-FAST = TrainingConfig(learning_rate=3e-3, epochs=12, width=16, batch_size=16)
+FAST = TrainingConfig(learning_rate=3e-3, epochs=12, epoch_steps=1, least_gain=0, width=16, batch_size=16)
 SEEDS = [11, 12, 13, 14]
 
 
@@ -120,6 +120,15 @@ def test_equal_seeds_give_equal_bytes(block: FeatureBlock, splits: list[Split]) 
     assert first.curves == again.curves
 
 
+def test_halved_batches_and_longer_epochs_are_a_members_own(block: FeatureBlock, splits: list[Split]) -> None:
+    training = replace(FAST, batch_size=64, epoch_steps=3, epochs=4)  # batches of 32, as 120 samples are 2 of 64
+    stacked = _train(block, _uneven(splits), training)
+    assert [len(fitted.curves) for fitted in stacked] == [4, 8, 8, 12]  # 3, 2, 2 steps and 1 in an epoch
+    for m in range(4):
+        (alone,) = _train(block, _uneven(splits), training, members=(m,))
+        np.testing.assert_allclose(alone.test, stacked[m].test, atol=1e-5)
+
+
 @pytest.mark.parametrize("views", [False, True])
 @pytest.mark.parametrize("input_norm", ["batch", "layer"])
 def test_a_member_alone_is_the_member_in_a_stack_whatever_the_others_do(
@@ -188,7 +197,7 @@ def test_modality_dropout_hides_its_share_and_never_everything(block: FeatureBlo
     inputs = Inputs(block, to_device(block, torch.device("cpu")), ("image", "text"), splits[:1], "batch")
     member = Member(split=splits[0], seed=1, training=replace(FAST, modality_dropout=0.3, batch_size=1000))
     roster = make_roster(block, splits[0].train, ("image", "text"), 0, balance="none", target=0.35, seed=1)
-    trainee = Trainee(place=0, member=member, roster=roster)
+    trainee = Trainee(place=0, batch=1000, member=member, roster=roster)
     shares = []
     for _ in range(60):
         ((reading, _),) = epoch_readings(inputs, [trainee])
@@ -337,6 +346,8 @@ def test_a_feature_that_is_not_finite_is_named(block: FeatureBlock, splits: list
         {"learning_rate": float("inf")},
         {"weight_decay": float("inf")},
         {"epochs": 0},
+        {"epoch_steps": 0},
+        {"least_gain": -1e-3},
         {"learning_rate": 0.0},
         {"dropout": 1.0},
         {"plateau_decay": 0.0},

@@ -149,6 +149,7 @@ def write_study() -> Write:
         repeats: int = REPEATS,
         facts: Mapping[str, Any] | None = None,
         skip: Callable[[str, int], bool] = lambda model, repeat: False,
+        unfinished: Mapping[str, int] | None = None,
     ) -> tuple[StudyStore, list[str]]:
         rng = np.random.default_rng(3)
         labels, groups = np.arange(N) % len(classes), np.array([f"s{i // 5 % 40:02d}" for i in range(N)])
@@ -205,6 +206,7 @@ def write_study() -> Write:
                             test=predicted[1],
                             best_epoch=None if head == "vote" else epochs - 4,
                             curves=() if head == "vote" else _curves(rng, epochs),
+                            unfinished=repeat < (unfinished or {}).get(spec.model, 0),
                             weights=tuple((m, None, float(w)) for m, w in zip(subset, raw, strict=True))
                             if head == "weighted"
                             else (),

@@ -67,7 +67,7 @@ def test_a_table_that_is_lost_or_other_is_written_again(root, study, name):
 def test_runs_come_back_sorted_with_their_spec_and_curves(study):
     assert study.runs() is None
     curve = ({"epoch": 1, "train_loss": 1.5, "val_loss": 1.25, "val_accuracy": 0.5},)
-    study.write_runs([run(repeat=1, best_epoch=1, curves=curve), run(repeat=0)])
+    study.write_runs([run(repeat=1, best_epoch=1, curves=curve, unfinished=True), run(repeat=0)])
     study.write_runs([run(head="concat")])
     rows = study.runs().to_pylist()
     assert [(r["model"], r["repeat"]) for r in rows] == [
@@ -75,6 +75,7 @@ def test_runs_come_back_sorted_with_their_spec_and_curves(study):
     ]  # fmt: skip
     assert rows[2]["run_id"] == run(repeat=1).spec.id
     assert (rows[2]["best_epoch"], rows[1]["best_epoch"], rows[2]["seed"]) == (1, -1, 3)
+    assert [row["unfinished"] for row in rows] == [False, False, True]
     assert rows[2]["curves"] == '[{"epoch": 1, "train_loss": 1.5, "val_loss": 1.25, "val_accuracy": 0.5}]'
 
 
