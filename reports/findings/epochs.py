@@ -35,6 +35,8 @@ def unfinished(evidence: Evidence) -> dict[str, int]:
 
     A run that combines single modalities is as unfinished as any of these; runs of before this was noted say nothing.
     """
+    if "unfinished" not in evidence.runs.column_names:
+        return {}  # simulated, and nothing was trained
     rows = evidence.runs.select(["model", "repeat", "curves", "unfinished"]).to_pylist()
     combined = {row["model"] for row in rows if row["curves"] == "[]"}
     found = {}

@@ -19,7 +19,7 @@ from fusion.training import train_together
 from fusion.training_config import PRESETS, TrainingConfig
 from stores.block import FeatureBlock
 
-SPEAKERS, CLIPS, EMOTIONS, SENTENCES = 9, 24, 4, 60
+SPEAKERS, CLIPS, EMOTIONS, SENTENCES, REPEATS = 9, 24, 4, 60, 4
 FAST = TrainingConfig(**PRESETS["fast"], width=16)
 
 
@@ -42,7 +42,9 @@ def clips() -> FeatureBlock:
 
 
 def _splits(clips: FeatureBlock) -> list[Split]:
-    return make_splits(clips.labels, clips.groups, EMOTIONS, ProtocolConfig(kind="leave-one-group-out"), seed=0)
+    """Return the first of the splits with one speaker out: 4 take half the time of 9, and tell the same."""
+    protocol = ProtocolConfig(kind="leave-one-group-out")
+    return make_splits(clips.labels, clips.groups, EMOTIONS, protocol, seed=0)[:REPEATS]
 
 
 def _train(clips: FeatureBlock, head: type[FusionHead], config: Any, training: TrainingConfig) -> tuple[Stack, float]:
@@ -63,7 +65,7 @@ def test_a_small_corpus_is_trained_to_the_end_and_weighting_is_no_longer_far_bel
         (alone, speech), (fused, weighted) = (_train(clips, *head, training) for head in heads)
         gaps[training] = weighted - speech
         ended = [fitted.unfinished for stack in (alone, fused) for fitted in stack.fitted]
-        assert ended == [training is paper] * 2 * SPEAKERS
+        assert ended == [training is paper] * 2 * REPEATS
     assert gaps[paper] < -0.2  # of one step each, 50 epochs tell which head learns faster
     assert gaps[FAST] > -0.1
 
