@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from extractors.extractor import settings
+from extractors.training import FIT
 from flows.candidates import Candidates, Cast
 from flows.encoder_plans import points_of
 from flows.feature_plan import PER_REPEAT
@@ -142,6 +143,21 @@ def warnings(
     for modality, own in keys.items():
         if not (memorised and config.features[modality].train_on == PER_REPEAT):
             found += _in_sample(modality, own, splits, trainees.get(modality, ()))
+    return found
+
+
+def fitted_facts(
+    config: StudyConfig, cast: Cast, splits: Sequence[Split], trainees: Mapping[str, Sequence[Sequence[Trainee]]]
+) -> dict[str, int]:
+    """Return how many samples the encoders of each repeat were fitted on, not only stopped on, and its heads were not.
+
+    Encoders that are trained once for all repeats belong to none.
+    """
+    own = [seen for modality, seen in trainees.items() if config.features[modality].train_on == PER_REPEAT]
+    found = {}
+    for split in splits:
+        fitted = {trainee.sample_id for seen in own for trainee in seen[split.repeat] if trainee.use == FIT}
+        found[str(split.repeat)] = len(fitted - {cast.candidates.samples[i].id for i in split.train})
     return found
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from flows.candidates import Candidates, Cast, probable_twins
 from flows.facts import (
     check_promise,
+    fitted_facts,
     gaps,
     group_facts,
     remarked,
@@ -25,6 +26,7 @@ from flows.radar import Scene, look_once
 from flows.study_config import StudyConfig
 from fusion.splits import Split
 from stores.block import ABSENT, FeatureBlock, gather_all
+from stores.encoders import Trainee
 from stores.errors import ConfigError, MediaError
 from stores.features import FeatureStore
 from stores.identity import fingerprint, short_id
@@ -94,7 +96,7 @@ def take_snapshot(
         *gaps(splits, block),
         *probable_twins(manifest),
     ]
-    store = _write_down(config, manifest, cast, features, aligned, filtered, told, root)
+    store = _write_down(config, manifest, cast, features, aligned, filtered, trainees, told, root)
     look_once(Scene(cast.candidates.samples, block, keys, aligned.digests, splits, trainees), store)
     views = {m: _trained_on(rows, splits, len(cast.splits)) for m, rows in aligned.views.items()}
     return Snapshot(block=replace(block, views=views), splits=splits, store=store)
@@ -174,6 +176,7 @@ def _write_down(
     features: Mapping[str, Feature],
     aligned: _Aligned,
     filtered: _Filtered,
+    trainees: Mapping[str, Sequence[Sequence[Trainee]]],
     told: Sequence[str],
     root: Root,
 ) -> StudyStore:
@@ -184,6 +187,7 @@ def _write_down(
         "snapshot": fingerprint(identity),
         "excluded": dict(sorted(Counter(filtered.excluded.values()).items())),
         "lacking": dict(filtered.lacking),
+        "fitted_by_encoders": fitted_facts(config, cast, filtered.splits, trainees),
         "tested": tested_facts(cast, filtered.splits),
         "warnings": list(told),
     }

@@ -190,15 +190,16 @@ def judge(result: PairResult | None, holm_p: float | None, alpha: float, *, by_l
     return UNTOLD, "not after Holm's correction"
 
 
-def as_part(c: Comparison, alpha: float) -> tuple[str, str]:
-    """Return the verdict on one part of a claim that holds only if all parts do, and why it cannot be told.
+def as_part(c: Comparison, alpha: float) -> Comparison:
+    """Return a comparison with its verdict as one part of a claim that holds only if every part is above.
 
-    Each part of such a claim is tested at alpha (Berger 1982, intersection-union): all of them being wrong by chance is
-    rarer than the one that is true of none.
+    A part that is above is told at alpha (Berger 1982, intersection-union): to support a false claim by chance, that
+    of its parts which is not above must pass too. One part below contradicts the claim, so that stays after Holm.
     """
-    if c.primary is None or c.reason == BY_LABEL:
-        return UNTOLD, c.reason
-    return judge(c.primary, c.primary.p, alpha)
+    if c.primary is None or c.primary.difference <= 0 or c.reason == BY_LABEL:
+        return c
+    verdict, reason = judge(c.primary, c.primary.p, alpha)
+    return replace(c, verdict=verdict, reason=reason)
 
 
 def cannot_tell(compared: Sequence[Comparison], alpha: float) -> float | None:

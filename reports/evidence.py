@@ -38,7 +38,8 @@ class Model:
 class HeldOut:
     """The test part of one repeat: ids, labels and groups (n,), and the class counts (K,) of its training part.
 
-    `by_encoders` more samples were fitted on by encoders that this repeat trained; a reserved encoder is no repeat's.
+    `by_encoders` more samples were fitted on, not only stopped on, by encoders that this repeat trained; one that was
+    trained once for all is no repeat's.
     """
 
     repeat: int
@@ -271,9 +272,7 @@ def _trained_on(store: StudyStore, n_classes: int, repeats: Sequence[int]) -> di
 
 
 def _held_out(store: StudyStore, n_classes: int, tests: Mapping[int, _Tested]) -> tuple[HeldOut, ...]:
-    counts, splits = _trained_on(store, n_classes, list(tests)), store.splits().to_pandas()
-    fitted = splits[splits["part"].isin(["train", "encoder"])].groupby("repeat")["sample_id"].nunique()
-    heads = splits[splits["part"] == "train"].groupby("repeat")["sample_id"].nunique()
+    counts, by_encoders = _trained_on(store, n_classes, list(tests)), store.facts().get("fitted_by_encoders", {})
     return tuple(
         HeldOut(
             repeat=repeat,
@@ -281,7 +280,7 @@ def _held_out(store: StudyStore, n_classes: int, tests: Mapping[int, _Tested]) -
             labels=test.labels.astype(np.int64),
             groups=test.groups.to_numpy(zero_copy_only=False).astype(str),
             trained_on=counts[repeat],
-            by_encoders=int(fitted[repeat] - heads[repeat]),
+            by_encoders=by_encoders.get(str(repeat), 0),
         )
         for repeat, test in sorted(tests.items())
     )

@@ -97,7 +97,8 @@ def _tests(results: Results) -> str:
         f"{sentence(method.primary_test)} ({method.primary_source}), two-sided, alpha {method.alpha:g}, "
         f"{overlap if method.draws is None else draws}; Holm "
         f"within each family of comparisons ({families}); families, metrics and questions are not corrected against "
-        "one another. The naive paired t and the one-way ANOVA of the reference "
+        "one another. Claims that all of their parts must hold for are supported if each part is above at alpha "
+        "(intersection-union test, Berger 1982). The naive paired t and the one-way ANOVA of the reference "
         "paper are given beside them and flagged, since they take overlapping repeats as independent."
     )
 

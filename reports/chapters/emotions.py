@@ -73,7 +73,7 @@ class Emotions(Chapter[ByEmotion]):
             winners=winners,
             leads=find_leads(evidence, measures),
             dropped=drop_one(evidence, measures, case.reference),
-            planted=check_planted(evidence, winners, case.comparisons),
+            planted=check_planted(evidence, winners, case.comparisons, measures.design.alpha),
             nulls=check_silent(evidence, measures, case.primary_metric),
         )
 

@@ -154,20 +154,19 @@ class Judge:
 
     def _all_above(self, own: Sequence[Comparison], beside: Iterable[Comparison], notes: Iterable[str]) -> Finding:
         """Return supported if each of `own` is above at alpha, contradicted if any is below after Holm."""
+        own = [as_part(c, self.case.measures.design.alpha) for c in own]
         verdict, why = self._judged(own)
         lines = [self._line(c, decides=True) for c in own] + [self._line(c, decides=False) for c in beside]
         return Finding(verdict=verdict, why=why, lines=tuple(lines), notes=tuple(notes))
 
     def _judged(self, own: Sequence[Comparison]) -> tuple[str, str]:
-        name, below = self.names[own[0].a], [c for c in own if c.verdict == BELOW]
-        if below:
-            return CONTRADICTED, f"{name} is below {self._gains(below)}"
-        parts = [(c, *as_part(c, self.case.measures.design.alpha)) for c in own]
-        untold = [(c, why) for c, verdict, why in parts if verdict != ABOVE]
-        if not untold:
+        name, rivals = self.names[own[0].a], {v: [c for c in own if c.verdict == v] for v in (BELOW, UNTOLD)}
+        if rivals[BELOW]:
+            return CONTRADICTED, f"{name} is below {self._gains(rivals[BELOW])}"
+        if not rivals[UNTOLD]:
             return SUPPORTED, f"{name} is above {self._gains(own)}"
-        reasons = listed(dict.fromkeys(why or "below only without Holm's correction" for _, why in untold))
-        return CANNOT, f"{name} is not told to be above {listed(self._rival(c) for c, _ in untold)}: {reasons}"
+        reasons = listed(dict.fromkeys(c.reason or "no test was possible" for c in rivals[UNTOLD]))
+        return CANNOT, f"{name} is not told to be above {listed(self._rival(c) for c in rivals[UNTOLD])}: {reasons}"
 
     def _rival(self, c: Comparison) -> str:
         """Return what a model is compared with: `text`, `concat`, `itself without text`."""

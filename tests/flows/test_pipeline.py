@@ -1,6 +1,7 @@
 """Studies end to end on drawn faces: who may train an encoder, who is scored, and who is left out by name."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,7 @@ def test_reserved_speakers_train_the_encoder_and_are_never_scored(
     run: Callable[..., dict[str, Any]], root: Root
 ) -> None:
     said = run()
+    assert set(facts(said)["fitted_by_encoders"].values()) == {0}  # trained once, outside the repeats
     assert facts(said)["excluded"] == {"reserved for encoders": 15}
     splits = StudyStore.open(root, said["study"]).splits()
     encoder = root.names("encoders")[0]
@@ -122,11 +124,23 @@ def test_encoders_per_repeat_never_see_those_they_are_scored_on(
     said = run(**{'samples = "reserved"': 'samples = "per-repeat"'})
     assert len(said["features"]["image"]["ids"]) == 3
     speaker = {f"people/{row['id']}": row["speaker"] for row in people}
-    parts = StudyStore.open(root, said["study"]).splits().to_pandas()
-    for _, repeat in parts.groupby("repeat"):
+    study = StudyStore.open(root, said["study"])
+    parts, fitted = study.splits().to_pandas(), study.facts()["fitted_by_encoders"]
+    for encoder, (number, repeat) in zip(
+        facts(said)["features"]["image"]["encoders"], parts.groupby("repeat"), strict=True
+    ):
+        own = Counter(trainee.use for trainee in EncoderStore(root).trained_on(encoder))
+        assert own["fit"] + own["stop"] == (repeat["part"] == "encoder").sum()
+        assert fitted[str(number)] == own["fit"] > own["stop"] > 0
         spoken = {part: {speaker[i] for i in own["sample_id"]} for part, own in repeat.groupby("part")}
         assert set(spoken) == {"train", "val", "test", "encoder"}
         assert not (spoken["encoder"] & (spoken["val"] | spoken["test"] | spoken["train"]))
+    method = json.loads(Path(said["results"]).read_text(encoding="utf-8"))["method"]
+    heads, tests = ((parts["part"] == part).sum() for part in ("train", "test"))
+    assert method["ratio"] == pytest.approx(tests / (heads + sum(fitted.values())))
+    assert f"{method['train_size']:.0f} training (heads; encoders: {method['encoder_size']:.0f} others)" in (
+        Path(said["results"]).with_name("methods.md").read_text(encoding="utf-8")
+    )
 
 
 @pytest.mark.parametrize("samples", ["reserved", "per-repeat"])

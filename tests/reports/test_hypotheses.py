@@ -1,12 +1,12 @@
 """What was asked: verdicts follow the rules that were stated, and say so where they cannot be given."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from reports.case import Case
 from reports.chapters._chapter import chapters
@@ -18,7 +18,6 @@ from reports.comparisons import (
     OTHERS_DROPPED,
     STRATEGIES,
     WEIGHTINGS,
-    as_part,
     choose_reference,
     plan_families,
     run_families,
@@ -158,14 +157,30 @@ def test_h1_is_contradicted_by_one_loss_and_untold_without_one() -> None:
 
 
 def test_every_part_of_h1_is_tested_at_alpha_and_holm_hides_none() -> None:
-    case = study().case()
-    alpha = case.measures.design.alpha
-    close = next(c for c in case.comparisons if c.family == STRATEGIES)
-    assert close.primary is not None
-    weak = replace(close, holm_p=3 * alpha, verdict="cannot tell", primary=replace(close.primary, p=0.8 * alpha))
-    assert as_part(weak, alpha) == ("above", "")
-    assert as_part(replace(weak, primary=replace(close.primary, p=1.2 * alpha)), alpha)[0] == "cannot tell"
-    assert as_part(replace(weak, primary=None, reason="no test"), alpha) == ("cannot tell", "no test")
+    answer = close(p=0.03).answers()["H1"]
+    parts = [line for line in answer.lines if line.decides]
+    assert (answer.verdict, {line.verdict for line in parts}) == (SUPPORTED, {"above"})
+    assert all(line.p == pytest.approx(0.03) and line.holm_p is not None and line.holm_p > 0.05 for line in parts)
+    assert close(p=0.06).answers()["H1"].verdict == CANNOT
+
+
+def test_h1_is_contradicted_only_by_a_loss_that_holm_leaves() -> None:
+    answer = close(p=0.03, sign=-1).answers()["H1"]
+    assert (answer.verdict, {line.verdict for line in answer.lines if line.decides}) == (CANNOT, {"cannot tell"})
+    assert answer.why.endswith("not after Holm's correction")
+    assert close(p=0.0001, sign=-1).answers()["H1"].verdict == CONTRADICTED
+
+
+def close(*, p: float, sign: int = 1) -> Written:
+    """A study whose reference differs from every other model with this p, before Holm."""
+    written, off = study(), np.tile([0.01, -0.01], J)[:J]
+    off = off - off.mean()
+    gain = sign * stats.t.isf(p / 2, J - 1) * off.std(ddof=1) * np.sqrt(1 / J + 15 / 70)
+    reference = written.table[full("weighted")]["macro_f1"].repeats
+    for name in written.table:
+        if name != full("weighted"):
+            written.table[name] = dict.fromkeys(PAPER_METRICS, Measured(repeats=reference - gain - off))
+    return written
 
 
 def test_h1_tells_how_fusions_of_fewer_modalities_fare_without_letting_them_decide() -> None:

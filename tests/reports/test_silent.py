@@ -40,7 +40,7 @@ def test_a_corpus_that_plants_in_every_modality_or_in_none_has_no_null(report_of
     evidence = read_evidence(report_of().store, report_of().runs)
     evidence.facts["corpus"]["notes"]["planted"] = {}
     assert check_silent(evidence, measure(evidence, alpha=0.05, draws=100, seed=0), "accuracy") == ()
-    assert check_planted(evidence, (), ()) == ()
+    assert check_planted(evidence, (), (), 0.05) == ()
 
 
 @pytest.mark.parametrize(("gain", "verdict"), [(0.05, MISSED), (-0.05, RECOVERED), (0.0, RECOVERED)])
@@ -77,7 +77,7 @@ def test_where_no_test_is_possible_nothing_is_recovered_or_missed(report_of: Any
 def test_a_modality_that_was_not_run_alone_is_not_missed(report_of: Any) -> None:
     case = report_of().case
     without = replace(case.evidence, models=tuple(m for m in case.evidence.models if m.name != "unimodal[text]"))
-    found = check_planted(without, find_winners(without, case.measures), ())
+    found = check_planted(without, find_winners(without, case.measures), (), 0.05)
     neutral = next(effect for effect in found if "neutral" in effect.effect)
     assert (neutral.verdict, neutral.why) == (NOT_LOOKED_FOR, "unimodal was not run on text")
 
