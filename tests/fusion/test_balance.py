@@ -24,7 +24,7 @@ from stores.root import Root
 from stores.studies import StudyStore
 
 MODALITIES = ("image", "text")
-FAST = TrainingConfig(learning_rate=3e-3, epochs=6, width=16, batch_size=16)
+FAST = TrainingConfig(learning_rate=3e-3, epochs=6, epoch_steps=1, width=16, batch_size=16)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from stores.plugins import plugin_names
 from stores.root import Root
 from stores.studies import StudyStore
 
-TRAINING = TrainingConfig(learning_rate=1e-2, epochs=3, width=8)
+TRAINING = TrainingConfig(learning_rate=1e-2, epochs=3, epoch_steps=1, width=8)
 PAIR = ("image", "text")
 ALONE = HeadPlan(head="unimodal", subsets=(("image",), ("text",)), training=TRAINING)
 WEIGHTED = HeadPlan(head="weighted", subsets=(PAIR,), training=TRAINING)

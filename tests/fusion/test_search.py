@@ -27,7 +27,7 @@ from stores.errors import ConfigError
 from stores.root import Root
 from stores.studies import StudyStore
 
-TRAINING = TrainingConfig(epochs=3, width=8)
+TRAINING = TrainingConfig(epochs=3, epoch_steps=1, width=8)
 PAIR = ("image", "text")
 RATES = [1e-9, 3e-2, 1e-8]  # only the second one learns within three epochs
 GRID = SearchConfig(method="grid", space={"learning_rate": RATES})

@@ -19,7 +19,7 @@ from stores.errors import ConfigError, NotFound
 from stores.root import Root
 from stores.studies import StudyStore
 
-TRAINING = TrainingConfig(learning_rate=3e-3, epochs=3, width=8)
+TRAINING = TrainingConfig(learning_rate=3e-3, epochs=3, epoch_steps=1, width=8)
 MODALITIES = ("image", "speech", "text")
 
 

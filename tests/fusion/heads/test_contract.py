@@ -192,7 +192,7 @@ def test_a_member_trained_alone_ends_as_it_does_in_a_stack_and_has_learned(
 def _tested(name: str, block: FeatureBlock, splits: Sequence[Split]) -> list[np.ndarray]:
     """Return each member's test posteriors after eight epochs."""
     kind: Any = TYPES[name]
-    training = TrainingConfig(learning_rate=5e-3, epochs=8, width=8, batch_size=16)
+    training = TrainingConfig(learning_rate=5e-3, epochs=8, epoch_steps=1, width=8, batch_size=16)
     inputs = Inputs(block, to_device(block, torch.device("cpu")), _modalities(name), splits, training.input_norm)
     members = [Member(split=split, seed=split.repeat, training=training) for split in splits]
     stack = train_stacked(partial(kind, kind.config_type()), block, inputs, members)
