@@ -21,7 +21,7 @@ from reports.statistics.clustered_bootstrap import FEW_GROUPS, ClusteredBootstra
 FEWEST_COINS = 6  # groups; fewer make at most 16 different exchanges
 BEYOND = 3  # draws beyond 0, one added, of the last bootstrap that rejects within a repetition
 MOST_DRAWS = 1500  # within a repetition; a level that asks for more would take hours
-ALARM = 2.0  # times the nominal rate; the pooled rate of sound studies is below 1.1 times in 95 %, of one pair over 6 groups 1.8
+ALARM = 2.0  # times the nominal rate; sound studies are below 1.1 times in 95 %, with one pair over 6 groups 1.8
 FLAT = 1e-12  # a smaller spread is rounding, and no test is possible
 _CELLS = 1 << 24  # coins held at once
 
