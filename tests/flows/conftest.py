@@ -44,6 +44,7 @@ weights = "random"
 
 [training]
 epochs = 4
+epoch_steps = 1
 learning_rate = 1e-3
 """
 

@@ -96,7 +96,9 @@ def all_strategies(extracted_talkers: Any) -> tuple[dict[str, Any], StudyStore]:
     heads = example[example.index("[heads.unimodal]") : example.index("\n[training]")]
     heads += "".join(f"[heads.{name}]\n" for name in HEADS if f"[heads.{name}]" not in heads)
     own = extracted_talkers
-    study = own.study.replace("[heads.unimodal]\n", f"{heads}\n[training]\npreset = 'fast'\nepochs = 2\nwidth = 8\n")
+    study = own.study.replace(
+        "[heads.unimodal]\n", f"{heads}\n[training]\npreset = 'fast'\nepochs = 2\nepoch_steps = 1\nwidth = 8\n"
+    )
     study = study.replace("seed = 1", "seed = 5")  # a study of their own: the root is that of all talkers
     study = re.sub('path = "talkers.csv"', f'path = "{own.folder / "talkers.csv"}"', study)
     folder = own.root / "strategies"

@@ -26,6 +26,7 @@ HEADS = """[heads.unimodal]
 
 [training]
 epochs = 2
+epoch_steps = 1
 
 [variants.slow]
 learning_rate = 1e-5
