@@ -22,7 +22,9 @@ from fusion.plans import HeadPlan, check_plans, subsets
 from fusion.robustness import RobustnessBooks, run_robustness
 from fusion.stack import member_seed
 from fusion.study import RunBooks, study_of
+from reports.comparisons import choose_reference
 from reports.config import ReportConfig
+from reports.evidence import Model
 from stores.errors import ConfigError, DamagedError, NotFound, RowsDamaged
 from stores.identity import canonical
 from stores.inventory import latest_path, losses, put_latest, take_stock
@@ -153,7 +155,8 @@ def run_study(config: StudyConfig, extracted: Extracted, cast: Cast, bench: Work
     for path, why in losses(snapshot.store, config.name).items():
         bench.report.note(f"{path}: {why}; what runs can make again is made again")
     specs = [spec for _, own in study.planned for spec, _ in own]
-    ask(snapshot.store, config.name, config.report, config.origin, RUN, {spec.id: spec.model for spec in specs})
+    models = {s.id: Model(name=s.model, head=s.head, modalities=s.modalities, variant=s.variant) for s in specs}
+    ask(snapshot.store, config.name, config.report, config.origin, RUN, models)
     runs = study.run()
     latest = {"runs": list(runs.run_ids), "report": canonical(config.report), **config.origin}
     put_latest(bench.root, config.name, snapshot.store, latest)
@@ -165,17 +168,17 @@ def run_study(config: StudyConfig, extracted: Extracted, cast: Cast, bench: Work
 
 
 def ask(
-    store: StudyStore, name: str, report: ReportConfig, origin: Mapping[str, str], kind: str, models: Mapping[str, str]
+    store: StudyStore, name: str, report: ReportConfig, origin: Mapping[str, str], kind: str, of: Mapping[str, Model]
 ) -> list[str]:
-    """Note what is asked of a study before it is answered, `models` by their runs; return where, if it is new."""
+    """Note what is asked of a study before it is answered, the models `of` its runs; return where, if it is new."""
     return note_plan(
         store,
-        runs=list(models),
-        models=list(models.values()),
+        models={run: model.name for run, model in of.items()},
         name=name,
         file=origin.get("text", ""),
         kind=kind,
-        reference=report.reference or "",
+        reference=choose_reference([*of.values()], report.reference).name,
+        by_default=report.reference is None,
         primary_metric=report.primary_metric,
     )
 
@@ -246,7 +249,7 @@ def latest_runs(config: StudyConfig, root: Root) -> Latest:
         )
     if own and latest.origin and latest.origin["corpus"] != own["corpus"]:
         raise NotFound(f"the [corpus] of {own['file']} is another than when study {config.name!r} ran: run it again")
-    return replace(latest, report=config.report)
+    return replace(latest, report=config.report, origin={**latest.origin, **own})
 
 
 def latest_named(name: str, root: Root) -> Latest:

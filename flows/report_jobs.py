@@ -13,6 +13,7 @@ from flows.study_config import load_study
 from flows.terminal import printable, show_table
 from reports.check import Checked, check_report
 from reports.config import ReportConfig
+from reports.evidence import models_of
 from reports.report import evaluate, report_folder, report_id
 from reports.results import SCHEMA_VERSION
 from reports.side_by_side.flips import Side, SideBySide, compare_sides, read_side
@@ -129,9 +130,12 @@ def ask_report(latest: Latest, root: Root) -> None:
     """Note what a report asks for, unless that is what was asked for last."""
     store = StudyStore.open(root, latest.study)
     runs = store.runs()
-    of = {} if runs is None else dict(zip(runs["run_id"].to_pylist(), runs["model"].to_pylist(), strict=True))
-    models = {run: of[run] for run in latest.runs if run in of}
-    if models and ask(store, latest.name, latest.report, latest.origin, REPORT, models):
+    if runs is None:
+        return
+    named = {model.name: model for model in models_of(runs)}
+    of = dict(zip(runs["run_id"].to_pylist(), runs["model"].to_pylist(), strict=True))
+    models = {run: named[of[run]] for run in latest.runs if run in of}
+    if ask(store, latest.name, latest.report, latest.origin, REPORT, models):
         take_stock(store, latest.name)
 
 

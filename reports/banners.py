@@ -63,7 +63,7 @@ def _shared(parts: Sequence[tuple[str, float]]) -> str:
 
 def _selective(told: Sequence[str]) -> Banner | None:
     text = " ".join((*told, "What is chosen after scores were seen looks too good; no p here allows for that."))
-    title = "This page shows a part of what was run"
+    title = "More was run or asked for than this page shows"
     return Banner(kind="selective", title=title, text=text, see="provenance") if told else None
 
 

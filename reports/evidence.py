@@ -160,7 +160,7 @@ def read_evidence(store: StudyStore, run_ids: Sequence[str]) -> Evidence:
     )
     return Evidence(
         facts=facts,
-        models=_models(runs),
+        models=models_of(runs),
         held_out=held_out,
         posteriors=posteriors,
         weights=weights,
@@ -184,7 +184,7 @@ def _paired(runs: pa.Table, tests: Mapping[str, _Tested]) -> tuple[dict[str, dic
     return by_model, repeats
 
 
-def _models(runs: pa.Table) -> tuple[Model, ...]:
+def models_of(runs: pa.Table) -> tuple[Model, ...]:
     """Return the models of the runs in their order, and last the majority class."""
     rows = {row["model"]: row for row in runs.select(["model", "head", "modalities", "variant"]).to_pylist()}
     models = [

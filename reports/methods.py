@@ -13,6 +13,7 @@ from reports.findings.making import Optimised
 from reports.findings.searches import in_words, opened
 from reports.results import Results
 from reports.words import NAMES, banner_lines, counted, groups_of, labels_of, listed, sentence, shape_of, tested_of
+from stores.spelling import few
 
 _FEW = 12  # models that are named one by one
 _REASONS = {
@@ -31,7 +32,7 @@ def methods_text(results: Results) -> str:
         "Training": _training(making.optimisers) if making and making.optimisers else "",
         "Protocol": _protocol(results),
         "Search": sentence(in_words(trained.searches)) if trained and trained.searches else "",
-        "Test parts": f"Opened, all settings these models ever had counted: {opened(results.openings)}.",
+        "Test parts": f"Opened, all models and settings of this study counted: {opened(results.openings)}.",
         "Record": _record(results),
         "Scores": f"{sentence(NAMES[results.method.primary_metric])} was the primary metric. Macro averages run over "
         "the classes present in a test part.",
@@ -73,19 +74,20 @@ def _protocol(results: Results) -> str:
 
 
 def _record(results: Results) -> str:
-    """Say how many runs and models were ever scored, and by how many files, seeds, references and metrics."""
+    """Say what was ever scored and by what files, references and metrics it was asked for, in order of time."""
     record = results.record
     own = [entry for entry in record.asked if entry.study == results.study]
-    kinds = {
-        "study file": {entry.file for entry in own},
-        "reference": {entry.reference for entry in own},
-        "primary metric": {entry.primary_metric for entry in own},
-    }
-    asked = listed(counted(len(found), kind) for kind, found in kinds.items())
-    others = len({entry.study for entry in record.asked} - {results.study})
+    first: dict[tuple[str, str, str], int] = {}
+    for it in own:
+        first.setdefault((it.reference, NAMES.get(it.primary_metric, ""), it.file[:12] or "unknown"), it.after)
+    told = [f"{a} by {by} (file {file}, after {after:,} openings)" for (a, by, file), after in first.items() if by]
+    others = [f"{it.protocol}, seed {it.seed}, {counted(it.runs, 'run')}" for it in record.others]
+    models = few([f"{it.model} ({it.runs})" for it in record.scored], _FEW)
     return (
-        f"{counted(record.runs, 'run')} of {counted(record.models, 'model')} were ever scored in this study, asked for "
-        f"by {asked}; {counted(others, 'other study').replace('studys', 'studies')} of the same corpus under this root."
+        f"{counted(record.runs, 'run')} of {counted(len(record.scored), 'model')} were ever scored in this study: "
+        f"{models}. Reference and metric that were asked for, in order of time, with the test parts of this corpus "
+        f"that had been opened by then: {'; '.join(told) or 'not noted'}. Other studies of the corpus under this root: "
+        f"{'; '.join(others) or 'none'}."
     )
 
 

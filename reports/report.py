@@ -29,7 +29,6 @@ from stores.errors import DamagedError
 from stores.identity import canonical, short_id
 from stores.inventory import missing_files
 from stores.local_files import INVISIBLE
-from stores.openings import count_openings
 from stores.root import Root
 from stores.studies import StudyStore
 
@@ -188,8 +187,8 @@ def compute_results(
     evidence, measures = case.evidence, case.measures
     found = {chapter: case.value(type(told)) for chapter, told in chapters().items()}
     sight = case.value(DesignLimits)
-    record = read_record(store, {model.name for model in evidence.models}, config, evidence.facts["seed"], as_of)
-    selective = in_words(record, config)
+    alarms = sight.calibration if sight else None
+    record, openings = read_record(store, {*run_ids}, config, case.reference.name, as_of)
     return Results(
         schema_version=SCHEMA_VERSION,
         id=report_id,
@@ -199,7 +198,7 @@ def compute_results(
         reference=case.reference.name,
         method=_method(evidence, measures, config),
         facts=evidence.facts,
-        banners=find_banners(evidence, measures.lacking, sight.calibration if sight else None, selective, case.seen),
+        banners=find_banners(evidence, measures.lacking, alarms, in_words(record), case.seen),
         models=evidence.models,
         scores=tuple(_score(measures, model.name, metric) for model in evidence.models for metric in METRICS),
         families=case.families,
@@ -207,7 +206,7 @@ def compute_results(
         classes=_class_counts(case),
         lacking=measures.lacking,
         record=record,
-        openings=count_openings(store, {model.name for model in evidence.models}),
+        openings=openings,
         computed_by=tuple(f"{package} {version(package)}" for package in COMPUTING),
         chapters={chapter: value for chapter, value in found.items() if value is not None},
     )

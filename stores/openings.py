@@ -1,7 +1,7 @@
 """The odometer of a study: how often test parts were opened, what for, and how often the same one."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,15 +30,15 @@ class Openings:
         return asdict(self)
 
 
-def count_openings(store: StudyStore, models: Collection[str] | None = None) -> Openings:
-    """Count what a study has logged, of all models or some; a model has many runs if its settings were changed."""
+def count_openings(store: StudyStore, until: str | None = None) -> Openings:
+    """Count what a study has logged, of all models and settings, before a time or by now."""
     runs = store.runs()
     columns = ("run_id", "model", "repeat")
     rows = [] if runs is None else runs.select(columns).to_pylist()
     place = {row["run_id"]: (row["model"], row["repeat"]) for row in rows}
     log = store.log("openings").to_pylist()
-    if models is not None:  # of a run that was never finished nobody knows whose it was
-        log = [row for row in log if row["run_id"] in place and place[row["run_id"]][0] in models]
+    if until is not None:
+        log = [row for row in log if (row["time"] or "") < until]
     opened = Counter(row["run_id"] for row in log if row["purpose"] == SCORE)
     scored = Counter(place[run_id] for run_id in opened if run_id in place)
     seals = Counter(run_id for part in store.sealed().values() for run_id in part["run_id"].to_pylist())

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from stores.errors import DamagedError, NotFound
 from stores.identity import canonical, short_id
-from stores.logs import LOGS, columns
+from stores.logs import LOGS, columns, now
 from stores.root import Root
 
 FORMAT = 1
@@ -204,7 +204,8 @@ class StudyStore:
 
     def open_test(self, run_ids: Sequence[str], purpose: str) -> list[str]:
         """Note, before it happens, that these runs are about to be let see their test part; return where."""
-        return self.append("openings", [{"run_id": run_id, "purpose": purpose} for run_id in run_ids])
+        time = now()
+        return self.append("openings", [{"run_id": own, "purpose": purpose, "time": time} for own in run_ids])
 
     def sealed(self) -> dict[str, pa.Table]:
         """Return the parts of `runs/` by name: those all of whose files are there as they were written."""
