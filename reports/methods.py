@@ -76,18 +76,19 @@ def _protocol(results: Results) -> str:
 def _record(results: Results) -> str:
     """Say what was ever scored and by what files, references and metrics it was asked for, in order of time."""
     record = results.record
-    own = [entry for entry in record.asked if entry.study == results.study]
-    first: dict[tuple[str, str, str], int] = {}
-    for it in own:
-        first.setdefault((it.reference, NAMES.get(it.primary_metric, ""), it.file[:12] or "unknown"), it.after)
-    told = [f"{a} by {by} (file {file}, after {after:,} openings)" for (a, by, file), after in first.items() if by]
-    others = [f"{it.protocol}, seed {it.seed}, {counted(it.runs, 'run')}" for it in record.others]
-    models = few([f"{it.model} ({it.runs})" for it in record.scored], _FEW)
+    told = [
+        f"{it['reference']} by {NAMES[it['primary_metric']]} (file {it['file'][:12] or 'unknown'}, after "
+        f"{it['after']:,} openings)"
+        for it in record.asked
+        if it["study"] == results.study and it["primary_metric"]
+    ]
+    others = [f"{it['protocol']}, seed {it['seed']}, {counted(it['runs'], 'run')}" for it in record.others]
+    models = few([f"{model} ({runs})" for model, (runs, _) in record.scored.items()], _FEW)
     return (
         f"{counted(record.runs, 'run')} of {counted(len(record.scored), 'model')} were ever scored in this study: "
         f"{models}. Reference and metric that were asked for, in order of time, with the test parts of this corpus "
-        f"that had been opened by then: {'; '.join(told) or 'not noted'}. Other studies of the corpus under this root: "
-        f"{'; '.join(others) or 'none'}."
+        f"that had been opened by then: {'; '.join(dict.fromkeys(told)) or 'not noted'}. Other "
+        f"studies of the corpus under this root: {'; '.join(others) or 'none'}."
     )
 
 

@@ -198,7 +198,7 @@ def compute_results(
         reference=case.reference.name,
         method=_method(evidence, measures, config),
         facts=evidence.facts,
-        banners=find_banners(evidence, measures.lacking, alarms, in_words(record), case.seen),
+        banners=find_banners(evidence, measures.lacking, alarms, in_words(record, evidence.facts["seed"]), case.seen),
         models=evidence.models,
         scores=tuple(_score(measures, model.name, metric) for model in evidence.models for metric in METRICS),
         families=case.families,

@@ -3,17 +3,18 @@
 Of all studies of one corpus, in all their seeds and protocols: who keeps the best of many is seen to have had many.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from stores.errors import DamagedError, NotFound
-from stores.logs import now
+from stores.logs import LOGS, now
 from stores.openings import SCORE
 from stores.studies import StudyStore
 
 RUN, REPORT = "run", "report"
 Row = Mapping[str, Any]
+_UNPLANNED: Row = dict.fromkeys(LOGS["plans"].names, "") | {"kind": RUN, "by_default": True, "models": []}
 
 
 def note_plan(store: StudyStore, *, models: Mapping[str, str], **asked: str | bool) -> list[str]:
@@ -43,20 +44,14 @@ def asked_of_corpus(store: StudyStore) -> tuple[list[Row], list[Row]]:
             facts = own.facts()
             if (facts.get("scheme"), facts["corpus"]["name"]) == (scheme, corpus):
                 study = {"study": name, "seed": facts["seed"], "protocol": facts["protocol"]["kind"]}
-                plans, openings = own.log("plans").to_pylist(), own.log("openings").to_pylist()
-                scored = [{**study, **row} for row in openings if row["purpose"] == SCORE]
-                planned = {run for plan in plans for run in plan["runs"]}
-                if before := sorted({row["run_id"] for row in scored} - planned):
-                    plans.append(_unplanned(before))
-                asked += [{**study, **plan} for plan in plans]
-                opened += scored
+                openings = [row for row in own.log("openings").to_pylist() if row["purpose"] == SCORE]
+                plans = own.log("plans").to_pylist()
+                if unplanned := sorted({row["run_id"] for row in openings} - {run for p in plans for run in p["runs"]}):
+                    plans.append({**_UNPLANNED, "runs": unplanned})
+                asked += [{**row, **study, "time": row["time"] or ""} for row in plans]
+                opened += [{**row, **study, "time": row["time"] or ""} for row in openings]
     return sorted(asked, key=_when), sorted(opened, key=_when)
 
 
-def _unplanned(runs: Sequence[str]) -> dict[str, Any]:
-    texts = dict.fromkeys(("time", "name", "file", "reference", "primary_metric"), "")
-    return {**texts, "kind": RUN, "by_default": True, "runs": runs, "models": []}
-
-
 def _when(row: Row) -> tuple[str, str]:
-    return row["time"] or "", row["study"]
+    return row["time"], row["study"]

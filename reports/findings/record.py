@@ -2,8 +2,9 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from reports.config import ReportConfig
 from stores.openings import Openings, count_openings
@@ -13,70 +14,25 @@ from stores.studies import StudyStore
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """One thing that was asked, in order of time: of which study, by which file, and of how many models and runs.
-
-    `file` is the digest of the study file's text, `reference` what it names or, `by_default`, what that was;
-    `after` counts the test parts of this corpus that had been opened by then. Of what ran before this was noted no more
-    than the runs are known.
-    """
-
-    study: str
-    seed: int
-    protocol: str
-    name: str
-    file: str
-    kind: str
-    reference: str
-    by_default: bool
-    primary_metric: str
-    models: int
-    runs: int
-    after: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scored:
-    """A model that was ever scored in the study: in how many runs, and how many of them the report shows."""
-
-    model: str
-    runs: int
-    shown: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Other:
-    """Another study of the corpus, and how many of its runs were ever scored."""
-
-    study: str
-    seed: int
-    protocol: str
-    runs: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Record:
     """All that was asked of this corpus under this root when the report was made, the first `as_of` entries.
 
-    `scored` are the models whose test parts were ever opened in this study, with whatever settings. `changed` is what
-    the report asks otherwise than whatever was asked before any test part was opened: what -> (then, now).
+    `asked` has them in order of time: study, seed, protocol, name, digest of the study file, kind (run or report),
+    reference and whether that was so by default, primary metric, how many models and runs, and `after` how many test
+    parts of the corpus had been opened to score. `scored` are the models ever scored in this study, with whatever
+    settings: (runs, runs the report shows). `others` are other studies of the corpus, with their scored runs. `changed`
+    is what the report asks otherwise than whatever was asked before any test part was opened: what -> (then, now).
     """
 
     as_of: int
-    asked: tuple[Asked, ...]
-    scored: tuple[Scored, ...]
+    asked: tuple[Mapping[str, Any], ...]
+    scored: Mapping[str, tuple[int, int]]
+    others: tuple[Mapping[str, Any], ...]
     changed: Mapping[str, tuple[str, str]]
-    others: tuple[Other, ...]
-    seed: int
 
     @property
     def runs(self) -> int:
-        return sum(own.runs for own in self.scored)
-
-    @property
-    def left_out(self) -> list[Scored]:
-        """Models of which the report does not show every run."""
-        return [own for own in self.scored if own.shown < own.runs]
+        return sum(runs for runs, _ in self.scored.values())
 
 
 def read_record(
@@ -88,79 +44,68 @@ def read_record(
     """
     rows, opened = asked_of_corpus(store)
     until = None if as_of is None or as_of >= len(rows) else rows[as_of]["time"]
-    rows = rows[:as_of]
-    if until is not None:
-        opened = [row for row in opened if _time(row) < until]
-    times = [_time(row) for row in opened]
-    asked = tuple(_entry(row, bisect_left(times, _time(row))) for row in rows)
-    elsewhere = {(row["study"], row["seed"], row["protocol"], row["run_id"]) for row in opened}
-    others = Counter(own[:3] for own in elsewhere if own[0] != store.id)
+    rows, opened = rows[:as_of], [row for row in opened if until is None or row["time"] < until]
+    times = [row["time"] for row in opened]
+    asked = [_entry(row, bisect_left(times, row["time"])) for row in rows]
+    runs = {(row["study"], row["seed"], row["protocol"], row["run_id"]) for row in opened if row["study"] != store.id}
     record = Record(
         as_of=len(rows),
-        asked=asked,
-        scored=tuple(_scored(store, rows, opened, shown)),
-        changed=_changed(asked, config, reference),
+        asked=tuple(asked),
+        scored=_scored(store, rows, opened, shown),
         others=tuple(
-            Other(study=study, seed=seed, protocol=protocol, runs=runs)
-            for (study, seed, protocol), runs in sorted(others.items())
+            {"study": study, "seed": seed, "protocol": protocol, "runs": count}
+            for (study, seed, protocol), count in sorted(Counter(own[:3] for own in runs).items())
         ),
-        seed=store.facts()["seed"],
+        changed=_changed(asked, config, reference),
     )
     return record, count_openings(store, until)
 
 
-def _time(row: Row) -> str:
-    return row["time"] or ""
+def _entry(row: Row, after: int) -> dict[str, Any]:
+    own = {name: value for name, value in row.items() if name != "time"}  # two runs of one study would differ in it
+    return {**own, "models": len({*row["models"]}), "runs": len(row["runs"]), "after": after}
 
 
-def _entry(row: Row, after: int) -> Asked:
-    own = {name: value for name, value in row.items() if name != "time"}
-    return Asked(**{**own, "models": len({*row["models"]}), "runs": len(row["runs"]), "after": after})
-
-
-def _scored(store: StudyStore, rows: Iterable[Row], opened: Iterable[Row], shown: Collection[str]) -> list[Scored]:
-    """Return the models whose test parts were opened, those sealed by versions that noted no opening too, by name."""
+def _scored(
+    store: StudyStore, rows: Sequence[Row], opened: Sequence[Row], shown: Collection[str]
+) -> dict[str, tuple[int, int]]:
+    """Count the runs that were opened to score, and those sealed by versions that noted no opening, by model."""
+    table, noted = store.runs(), {*store.log("openings")["run_id"].to_pylist()}
+    sealed = {} if table is None else dict(zip(*table.select(["run_id", "model"]).to_pydict().values(), strict=True))
     own = [(row["runs"], row["models"]) for row in rows if row["study"] == store.id]
-    model = {run: name for runs, models in own for run, name in zip(runs, models, strict=False)}
-    noted, table = {*store.log("openings")["run_id"].to_pylist()}, store.runs()
-    sealed = [] if table is None else table.select(["run_id", "model"]).to_pylist()
-    model |= {row["run_id"]: row["model"] for row in sealed}
-    ever = {row["run_id"] for row in opened if row["study"] == store.id}
-    ever |= {row["run_id"] for row in sealed if row["run_id"] not in noted}
-    runs = Counter(model[run] for run in ever if run in model)
-    on_page = Counter(model[run] for run in ever if run in model and run in shown)
-    return [Scored(model=name, runs=runs[name], shown=on_page[name]) for name in sorted(runs)]
+    model = sealed | {run: name for ids, names in own for run, name in zip(ids, names, strict=False)}
+    ever = {row["run_id"] for row in opened if row["study"] == store.id} | (sealed.keys() - noted)
+    runs, there = (Counter(model[run] for run in ids if run in model) for ids in (ever, ever & {*shown}))
+    return {name: (runs[name], there[name]) for name in sorted(runs)}
 
 
-def _changed(asked: Sequence[Asked], config: ReportConfig, reference: str) -> dict[str, tuple[str, str]]:
-    noted = [entry for entry in asked if entry.primary_metric]
-    declared = [entry for entry in noted if not entry.after] or noted[:1]
-    references = [entry.reference for entry in declared]
-    metrics = [entry.primary_metric for entry in declared]
-    by_rule = config.reference is None and any(entry.by_default for entry in declared)
-    changed = {}
-    if declared and reference not in references and not by_rule:
-        changed["reference"] = (references[0], reference)
-    if declared and config.primary_metric not in metrics:
-        changed["primary metric"] = (metrics[0], config.primary_metric)
-    return changed
+def _changed(asked: Sequence[Mapping[str, Any]], config: ReportConfig, reference: str) -> dict[str, tuple[str, str]]:
+    noted = [row for row in asked if row["primary_metric"]]
+    before = [row for row in noted if not row["after"]] or noted[:1]
+    by_rule = config.reference is None and any(row["by_default"] for row in before)
+    now = {"reference": reference, "primary_metric": config.primary_metric}
+    then = {name: [row[name] for row in before] for name in now}
+    return {
+        name.replace("_", " "): (then[name][0], own)
+        for name, own in now.items()
+        if before and own not in then[name] and not (name == "reference" and by_rule)
+    }
 
 
-def in_words(record: Record) -> list[str]:
+def in_words(record: Record, seed: int) -> list[str]:
     """Return a sentence for each reason why a report shows less than there was; none if it shows all as first asked."""
-    told, left, count = [], record.left_out, len(record.scored)
+    told, count = [], len(record.scored)
+    left = {model: runs - shown for model, (runs, shown) in record.scored.items() if shown < runs}
     if left:
-        missing = sum(own.runs - own.shown for own in left)
         told.append(
-            f"Of {record.runs:,} runs of {count:,} models that were scored in this study, {missing:,} runs of "
-            f"{len(left):,} models are not on this page: {few([own.model for own in left])}. All of them make "
+            f"Of {record.runs:,} runs of {count:,} models that were scored in this study, {sum(left.values()):,} runs "
+            f"of {len(left):,} models are not on this page: {few([*left])}. All of them make "
             f"{count * (count - 1) // 2:,} pairs, and the best of many is above others by luck alone."
         )
     if record.changed:
         parts = [f"{what} {then}, now {own}" for what, (then, own) in record.changed.items()]
         told.append(f"Before any score of this corpus was seen, other things were asked: {'; '.join(parts)}.")
-    if seeds := sorted({own.seed for own in record.others} - {record.seed}):
-        runs = sum(own.runs for own in record.others if own.seed in seeds)
-        named = few([str(seed) for seed in seeds])
-        told.append(f"The same corpus was scored with other seeds too: {named} ({runs:,} runs).")
+    if others := [own for own in record.others if own["seed"] != seed]:
+        seeds, runs = sorted({own["seed"] for own in others}), sum(own["runs"] for own in others)
+        told.append(f"The same corpus was scored with other seeds too: {few([*map(str, seeds)])} ({runs:,} runs).")
     return told

@@ -58,7 +58,8 @@ def opened(openings: Openings) -> str:
     if not openings.purposes:
         return "no opening was noted"
     others = [f"{count:,} for {purpose}" for purpose, count in openings.purposes.items() if purpose != SCORE]
-    cut = [f"of them {openings.interrupted:,} of runs that were interrupted"] if openings.interrupted else []
+    cut = [f"of them {openings.interrupted:,} with no score stored, cut short or not done yet"]
+    cut = cut if openings.interrupted else []
     cut += [f"{openings.at_once:,} by two commands at once, with one outcome"] if openings.at_once else []
     times = "once" if openings.most <= 1 else f"{openings.most} times"
     most = f"at most {times} a model and repeat"

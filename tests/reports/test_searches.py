@@ -80,7 +80,7 @@ def test_openings_are_told_in_one_line() -> None:
     assert opened(twice) == "1,200 to score 1,190 runs, at most 2 times a model and repeat, 20 for robustness"
     killed = Openings(purposes={"score": 8}, runs=6, most=1, interrupted=2)
     assert opened(killed) == (
-        "8 to score 6 runs, of them 2 of runs that were interrupted, at most once a model and repeat"
+        "8 to score 6 runs, of them 2 with no score stored, cut short or not done yet, at most once a model and repeat"
     )
     both = Openings(purposes={"score": 8}, runs=6, most=1, at_once=2)
     assert (
