@@ -104,7 +104,7 @@ def in_words(record: Record, seed: int) -> list[str]:
         )
     if record.changed:
         parts = [f"{what} {then}, now {own}" for what, (then, own) in record.changed.items()]
-        told.append(f"Before any score of this corpus was seen, other things were asked: {'; '.join(parts)}.")
+        told.append(f"What was asked for first was changed after scores were seen: {'; '.join(parts)}.")
     if others := [own for own in record.others if own["seed"] != seed]:
         seeds, runs = sorted({own["seed"] for own in others}), sum(own["runs"] for own in others)
         told.append(f"The same corpus was scored with other seeds too: {few([*map(str, seeds)])} ({runs:,} runs).")

@@ -119,16 +119,11 @@ def test_a_metric_changed_between_run_and_report_is_read(study: Talkers) -> None
     named = report(study, first + '\n[report]\nreference = "weighted[image+text]"\n')  # which it was by default
     assert named.warned == ""
     changed = report(study, first + '\n[report]\nprimary_metric = "accuracy"\n')
-    assert (
-        "Before any score of this corpus was seen, other things were asked: primary metric macro_f1, now accuracy."
-        in (changed.warned)
-    )
-    assert len({it["file"] for it in changed.results.record.asked}) == 3
-    assert [(it["kind"], it["after"]) for it in changed.results.record.asked] == [
-        ("run", 0),
-        ("report", 9),
-        ("report", 9),
-    ]
+    told = "What was asked for first was changed after scores were seen: primary metric macro_f1, now accuracy."
+    assert changed.warned.startswith(told)
+    asked = changed.results.record.asked
+    assert len({it["file"] for it in asked}) == 3
+    assert [(it["kind"], it["after"]) for it in asked] == [("run", 0), ("report", 9), ("report", 9)]
 
 
 def test_settings_that_were_scored_before_are_read_and_a_head_that_is_added_is_no_warning(study: Talkers) -> None:
@@ -139,10 +134,8 @@ def test_settings_that_were_scored_before_are_read_and_a_head_that_is_added_is_n
     assert [it["reference"] for it in added.results.record.asked] == ["concat[image+text]", "weighted[image+text]"]
     run(study, heads(study, "concat", "weighted").replace("width = 4", "width = 8"))
     tuned = report(study)
-    assert (
-        "Of 24 runs of 4 models that were scored in this study, 12 runs of 4 models are not on this page"
-        in tuned.warned
-    )
+    told = "Of 24 runs of 4 models that were scored in this study, 12 runs of 4 models are not on this page: "
+    assert tuned.warned.startswith(told)
     assert tuned.results.openings.most == 2
 
 
