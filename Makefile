@@ -21,7 +21,7 @@ demo: install ## a full multimodal study on a synthetic corpus, and its report (
 	$(BIN)/affuse demo
 
 test: install ## all tests that need nothing but this checkout
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not real_data"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not real_data"
 
 lint: install ## style and types
 	$(BIN)/ruff check .

@@ -161,10 +161,19 @@ class Talkers:
         self.path.write_text(self.study, encoding="utf-8")
         return self.path
 
+    def copy_to(self, folder: Path) -> "Talkers":
+        """Return a copy, of the root too, that may be changed."""
+        return Talkers(
+            folder=Path(shutil.copytree(self.folder, folder / "talkers")),
+            root=Path(shutil.copytree(self.root, folder / "talkers-root")),
+            rows=[dict(row) for row in self.rows],
+            study=self.study,
+        )
+
 
 @pytest.fixture(scope="session")
-def extracted_talkers(tmp_path_factory: pytest.TempPathFactory) -> Talkers:
-    """The talkers, every feature of their study extracted; not to be changed."""
+def extracted_talkers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talkers]:
+    """The talkers, every feature of their study extracted; their root is not to be changed."""
     folder = tmp_path_factory.mktemp("talkers")
     rng = np.random.default_rng(0)
     rows = []
@@ -189,15 +198,15 @@ def extracted_talkers(tmp_path_factory: pytest.TempPathFactory) -> Talkers:
             )
     made = Talkers(folder=folder, root=tmp_path_factory.mktemp("runs"), rows=rows)
     extract_job(str(made.save()), Options(root=str(made.root), device="cpu", quiet=True))
-    return made
+    there = sorted(made.root.rglob("*"))
+    yield made
+    assert sorted(made.root.rglob("*")) == there, "a test has changed the root that all share: use a copy"
 
 
 @pytest.fixture
 def talkers(extracted_talkers: Talkers, tmp_path: Path) -> Talkers:
     """A copy of the talkers in another folder, to be changed, and of their root, which holds all rows."""
-    folder = Path(shutil.copytree(extracted_talkers.folder, tmp_path / "talkers"))
-    root = Path(shutil.copytree(extracted_talkers.root, tmp_path / "talkers-root"))
-    return Talkers(folder=folder, root=root, rows=[dict(row) for row in extracted_talkers.rows])
+    return extracted_talkers.copy_to(tmp_path)
 
 
 @dataclass(frozen=True)

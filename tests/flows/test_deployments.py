@@ -77,7 +77,7 @@ class Service:
         )
         while True:
             try:
-                with urllib.request.urlopen(request, timeout=30) as answer:
+                with urllib.request.urlopen(request, timeout=120) as answer:  # its SQLite gives up a lock after 60
                     return json.loads(answer.read() or b"null")
             except urllib.error.HTTPError as error:
                 if error.code != 503:  # its SQLite is busy: Prefect's own clients ask again too
@@ -101,7 +101,7 @@ class Service:
 
     def first(self, flow: str, **wanted: Any) -> dict[str, Any]:
         """Wait for a run of a flow with these values and return the first."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             for run in self.runs(flow):
                 if wanted.items() <= run.items():
@@ -182,7 +182,11 @@ def service(tmp_path_factory: pytest.TempPathFactory, make_faces: Callable[[Path
         for process in (*workers.values(), server):
             process.terminate()
         for process in (server, *workers.values()):
-            process.wait(timeout=30)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:  # nothing outlives the tests, whatever it waits for
+                process.kill()
+                process.wait()
         log.close()
 
 

@@ -37,20 +37,25 @@ balance = "oversample"
 
 
 @pytest.fixture(scope="module")
-def said(extracted_talkers: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the study of the talkers says, every head of it trained in three ways."""
-    folder = shutil.copytree(extracted_talkers.folder, tmp_path_factory.mktemp("variants") / "talkers")
-    own = replace(extracted_talkers, folder=folder)
+def trained_in_three_ways(extracted_talkers: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Talkers whose study trains every head in three ways."""
+    own = extracted_talkers.copy_to(tmp_path_factory.mktemp("variants"))
     own.replace("[heads.unimodal]\n", HEADS)
-    own.replace("seed = 1", "seed = 2")  # a study of their own: the root is that of all talkers
+    return own
+
+
+@pytest.fixture(scope="module")
+def said(trained_in_three_ways: Any) -> dict[str, Any]:
+    """What that study says."""
+    own = trained_in_three_ways
     return run_job(str(own.save()), Options(root=str(own.root), device="cpu", quiet=True))
 
 
 def test_every_head_runs_with_every_variant_and_combiners_read_voters_of_their_own(
-    said: dict[str, Any], extracted_talkers: Any
+    said: dict[str, Any], trained_in_three_ways: Any
 ) -> None:
     assert said["runs"] == {"cached": 0, "trained": 2 * 3 * (3 + 4 + 4)}
-    runs = StudyStore.open(Root(extracted_talkers.root), said["study"]).runs().to_pylist()
+    runs = StudyStore.open(Root(trained_in_three_ways.root), said["study"]).runs().to_pylist()
     assert {run["variant"] for run in runs} == {"", "slow", "drawn"}
     rates = {run["variant"]: json.loads(run["hyper"])["learning_rate"] for run in runs if run["head"] == "weighted"}
     assert rates == {"": 1e-4, "slow": 1e-5, "drawn": 1e-4}
@@ -115,9 +120,9 @@ def test_a_variants_short_name_ends_with_the_variant() -> None:
 
 
 def test_runs_of_before_there_were_variants_are_of_the_studys_own_training(
-    said: dict[str, Any], extracted_talkers: Any, tmp_path: Path
+    said: dict[str, Any], trained_in_three_ways: Any, tmp_path: Path
 ) -> None:
-    shutil.copytree(extracted_talkers.root / "studies", tmp_path / "old" / "studies")
+    shutil.copytree(trained_in_three_ways.root / "studies", tmp_path / "old" / "studies")
     store = StudyStore.open(Root(tmp_path / "old"), said["study"])
     for name in store.root.names(store.folder, "runs"):
         table = store.root.read_table(store.folder, "runs", name)
