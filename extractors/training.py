@@ -20,6 +20,7 @@ from stores.progress import Progress
 from stores.quarantine import PASSING
 from stores.root import Root
 from stores.samples import Sample
+from stores.settings import check_choices
 from stores.spec import NUMERICS
 
 FIT, STOP = "fit", "stop"
@@ -68,9 +69,7 @@ class TrainConfig:
             raise ConfigError(f"expected decay in (0, 1], dropout in [0, 1) and stop_share in (0, 1), got {self}")
         if self.learning_rate <= 0 or self.weight_decay < 0 or not 0 <= self.momentum < 1:
             raise ConfigError(f"expected learning_rate > 0, weight_decay >= 0 and momentum in [0, 1), got {self}")
-        for name, known in (("optimiser", OPTIMISERS), ("balance", BALANCES), ("numerics", NUMERICS)):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name} should be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        check_choices(self, optimiser=OPTIMISERS, balance=BALANCES, numerics=NUMERICS)
 
 
 def usable(

@@ -41,7 +41,7 @@ def check_job(study: str, *, root: str | None, quiet: bool) -> JSON:
 
 
 def _show_check(found: Checked) -> None:
-    counts = f"{found.fields:,} fields, {found.files} files, {found.scores:,} scores by scikit-learn"
+    counts = f"{found.fields:,} fields, {found.files} files"
     if found.ok:
         console.print(f"{found.report} follows from its predictions: {counts}", highlight=False, style="bold")
         return

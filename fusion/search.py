@@ -22,7 +22,7 @@ from fusion.training import in_memory, stacks, train_together
 from fusion.training_config import TrainingConfig
 from stores.errors import ConfigError
 from stores.identity import canonical, canonical_json, fingerprint
-from stores.plugins import nearest
+from stores.settings import check_choices
 
 VERSION = 1  # of the procedure: raised when other settings would be chosen from the same samples
 ROUND = 8  # trials that are asked for together, and drawn at random before the first of them is known
@@ -49,10 +49,7 @@ class SearchConfig:
     space: str | Mapping[str, Any] = "paper"
 
     def __post_init__(self) -> None:
-        for name, there in {"method": METHODS, "on": ON, "scope": SCOPES}.items():
-            if getattr(self, name) not in there:
-                got = getattr(self, name)
-                raise ConfigError(f"{name} should be one of {', '.join(there)}, got {got!r}{nearest(got, list(there))}")
+        check_choices(self, method=METHODS, on=ON, scope=SCOPES)
         if self.folds < 2 or self.trials < 1:
             raise ConfigError(f"folds should be 2 or more and trials 1 or more, got {self.folds} and {self.trials}")
 

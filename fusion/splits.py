@@ -13,6 +13,7 @@ from sklearn.model_selection import LeaveOneGroupOut
 from fusion.errors import SplitError
 from stores.dealing import cut, shares
 from stores.errors import ConfigError
+from stores.settings import check_choices
 
 KINDS = ("repeated", "leave-one-group-out", "fixed", "k-fold")  # a place is part of the seed
 PARTS = ("train", "val", "test")
@@ -41,8 +42,7 @@ class ProtocolConfig:
     encoder_share: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ConfigError(f"kind should be one of {', '.join(KINDS)}, got {self.kind!r}")
+        check_choices(self, kind=KINDS)
         if self.repeats < 2:
             raise ConfigError(f"repeats should be 2 or more, for there is no spread in one; got {self.repeats}")
         if self.folds < 2 or self.rounds < 1:

@@ -10,6 +10,7 @@ from fusion.inputs import INPUT_NORMS
 from fusion.optimiser import OPTIMISERS
 from stores.errors import ConfigError
 from stores.plugins import nearest
+from stores.settings import check_choices
 
 WIDEST = 1 << 14  # no head is meant for more, and what would not fit into memory is better said than tried
 SMALLEST_BATCH = 32  # that batches are halved to: the reference paper's
@@ -87,10 +88,7 @@ class TrainingConfig:
         for name in ("dropout", "modality_dropout", "label_smoothing", "momentum", "least_gain"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} should be in [0, 1), got {getattr(self, name)}")
-        for name, there in _CHOICES.items():
-            if getattr(self, name) not in there:
-                got = getattr(self, name)
-                raise ConfigError(f"{name} should be one of {', '.join(there)}, got {got!r}{nearest(got, list(there))}")
+        check_choices(self, **_CHOICES)
 
     def batch_for(self, samples: int) -> int:
         """Return the size of batches in a study of so many samples: halved for `epoch_steps`, but not below 32."""

@@ -66,6 +66,14 @@ def check_keys(table: Mapping[str, Any], allowed: Iterable[str], *, where: str) 
             raise ConfigError(f"[{where}] has an unknown key {key!r}{hint}; it takes: {', '.join(sorted(names))}")
 
 
+def check_choices(config: Any, **known: Iterable[Any]) -> None:
+    """Raise ConfigError for the first field of `config` that is none of its `known` values, naming the nearest."""
+    for name, there in known.items():
+        if (got := getattr(config, name)) not in (values := [*there]):
+            hint = nearest(str(got), [*map(str, values)])
+            raise ConfigError(f"{name} should be one of {', '.join(map(str, values))}, got {got!r}{hint}")
+
+
 def table_of(content: Mapping[str, Any], key: str, *, where: str) -> dict[str, Any]:
     """Return the sub-table `key`, or an empty one. Raises ConfigError if it is something else."""
     value = content.get(key, {})

@@ -19,6 +19,7 @@ from extractors.image._weights import NAMED, RANDOM, check_weights, read_state, 
 from extractors.trainable import TRAINED, Trainable
 from stores.errors import ConfigError
 from stores.samples import Sample
+from stores.settings import check_choices
 from stores.spec import FeatureSpec, embedding_spec
 
 if TYPE_CHECKING:
@@ -58,15 +59,11 @@ class ResNetConfig:
     no_face: str = WHOLE
 
     def __post_init__(self) -> None:
-        if self.depth not in WIDTHS:
-            raise ConfigError(f"depth should be one of {', '.join(map(str, WIDTHS))}, got {self.depth}")
+        check_choices(self, depth=WIDTHS, layer=LAYERS, pooling=POOLINGS, no_face=NO_FACE)
         if self.size < 32 or self.frames < 1:
             raise ConfigError(f"size should be at least 32 and frames at least 1, got {self.size} and {self.frames}")
         if not 0 <= self.face_margin <= 2:
             raise ConfigError(f"face_margin should be 0 to 2 widths of the face, got {self.face_margin:g}")
-        for name, known in (("layer", LAYERS), ("pooling", POOLINGS), ("no_face", NO_FACE)):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name} should be one of {', '.join(known)}, got {getattr(self, name)!r}")
         if self.face != NO_DETECTOR:
             find_detector(self.face)
         check_weights(self.given, self.depth)

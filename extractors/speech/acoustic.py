@@ -13,6 +13,7 @@ from extractors.extractor import Extractor
 from extractors.speech._loading import Sound, load_sound
 from stores.errors import ConfigError, MediaError
 from stores.samples import Sample
+from stores.settings import check_choices
 from stores.spec import FeatureSpec, Tolerance
 
 RESAMPLERS = ("soxr_vhq", "soxr_hq", "soxr_mq")
@@ -60,11 +61,7 @@ class AcousticConfig:
         if not 0 <= self.fmin < self.fmax <= self.rate / 2:
             got = f"{self.fmin:g}, {self.fmax:g}, {self.rate}"
             raise ConfigError(f"expected 0 <= fmin < fmax <= rate / 2, got {got}")
-        if self.deltas not in (0, 1, 2):
-            raise ConfigError(f"deltas should be 0, 1 or 2, got {self.deltas}")
-        for name, known in (("resampler", RESAMPLERS), ("mel_scale", MEL_SCALES), ("padding", tuple(PADDINGS))):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name} should be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        check_choices(self, deltas=(0, 1, 2), resampler=RESAMPLERS, mel_scale=MEL_SCALES, padding=PADDINGS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import numpy as np
 from extractors.trainable import Trainable
 from stores.errors import ConfigError
 from stores.samples import Sample
+from stores.settings import check_choices
 from stores.spec import FeatureSpec, embedding_spec
 
 if TYPE_CHECKING:
@@ -40,9 +41,7 @@ class LstmCnnConfig:
             raise ConfigError(f"expected filters and hidden above 0 and an odd kernel, got {self}")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout should be in [0, 1), got {self.dropout}")
-        for name, known in (("inputs", INPUTS), ("pooling", POOLINGS)):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name} should be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        check_choices(self, inputs=INPUTS, pooling=POOLINGS)
 
 
 class LstmCnn(Trainable[np.ndarray]):

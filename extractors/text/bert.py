@@ -17,6 +17,7 @@ from extractors.text import _weights
 from extractors.trainable import TRAINED, Trainable
 from stores.errors import ConfigError, MediaError
 from stores.samples import Sample
+from stores.settings import check_choices
 from stores.spec import FeatureSpec, embedding_spec
 
 if TYPE_CHECKING:
@@ -52,9 +53,7 @@ class BertConfig:
     def __post_init__(self) -> None:
         if self.layers < 1 or self.max_tokens < 3:
             raise ConfigError(f"layers should be >= 1 and max_tokens >= 3, got {self.layers} and {self.max_tokens}")
-        for name, known in (("pooling", POOLINGS), ("long", LONG)):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name} should be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        check_choices(self, pooling=POOLINGS, long=LONG)
         if self.pooling == CLS and not self.special_tokens:
             raise ConfigError('pooling = "cls" reads a special token: leave special_tokens = true')
         if self.pooling == CONCAT and self.layers != 4:

@@ -25,7 +25,6 @@ from reports.measures import RESAMPLED
 from reports.results import Results
 from reports.statistics._statistic import PairResult
 from reports.statistics.bayesian_correlated_t import BayesianCorrelatedT, PosteriorResult
-from reports.statistics.sign_flips import EXACT_UP_TO, SignFlips
 from reports.statistics.wilcoxon import Wilcoxon
 from reports.words import TITLES, exact, labels_of, listed, points, rival_of
 
@@ -40,7 +39,7 @@ class Beside:
     """What is said of a - b beside the primary test, on the primary metric.
 
     `posterior` is None where repeats are not those of resampling, `samples` where there is no one test set, and both
-    and `wilcoxon` where the comparison is refused. `flips` is None too of more repeats than it takes.
+    and `wilcoxon` where the comparison is refused.
     """
 
     family: str
@@ -49,7 +48,6 @@ class Beside:
     b: str
     posterior: PosteriorResult | None
     wilcoxon: PairResult | None
-    flips: PairResult | None
     samples: SampleBySample | None
 
 
@@ -87,7 +85,6 @@ class Differences(Chapter[Compared]):
             "comparisons": [_key(c) | _verdict(c) | _flat(c.primary, "primary") for c in results.comparisons],
             "equivalence": [_key(it) | _flat(it.posterior) for it in value.beside if it.posterior],
             "wilcoxon": [_key(it) | _flat(it.wilcoxon) for it in value.beside if it.wilcoxon],
-            "sign_flips": [_key(it) | _flat(it.flips) for it in value.beside if it.flips],
             "mcnemar": [
                 _key(it) | {"seed": seed} | _flat(table)
                 for it in value.beside
@@ -130,11 +127,10 @@ def in_short(results: Results, family: Family) -> str:
 
 
 def _beside(case: Case, one_set: OneTestSet | None, c: Comparison) -> Beside:
-    posterior = wilcoxon = flips = None
+    posterior = wilcoxon = None
     if (a := case.measures.table[c.a].get(c.metric)) and (b := case.measures.table[c.b].get(c.metric)):
         try:
             wilcoxon = Wilcoxon().compare(a, b, case.measures.design)
-            flips = SignFlips().compare(a, b, case.measures.design) if len(a.repeats) <= EXACT_UP_TO else None
             if case.evidence.protocol in RESAMPLED:
                 posterior = BayesianCorrelatedT(case.config.rope).compare(a, b, case.measures.design)
         except StatisticsError:  # the reason stands in the comparison: it is the primary test's too
@@ -146,7 +142,6 @@ def _beside(case: Case, one_set: OneTestSet | None, c: Comparison) -> Beside:
         b=c.b,
         posterior=posterior,
         wilcoxon=wilcoxon,
-        flips=flips,
         samples=one_set.compare(c.a, c.b) if one_set else None,
     )
 

@@ -9,7 +9,7 @@ so is its critical t. All figures are for one comparison alone unless they say o
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -143,15 +143,6 @@ class PowerCurve:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SmallestP:
-    """The least p a test can give with what this study has; `law` says what it follows from. None: no bound."""
-
-    test: str
-    law: str
-    p: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Limits:
     """The limits of a study on one metric; `n` counts `unit`s.
 
@@ -166,7 +157,6 @@ class Limits:
     pairs: tuple[Limit, ...]
     without: tuple[tuple[str, str], ...]
     curve: PowerCurve | None
-    smallest: tuple[SmallestP, ...]
 
 
 def find_limits(evidence: Evidence, measures: Measures, families: Sequence[Family], metric: str) -> Limits:
@@ -184,7 +174,6 @@ def find_limits(evidence: Evidence, measures: Measures, families: Sequence[Famil
         pairs=tuple(_limit(measures, metric, *pair, spread, family) for pair, (spread, family) in known.items()),
         without=tuple(pair for pair in found if pair not in known),
         curve=_curve([spread for spread, _ in known.values()], alpha),
-        smallest=_smallest(evidence, measures, tuple(found), metric),
     )
 
 
@@ -249,29 +238,3 @@ def _least_p(measures: Measures) -> float | None:
     if not isinstance(measures.primary, ClusteredBootstrap) or not measures.draws:
         return None
     return two_sided(1 / (measures.draws + 1), measures.primary.effective)
-
-
-def _smallest(
-    evidence: Evidence, measures: Measures, pairs: Sequence[tuple[str, str]], metric: str
-) -> tuple[SmallestP, ...]:
-    repeats, primary = len(evidence.held_out), measures.primary
-    own = SmallestP(test=primary.title, law="no bound: it falls with the spread of the differences", p=None)
-    if isinstance(primary, ClusteredBootstrap):
-        law = f"no draw of B = {measures.draws} beyond 0, with {primary.n_groups} groups"
-        own = replace(own, law=law, p=_least_p(measures))
-    law = f"2 / 2^J, J = {repeats} repeats"
-    rows = [own, SmallestP(test="Wilcoxon, sign flips", law=law, p=min(1.0, 2.0 ** (1 - repeats)))]
-    if pairs:
-        apart = min(_discordant(evidence, a, b) for a, b in pairs)
-        law = f"2 / 2^(b + c), b + c = {apart} samples of a test part that one model alone gets right, the fewest"
-        rows.append(SmallestP(test="McNemar, exact, one test part", law=law, p=min(1.0, 2.0 ** (1 - apart))))
-    return tuple(rows)
-
-
-def _discordant(evidence: Evidence, a: str, b: str) -> int:
-    """Return the fewest samples of a test part that just one of two models gets right."""
-    tested = zip(evidence.held_out, evidence.posteriors[a], evidence.posteriors[b], strict=True)
-    return min(
-        int(((first.argmax(axis=1) == part.labels) != (second.argmax(axis=1) == part.labels)).sum())
-        for part, first, second in tested
-    )

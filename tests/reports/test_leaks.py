@@ -13,7 +13,6 @@ from reports.banners import find_banners
 from reports.case import Case
 from reports.chapters._chapter import told as told_in
 from reports.config import ReportConfig
-from reports.cross_check import cross_check
 from reports.errors import StatisticsError
 from reports.measures import measure
 from reports.methods import methods_text
@@ -25,6 +24,7 @@ from reports.summary import summary
 from reports.tables import csv_table
 from stores.root import Root
 from stores.studies import RADAR, StudyStore
+from tests.reports.cross_check import cross_check
 
 SIGHT = {"stores": 1, "looked": 1, "dimension": 7.0, "ratio": 0.2, "reason": ""}
 TITLE = "Training has seen {} % of the test samples, in whole, nearly or by their group: {}"

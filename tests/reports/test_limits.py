@@ -108,20 +108,6 @@ def test_the_limits_of_a_study_follow_from_its_differences(report_of: Callable[.
     assert limit.floor < limit.detectable
 
 
-def test_the_smallest_p_of_each_test_is_said(report_of: Callable[..., Written]) -> None:
-    case = report_of().case
-    [primary, wilcoxon, mcnemar] = limits_of(case, TEXT).smallest
-    assert primary.p is None
-    assert wilcoxon.p == 2 / 2**REPEATS
-    own, rival = (case.evidence.posteriors[name] for name in (case.reference.name, TEXT))
-    apart = [
-        sum((x.argmax() == k) != (y.argmax() == k) for x, y, k in zip(own[j], rival[j], part.labels, strict=True))
-        for j, part in enumerate(case.evidence.held_out)
-    ]
-    assert min(apart) > 2
-    assert mcnemar.p == pytest.approx(2 / 2 ** min(apart))
-
-
 def test_a_fixed_split_is_limited_by_its_groups(report_of: Callable[..., Written]) -> None:
     case = report_of(protocol="fixed", pairing="composed").case
     limits, drawn = limits_of(case), case.measures.draws
@@ -129,7 +115,7 @@ def test_a_fixed_split_is_limited_by_its_groups(report_of: Callable[..., Written
     assert drawn > case.config.draws
     worth = case.measures.primary.effective  # of 10 groups that are not all of one size
     assert 9 < worth < 10
-    assert limits.smallest[0].p == two_sided(1 / (drawn + 1), worth) > 2 / (drawn + 1)
+    assert {c.primary.smallest_p for c in case.comparisons if c.primary} == {two_sided(1 / (drawn + 1), worth)}
     [limit] = [limit for limit in limits.pairs if limit.b == TEXT]
     a, b = (case.measures.table[name][limits.metric].draws for name in (limit.a, TEXT))
     assert a is not None
@@ -162,7 +148,6 @@ def test_the_chapter_says_what_can_be_seen_and_how_often_it_errs(report_of: Call
     for words in (
         "What this study can see",
         "is found with a chance of 80 %",
-        "smallest p",
         "Conditional on the fitted",
     ):
         assert words in page

@@ -168,7 +168,7 @@ def test_settings_are_checked() -> None:
         AcousticConfig(n_mfcc=200)
     with pytest.raises(ConfigError, match="fmin < fmax <= rate / 2, got 0, 8000, 8000"):
         AcousticConfig(rate=8000)
-    with pytest.raises(ConfigError, match="deltas should be 0, 1 or 2"):
+    with pytest.raises(ConfigError, match="deltas should be one of 0, 1, 2"):
         AcousticConfig(deltas=3)
     with pytest.raises(ConfigError, match="padding should be one of zero, reflect"):
         AcousticConfig(padding="wrap")
