@@ -129,7 +129,8 @@ def _alarms(calibration: Calibration) -> Banner | None:
     text = (
         f"Between models made equal by exchange it finds a difference in {100 * calibration.rate:.1f} % of "
         f"{calibration.repetitions:,} repetitions, over all {len(calibration.pairs)} pairs, nominal "
-        f"{100 * calibration.nominal:g} %; in sound studies it is not twice as often. No p here means what it says."
+        f"{100 * calibration.nominal:g} %; in sound studies it is rarely twice as often. The p values of this page "
+        "are too small."
     )
     return Banner(kind="alarms", title="The primary test errs more often than it promises", text=text, see="limits")
 

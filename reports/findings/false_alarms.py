@@ -22,6 +22,7 @@ FEWEST_COINS = 6  # groups; fewer make at most 16 different exchanges
 BEYOND = 3  # draws beyond 0, one added, of the last bootstrap that rejects within a repetition
 MOST_DRAWS = 1500  # within a repetition; a level that asks for more would take hours
 ALARM = 2.0  # times the nominal rate; sound studies are below 1.1 times in 95 %, with one pair over 6 groups 1.8
+FEWEST_TESTED = 5  # repeats times pairs; one pair in 3 repeats is above twice the rate in up to 19 % of sound studies
 FLAT = 1e-12  # a smaller spread is rounding, and no test is possible
 _CELLS = 1 << 24  # coins held at once
 
@@ -80,6 +81,7 @@ class Calibration:
     metric: str
     nominal: float
     repetitions: int
+    repeats: int
     groups: int
     draws: int | None
     pairs: tuple[Calibrated, ...]
@@ -93,12 +95,12 @@ class Calibration:
     @property
     def alarming(self) -> bool:
         """Whether the rate over all pairs is beyond what sound studies show by the chance of their splits."""
-        return self.rate is not None and self.rate > self.level
+        return self.rate is not None and self.level is not None and self.rate > self.level
 
     @property
-    def level(self) -> float:
-        """The pooled rate above which the page warns."""
-        return ALARM * self.nominal
+    def level(self) -> float | None:
+        """The pooled rate above which the page warns; None where so few repeats and pairs vary more than that."""
+        return ALARM * self.nominal if self.repeats * len(self.pairs) >= FEWEST_TESTED else None
 
 
 def calibrate(
@@ -121,6 +123,7 @@ def calibrate(
         metric=metric,
         nominal=design.alpha,
         repetitions=repetitions,
+        repeats=len(evidence.held_out),
         groups=rows.n_groups,
         draws=draws,
         pairs=(),

@@ -6,8 +6,9 @@ to the K-th with probability 1 - (1 - t^q)^(K-1), q being the number of dimensio
 how far the (K/2)-th lies, whose ratio to the power of q is Beta(K/2, K/2) with median 1/2, so that a few copies do not
 move it. Both follow from a Poisson process, as in Facco et al. 2017, Scientific Reports 7 (TwoNN), for two neighbours.
 
-ALPHA is nominal. One q stands for all rows, so where rows scatter unlike one another about their class there are more
-false alarms: in 98 of 100 simulated corpora whose scatter is log-normal with a sigma of 1.2.
+Where rows scatter unlike one another about their class, dense and sparse places fill other dimensions than the middle
+one: each of up to STRATA shares of the rows, by their distance to the K-th, has the smaller of its own q and that of
+all (measured by `python -m benchmarks.near_alarms`).
 """
 
 from collections.abc import Iterator
@@ -20,7 +21,8 @@ SEEN, SEEN_GROUP = "identical, encoder", "group, encoder"  # the same, of what a
 NEIGHBOURS = 10  # K; of a recording with K or more copies that are near but not equal, none is found
 ALPHA = 0.05  # the chance of one false alarm or more in a whole modality, if rows are spread evenly
 FLOOR = 0.95  # cosine of centred rows below which nothing is called near, however lonely the two are
-FEWEST_ROWS = 30
+FEWEST_ROWS = 30  # of a corpus, and of a stratum
+STRATA = 20
 _BLOCK = 1 << 24  # similarities held at once, 64 MB
 
 
@@ -28,8 +30,8 @@ _BLOCK = 1 << 24  # similarities held at once, 64 MB
 class Near:
     """Pairs of near-duplicates: `pairs` (P, 2) int64 positions of query and base, `similarity` (P,) their cosine.
 
-    `dimension` is q; a neighbour counts as near up to the share `ratio` of the distance to the K-th. Both are None,
-    with a `reason`, where nothing can be told.
+    `dimension` is q of all rows; a neighbour counts as near up to the share `ratio` of the distance to the K-th, or
+    less. Both are None, with a `reason`, where nothing can be told.
     """
 
     pairs: np.ndarray
@@ -58,14 +60,19 @@ def find_near(query: np.ndarray, query_groups: np.ndarray, base: np.ndarray, bas
     if not 0 < middle < 1:
         return _nothing("most rows have as many equal neighbours as were looked at")
     dimension = float(np.log(0.5) / np.log(middle))
-    ratio = float((1 - (1 - ALPHA / len(query)) ** (1 / (NEIGHBOURS - 1))) ** (1 / dimension))
+    lonely, within = np.flatnonzero(seen), np.zeros(len(query))
+    by_distance = lonely[np.argsort(distances[lonely, -1], kind="stable")]
+    for stratum in np.array_split(by_distance, min(STRATA, max(1, len(lonely) // FEWEST_ROWS))):
+        within[stratum] = min(middle, float(np.median(ratios[stratum, NEIGHBOURS // 2 - 1])))
+    share = 1 - (1 - ALPHA / len(query)) ** (1 / (NEIGHBOURS - 1))
+    limit = share ** (np.log(within, out=np.full(len(query), -np.inf), where=within > 0) / np.log(0.5))
     similarity = 1 - distances**2 / 2
-    row, column = np.nonzero(seen[:, None] & (ratios <= ratio) & (similarity >= FLOOR))
+    row, column = np.nonzero(seen[:, None] & (ratios <= limit[:, None]) & (similarity >= FLOOR))
     return Near(
         pairs=np.stack([row, found[row, column]], axis=1),
         similarity=similarity[row, column],
         dimension=dimension,
-        ratio=ratio,
+        ratio=float(share ** (1 / dimension)),
     )
 
 
