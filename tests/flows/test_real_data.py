@@ -79,7 +79,7 @@ def test_text_of_meld_beats_the_majority_class(tmp_path: Path, options: Options)
     leaks = emotion.leaks()
     assert set(leaks) == {("text", "identical"), ("text", "near")}  # and no dialogue is in two parts
     assert leaks["text", "identical"] == 129  # “Okay.”, “Yeah.”
-    assert 5 <= leaks["text", "near"] <= 40  # “Oh my God!!” beside “Oh my God!”
+    assert 1 <= leaks["text", "near"] <= 40  # short exclamations lie close together: few are nearer than such lie
     sentiment = run("meld-sentiment", tmp_path, options, repeats=3)
     assert sentiment.said["features"]["text"]["extracted"] == 0
     assert sentiment.score("unimodal[text]")["low"] > sentiment.score("majority class")["high"] + 0.1
