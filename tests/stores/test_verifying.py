@@ -74,7 +74,7 @@ def test_a_flipped_bit_anywhere_is_named_or_changes_nothing_that_is_read(root, f
                 silent += 1
                 assert repr(content(Root(root.address))) == repr(before), file.path
         path.write_bytes(sound)
-    assert named > 3 * silent
+    assert named > 3 * silent  # of 1,400 flips 4.5 times as many; which bytes these few hit is chance
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
