@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from fusion.splits import Split
-from reports.findings.near_duplicates import EQUAL, GROUP, IDENTICAL, NEAR, SEEN, SEEN_GROUP, Near, find_near
+from reports.findings.near_duplicates import EQUAL, GROUP, IDENTICAL, NEAR, SEEN, SEEN_GROUP, UNSURE, Near, find_near
 from stores.block import FeatureBlock
 from stores.encoders import Trainee
 from stores.errors import DamagedError
@@ -147,15 +147,17 @@ def _flagged(
 ) -> pa.Table:
     """Return the rows of one modality and repeat: identical content first, then equal rows, then near ones."""
     found, seen = [], np.zeros(len(scene.samples), dtype=bool)
-    similar = np.full(len(scene.samples), np.nan)
+    similar = np.ones(len(scene.samples))
+    near_tests, nearest, sure = _near_in_training(thing, near, split, similar)
     for reason, (tests, partners) in (
         (IDENTICAL, _in_training(_codes(scene.keys[modality]), split)),
         (EQUAL, _in_training(thing, split)),
-        (NEAR, _near_in_training(thing, near, split, similar)),
+        (NEAR, (near_tests[sure], nearest[sure])),
+        (UNSURE, (near_tests[~sure], nearest[~sure])),
     ):
         fresh = ~seen[tests]
         seen[tests] = True
-        similarity = similar[tests] if reason == NEAR else np.ones(len(tests))
+        similarity = similar[tests] if reason in (NEAR, UNSURE) else np.ones(len(tests))
         found.append(_rows(scene, split, modality, reason, tests[fresh], partners[fresh], similarity=similarity[fresh]))
     return pa.concat_tables(found)
 
@@ -169,8 +171,8 @@ def _in_training(codes: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarra
 
 def _near_in_training(
     thing: np.ndarray, near: Near, split: Split, similar: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the same for near rows, the nearest of each, and note in `similar` (n,) how near."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the same for near rows, the nearest of each, whether that is sure, and note in `similar` (n,) how near."""
     first = _first(thing, split.train)
     order = np.argsort(near.similarity, kind="stable")
     order = order[first[near.pairs[order, 1]] != _NOBODY]
@@ -180,7 +182,7 @@ def _near_in_training(
     there = (thing[split.test] != _NOBODY) & (chosen != _NOBODY)
     tests, chosen = split.test[there], chosen[there]
     similar[tests] = near.similarity[chosen]
-    return tests, first[near.pairs[chosen, 1]]
+    return tests, first[near.pairs[chosen, 1]], near.sure[chosen]
 
 
 def _first(codes: np.ndarray, part: np.ndarray) -> np.ndarray:

@@ -10,14 +10,14 @@ import pandas as pd
 from reports.case import Case
 from reports.chapters._chapter import Chapter, Rows
 from reports.findings.leaks import on_tests, others, words_of
-from reports.findings.near_duplicates import EQUAL, GROUP, IDENTICAL, NEAR, SEEN, SEEN_GROUP
+from reports.findings.near_duplicates import EQUAL, GROUP, IDENTICAL, NEAR, SEEN, SEEN_GROUP, UNSURE
 from reports.findings.rescoring import Rescored, in_words, rescore
 from reports.findings.searches import opened
 from reports.results import Results
 from reports.words import labels_of
 
 EXAMPLES = 5  # samples named of each finding
-REASONS = (IDENTICAL, SEEN, EQUAL, NEAR, GROUP, SEEN_GROUP)
+REASONS = (IDENTICAL, SEEN, EQUAL, NEAR, UNSURE, GROUP, SEEN_GROUP)
 
 
 @dataclass(frozen=True, kw_only=True)

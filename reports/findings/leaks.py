@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from reports.evidence import Evidence
-from reports.findings.near_duplicates import EQUAL, GROUP, IDENTICAL, NEAR, SEEN, SEEN_GROUP
+from reports.findings.near_duplicates import EQUAL, GROUP, IDENTICAL, NEAR, SEEN, SEEN_GROUP, UNSURE
 
 FEWEST_SAMPLES = 30  # test samples, each counted once, below which a score says nothing
 NOTABLE = 0.01  # of all tests; above it readers are warned and verdicts rest on the others
@@ -36,7 +36,8 @@ class Seen:
 def judged_on(evidence: Evidence, radar: pa.Table | None) -> tuple[Evidence, Seen | None]:
     """Return the evidence that verdicts rest on, and what was seen; None if nobody has looked.
 
-    That is all, if little was seen, or the others; if these are too few, all, on which no two models are compared.
+    That is all, if little was surely seen, or the others, without those it is unsure of; if these are too few, all, on
+    which no two models are compared.
     """
     if radar is None:
         return evidence, None
@@ -44,16 +45,17 @@ def judged_on(evidence: Evidence, radar: pa.Table | None) -> tuple[Evidence, See
     harmless = set(told.get("said", ())) - set(evidence.facts.get("groups") or ())
     groups = rows["reason"].isin((GROUP, SEEN_GROUP))
     counts = np.where(groups, ~rows["kind"].isin(harmless), rows["kind"] != "text").astype(bool)
-    keep = others(evidence, rows[counts])
-    share, tests = 1 - float(np.concatenate(keep).mean()), sum(map(len, keep))
-    by_design = _parts(rows[~counts], tests)
-    if share <= NOTABLE:
-        return evidence, Seen(share=share, parts=(), by_design=by_design, refused="")
+    sure, keep = rows["reason"] != UNSURE, others(evidence, rows[counts])
+    seen, share = (1 - float(np.concatenate(part).mean()) for part in (others(evidence, rows[counts & sure]), keep))
+    tests = sum(map(len, keep))
+    by_design = _parts(rows[~counts & sure], tests)
+    if seen <= NOTABLE:
+        return evidence, Seen(share=seen, parts=(), by_design=by_design, refused="")
     why, refused = "" if share > MOST else too_little(evidence, keep), ""
     if why or share > MOST:
         refused = f"training has seen {100 * share:.1f} % of the test samples{why and f', and without them {why}'}"
-    seen = Seen(share=share, parts=_parts(rows[counts], tests), by_design=by_design, refused=refused)
-    return replace(evidence, refused=refused) if refused else evidence.only(keep, evidence.posteriors), seen
+    found = Seen(share=share, parts=_parts(rows[counts], tests), by_design=by_design, refused=refused)
+    return replace(evidence, refused=refused) if refused else evidence.only(keep, evidence.posteriors), found
 
 
 def _parts(rows: pd.DataFrame, tests: int) -> tuple[tuple[str, float], ...]:
@@ -83,6 +85,7 @@ def words_of(kind: str, reason: str) -> str:
         SEEN: f"the same {item} as in the training of its encoder",
         EQUAL: f"another {item} with the same row of features",
         NEAR: f"a row of features that is possibly near that of another {item}",
+        UNSURE: f"a row of features that is possibly near that of another {item}, or lies where rows are dense",
         GROUP: f"a {kind} that training has too",
         SEEN_GROUP: f"a {kind} that the training of an encoder has too",
     }[reason]

@@ -7,8 +7,8 @@ how far the (K/2)-th lies, whose ratio to the power of q is Beta(K/2, K/2) with 
 move it. Both follow from a Poisson process, as in Facco et al. 2017, Scientific Reports 7 (TwoNN), for two neighbours.
 
 Where rows scatter unlike one another about their class, dense and sparse places fill other dimensions than the middle
-one: each of up to STRATA shares of the rows, by their distance to the K-th, has the smaller of its own q and that of
-all (measured by `python -m benchmarks.near_alarms`).
+one, and more is near by this rule than should be. Sure is what is near even if each of up to STRATA shares of the rows,
+by their distance to the K-th, has the smaller of its own q and that of all (`python -m benchmarks.near_alarms`).
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-IDENTICAL, EQUAL, NEAR, GROUP = "identical", "equal rows", "near", "group"  # what may be flagged, closest first
+IDENTICAL, EQUAL, NEAR, UNSURE = "identical", "equal rows", "near", "near, unsure"  # what may be flagged, closest first
+GROUP = "group"
 SEEN, SEEN_GROUP = "identical, encoder", "group, encoder"  # the same, of what an encoder and no head was trained on
 NEIGHBOURS = 10  # K; of a recording with K or more copies that are near but not equal, none is found
 ALPHA = 0.05  # the chance of one false alarm or more in a whole modality, if rows are spread evenly
@@ -30,12 +31,13 @@ _BLOCK = 1 << 24  # similarities held at once, 64 MB
 class Near:
     """Pairs of near-duplicates: `pairs` (P, 2) int64 positions of query and base, `similarity` (P,) their cosine.
 
-    `dimension` is q of all rows; a neighbour counts as near up to the share `ratio` of the distance to the K-th, or
-    less. Both are None, with a `reason`, where nothing can be told.
+    `dimension` is q of all rows; a neighbour counts as near up to the share `ratio` of the distance to the K-th. Both
+    are None, with a `reason`, where nothing can be told. `sure` (P,) bool: near among rows as dense as these, too.
     """
 
     pairs: np.ndarray
     similarity: np.ndarray
+    sure: np.ndarray
     dimension: float | None = None
     ratio: float | None = None
     reason: str = ""
@@ -66,18 +68,19 @@ def find_near(query: np.ndarray, query_groups: np.ndarray, base: np.ndarray, bas
         within[stratum] = min(middle, float(np.median(ratios[stratum, NEIGHBOURS // 2 - 1])))
     share = 1 - (1 - ALPHA / len(query)) ** (1 / (NEIGHBOURS - 1))
     limit = share ** (np.log(within, out=np.full(len(query), -np.inf), where=within > 0) / np.log(0.5))
-    similarity = 1 - distances**2 / 2
-    row, column = np.nonzero(seen[:, None] & (ratios <= limit[:, None]) & (similarity >= FLOOR))
+    ratio, similarity = float(share ** (1 / dimension)), 1 - distances**2 / 2
+    row, column = np.nonzero(seen[:, None] & (ratios <= ratio) & (similarity >= FLOOR))
     return Near(
         pairs=np.stack([row, found[row, column]], axis=1),
         similarity=similarity[row, column],
+        sure=ratios[row, column] <= limit[row],
         dimension=dimension,
-        ratio=float(share ** (1 / dimension)),
+        ratio=ratio,
     )
 
 
 def _nothing(reason: str) -> Near:
-    return Near(pairs=np.empty((0, 2), np.int64), similarity=np.empty(0), reason=reason)
+    return Near(pairs=np.empty((0, 2), np.int64), similarity=np.empty(0), sure=np.empty(0, bool), reason=reason)
 
 
 def _unit(rows: np.ndarray, centre: np.ndarray) -> np.ndarray:

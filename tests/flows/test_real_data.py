@@ -77,9 +77,11 @@ def test_text_of_meld_beats_the_majority_class(tmp_path: Path, options: Options)
     assert emotion.said["features"]["text"]["samples"] == 11098
     assert emotion.score("unimodal[text]")["low"] > emotion.score("majority class")["high"] + 0.05
     leaks = emotion.leaks()
-    assert set(leaks) == {("text", "identical"), ("text", "near")}  # and no dialogue is in two parts
+    reasons = {"identical", "near", "near, unsure"}
+    assert set(leaks) <= {("text", reason) for reason in reasons}  # and no dialogue is in two parts
     assert leaks["text", "identical"] == 129  # “Okay.”, “Yeah.”
-    assert 1 <= leaks["text", "near"] <= 40  # short exclamations lie close together: few are nearer than such lie
+    near = sum(leaks.get(("text", reason), 0) for reason in ("near", "near, unsure"))
+    assert 5 <= near <= 40  # “Oh my God!!” beside “Oh my God!”
     sentiment = run("meld-sentiment", tmp_path, options, repeats=3)
     assert sentiment.said["features"]["text"]["extracted"] == 0
     assert sentiment.score("unimodal[text]")["low"] > sentiment.score("majority class")["high"] + 0.1

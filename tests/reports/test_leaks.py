@@ -39,14 +39,15 @@ class Leaky:
         self.store, self.runs = store, runs
         self.clean = read_case(store, runs, ReportConfig())
 
-    def flag(self, kind: str, reason: str, wanted: Flag) -> float:
-        """Write the radar; return the share of all tests that it flags."""
+    def flag(self, kind: str, reason: str, wanted: Flag, unsure: Flag = lambda repeat, i: False) -> float:
+        """Write the radar, with rows of which it is `unsure`; return the share of all tests that it flags."""
         parts = self.clean.evidence.held_out
         rows = [
-            {"repeat": part.repeat, "sample_id": name, "kind": kind, "reason": reason, "nearest": "planted/0000"}
+            {"repeat": part.repeat, "sample_id": name, "kind": kind, "reason": why, "nearest": "planted/0000"}
             for part in parts
             for i, name in enumerate(part.sample_ids.tolist())
-            if wanted(part.repeat, i)
+            for why, flagged in ((reason, wanted), ("near, unsure", unsure))
+            if flagged(part.repeat, i)
         ]
         told = {
             "modalities": dict.fromkeys(("image", "speech", "text"), SIGHT),
@@ -75,6 +76,10 @@ CORPUS = {
 }  # fmt: skip
 
 
+def sizes(case: Case) -> list[int]:
+    return [len(part.labels) for part in case.evidence.held_out]
+
+
 def titles(results: Results) -> list[str]:
     return [banner.title for banner in results.banners if banner.kind == "leaks"]
 
@@ -95,6 +100,20 @@ def test_above_one_percent_scores_and_verdicts_are_those_of_the_other_test_sampl
     assert titles(results) == [TITLE.format(f"{100 * share:.1f}", "scores and verdicts rest on the others")]
     assert results.chapters["leakage"].score == clean.measures.table[clean.reference.name]["macro_f1"].estimate
     assert results.chapters["leakage"].findings[0].share == share
+
+
+def test_rows_that_are_near_only_if_all_lie_equally_dense_warn_of_nothing_and_are_left_out_with_others(
+    leaky: Leaky,
+) -> None:
+    unsure = leaky.flag("image", "near", lambda repeat, i: False, lambda repeat, i: i % 5 == 1)
+    results = leaky.results()
+    assert titles(results) == []
+    assert sizes(leaky.case()) == sizes(leaky.clean)
+    assert [(f.reason, f.share) for f in results.chapters["leakage"].findings] == [("near, unsure", unsure)]
+    both = leaky.flag("image", "near", lambda repeat, i: (repeat + i) % 5 == 0, lambda repeat, i: (repeat + i) % 5 == 1)
+    assert titles(leaky.results()) == [TITLE.format(f"{100 * both:.1f}", "scores and verdicts rest on the others")]
+    left = [int(((repeat + np.arange(size)) % 5 > 1).sum()) for repeat, size in enumerate(sizes(leaky.clean))]
+    assert sizes(leaky.case()) == left
 
 
 def test_the_warning_stands_above_any_score_and_scores_hold_by_another_route(leaky: Leaky) -> None:
